@@ -1,0 +1,8 @@
+// The kernels' public face: one header a family.
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include "ck_base.h"
+#include "ck_team.h"
+
+#endif

@@ -1,0 +1,92 @@
+// The vocabulary every kernel family shares: element types, instruction-set levels, the thread that
+// runs a kernel, and the contract of an entry point.
+//
+// Not here: anything about graphs, allocation or OpenMP. A kernel is a plain SPMD function; who calls
+// it from how many threads is the business of team/.
+#ifndef CK_BASE_H
+#define CK_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// The most dimensions an operand of a strided kernel may have after collapsing.
+#define CK_MAX_DIMS 8
+
+/// Element types. The raw values are part of the plan's format and match Swift's `DType.kernelCode`.
+typedef enum ck_dtype {
+  CK_F32 = 0,
+  CK_BF16 = 1,
+  CK_F16 = 2,
+  CK_F64 = 3,
+  CK_I32 = 4,
+  CK_I64 = 5,
+  CK_U8 = 6,
+  CK_BOOL = 7,  // one byte, 0 or 1
+} ck_dtype;
+
+/// Instruction-set levels, each including the ones before it. `CK_ISA_REF` needs nothing but the
+/// baseline of the architecture and is the reference of the kernel tests.
+typedef enum ck_isa {
+  CK_ISA_REF = 0,
+  CK_ISA_AVX2 = 1,        // AVX2, FMA, F16C
+  CK_ISA_AVX512 = 2,      // AVX-512 F, BW, DQ, VL
+  CK_ISA_AVX512BF16 = 3,  // and BF16
+  CK_ISA_AMX = 4,         // and AMX-TILE, AMX-BF16, with the operating system's permission
+  CK_ISA_COUNT = 5,
+} ck_isa;
+
+/// The best level that this processor and operating system offer. Computed once.
+ck_isa ck_isa_best(void);
+/// "ref", "avx2", "avx512", "avx512bf16" or "amx".
+const char *ck_isa_name(ck_isa isa);
+/// The level of that name, or -1 where there is none.
+int ck_isa_from_name(const char *name);
+
+struct ck_team;
+
+/// The thread that calls a kernel. Every thread of the team calls every kernel with the same arguments
+/// and its own `ck_thread`; the kernel computes its share from `index` and `count`.
+///
+/// - `scratch` is this thread's own memory (64-byte aligned, at least what the call asked for),
+///   uninitialised, never shared.
+/// - A kernel meets `count == 1` where the plan runs a small node on one thread.
+typedef struct ck_thread {
+  int32_t index;
+  int32_t count;
+  struct ck_team *team;
+  void *scratch;
+  size_t scratch_bytes;
+} ck_thread;
+
+/// Waits for all `t->count` threads. Nothing at all where `count` is 1. Every thread must reach it.
+void ck_barrier(const ck_thread *t);
+
+/// An entry point. It never allocates, never fails, and writes the same bits for every `t->count`:
+/// work is cut by shape into fixed tiles, and a reduction combines fixed partials in a fixed order.
+typedef void (*ck_kernel)(const void *args, const ck_thread *t);
+
+/// One line of a plan.
+typedef struct ck_step {
+  ck_kernel kernel;
+  const void *args;
+  int32_t threads;  // 1: thread 0 alone runs it, with count 1. 0: the whole team
+  int32_t barrier;  // 1: all threads wait after it, because a later step reads what another wrote
+} ck_step;
+
+/// The half-open range of `n` fixed work items that thread `index` of `count` takes: contiguous,
+/// as even as possible, and together exactly `[0, n)`.
+static inline void ck_share(int64_t n, const ck_thread *t, int64_t *begin, int64_t *end) {
+  *begin = n * t->index / t->count;
+  *end = n * (t->index + 1) / t->count;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,40 @@
+// The team of threads that runs plans: the only part of the project that knows OpenMP.
+//
+// One team serves the process. The calling thread is member 0; the others live in one parallel region
+// and wait for work, spinning briefly and then sleeping, so that an idle team costs nothing and a busy
+// machine does not stall a step.
+#ifndef CK_TEAM_H
+#define CK_TEAM_H
+
+#include "ck_base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ck_team ck_team;
+
+/// A team of `threads` members (at least 1) with `scratch_bytes` of scratch each, or NULL where the
+/// system gives no more threads or memory.
+ck_team *ck_team_create(int32_t threads, size_t scratch_bytes);
+/// Ends the members and frees the team. No plan may be running.
+void ck_team_destroy(ck_team *team);
+int32_t ck_team_threads(const ck_team *team);
+/// Grows each member's scratch to at least `scratch_bytes`; false where memory is short. No plan may
+/// be running.
+bool ck_team_reserve_scratch(ck_team *team, size_t scratch_bytes);
+
+/// Runs `count` steps in order on the whole team and returns when all are done. Calls from several
+/// threads are served one after the other. Denormals are flushed while it runs; the caller's
+/// floating-point state is restored.
+void ck_run(ck_team *team, const ck_step *steps, size_t count);
+
+/// The same, writing into `nanoseconds[i]` how long step `i` took on member 0, its barrier included
+/// (a barrier follows every step).
+void ck_run_profiled(ck_team *team, const ck_step *steps, size_t count, int64_t *nanoseconds);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
