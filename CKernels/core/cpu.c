@@ -14,8 +14,8 @@ static uint64_t xgetbv0(void) {
   return ((uint64_t)hi << 32) | lo;
 }
 
-// Asks Linux for the AMX tile state (ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA). Granted for the whole
-// process, so it must precede the threads.
+// Asks Linux for the AMX tile state (ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA). Granted for the
+// whole process, so it must precede the threads.
 static bool amx_permitted(void) {
   const long arch_req_xcomp_perm = 0x1023, xtiledata = 18;
   return syscall(SYS_arch_prctl, arch_req_xcomp_perm, xtiledata) == 0;

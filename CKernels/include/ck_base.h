@@ -1,8 +1,8 @@
 // The vocabulary every kernel family shares: element types, instruction-set levels, the thread that
 // runs a kernel, and the contract of an entry point.
 //
-// Not here: anything about graphs, allocation or OpenMP. A kernel is a plain SPMD function; who calls
-// it from how many threads is the business of team/.
+// Not here: anything about graphs, allocation or OpenMP. A kernel is a plain SPMD function; who
+// calls it from how many threads is the business of team/.
 #ifndef CK_BASE_H
 #define CK_BASE_H
 
@@ -17,7 +17,8 @@ extern "C" {
 /// The most dimensions an operand of a strided kernel may have after collapsing.
 #define CK_MAX_DIMS 8
 
-/// Element types. The raw values are part of the plan's format and match Swift's `DType.kernelCode`.
+/// Element types. The raw values are part of the plan's format and match Swift's
+/// `DType.kernelCode`.
 typedef enum ck_dtype {
   CK_F32 = 0,
   CK_BF16 = 1,
@@ -49,8 +50,8 @@ int ck_isa_from_name(const char *name);
 
 struct ck_team;
 
-/// The thread that calls a kernel. Every thread of the team calls every kernel with the same arguments
-/// and its own `ck_thread`; the kernel computes its share from `index` and `count`.
+/// The thread that calls a kernel. Every thread of the team calls every kernel with the same
+/// arguments and its own `ck_thread`; the kernel computes its share from `index` and `count`.
 ///
 /// - `scratch` is this thread's own memory (64-byte aligned, at least what the call asked for),
 ///   uninitialised, never shared.

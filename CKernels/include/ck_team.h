@@ -1,8 +1,8 @@
 // The team of threads that runs plans: the only part of the project that knows OpenMP.
 //
-// One team serves the process. The calling thread is member 0; the others live in one parallel region
-// and wait for work, spinning briefly and then sleeping, so that an idle team costs nothing and a busy
-// machine does not stall a step.
+// One team serves the process. The calling thread is member 0; the others live in one parallel
+// region and wait for work, spinning briefly and then sleeping, so that an idle team costs nothing
+// and a busy machine does not stall a step.
 #ifndef CK_TEAM_H
 #define CK_TEAM_H
 
@@ -20,8 +20,8 @@ ck_team *ck_team_create(int32_t threads, size_t scratch_bytes);
 /// Ends the members and frees the team. No plan may be running.
 void ck_team_destroy(ck_team *team);
 int32_t ck_team_threads(const ck_team *team);
-/// Grows each member's scratch to at least `scratch_bytes`; false where memory is short. No plan may
-/// be running.
+/// Grows each member's scratch to at least `scratch_bytes`; false where memory is short. No plan
+/// may be running.
 bool ck_team_reserve_scratch(ck_team *team, size_t scratch_bytes);
 
 /// Runs `count` steps in order on the whole team and returns when all are done. Calls from several

@@ -1,0 +1,1 @@
+// Apus benchmarks

@@ -1,0 +1,76 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// -fopenmp needs an unsafe flag, which SwiftPM accepts in packages consumed by version from tools 6.2
+// on. -O3 in both configurations: a debug build debugs Swift, not the kernels' arithmetic.
+let kernelSettings: [CSetting] = [
+  .unsafeFlags([
+    "-fopenmp", "-O3", "-Wall", "-Wextra", "-std=c17", "-ffp-contract=off", "-fno-math-errno",
+    "-D_GNU_SOURCE",
+  ]),
+  .define("NDEBUG", .when(configuration: .release)),
+]
+
+let package = Package(
+  name: "Apus",
+  products: [
+    .library(name: "Apus", targets: ["Apus"]),
+    .executable(name: "apus", targets: ["ApusCommand"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
+  ],
+  targets: [
+    .target(
+      name: "CKernels", path: "CKernels", publicHeadersPath: "include",
+      cSettings: kernelSettings,
+      linkerSettings: [.linkedLibrary(":libomp.so.5"), .linkedLibrary("m")]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+
+    .target(name: "ApusGraph"),
+    .target(name: "ApusOps", dependencies: ["ApusGraph", "CKernels"]),
+    .target(name: "ApusAutodiff", dependencies: ["ApusGraph", "ApusOps"]),
+    .target(name: "ApusPasses", dependencies: ["ApusGraph", "ApusOps"]),
+    .target(
+      name: "ApusRuntime",
+      dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "CKernels"]),
+    .target(name: "ApusNN", dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusRuntime"]),
+    .target(name: "ApusData", dependencies: ["ApusGraph", "CZlib"]),
+    .target(name: "ApusTraining", dependencies: ["ApusNN", "ApusData", "ApusRuntime"]),
+    .target(
+      name: "Apus",
+      dependencies: [
+        "ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "ApusRuntime", "ApusNN", "ApusData",
+        "ApusTraining",
+      ]),
+    .target(
+      name: "ApusBenchmarks", dependencies: ["Apus", "CKernels"], path: "Benchmarks",
+      exclude: ["peers", "results"]),
+    .executableTarget(
+      name: "ApusCommand",
+      dependencies: [
+        "Apus", "ApusBenchmarks",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+
+    .target(
+      name: "TestSupport",
+      dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "ApusRuntime"],
+      path: "Tests/TestSupport"),
+    .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
+    .testTarget(name: "ApusGraphTests", dependencies: ["ApusGraph", "ApusOps", "TestSupport"]),
+    .testTarget(
+      name: "ApusOpsTests", dependencies: ["ApusOps", "ApusAutodiff", "ApusRuntime", "TestSupport"]),
+    .testTarget(name: "ApusAutodiffTests", dependencies: ["ApusAutodiff", "TestSupport"]),
+    .testTarget(
+      name: "ApusPassesTests", dependencies: ["ApusPasses", "TestSupport"], exclude: ["Golden"]),
+    .testTarget(name: "ApusRuntimeTests", dependencies: ["ApusRuntime", "TestSupport"]),
+    .testTarget(name: "ApusNNTests", dependencies: ["Apus", "TestSupport"]),
+    .testTarget(name: "ApusDataTests", dependencies: ["ApusData", "Apus"]),
+    .testTarget(name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"]),
+    .testTarget(name: "ApusCommandTests", dependencies: ["Apus"]),
+    .testTarget(name: "HouseTests"),
+  ],
+  swiftLanguageModes: [.v6]
+)
