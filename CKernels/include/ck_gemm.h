@@ -1,0 +1,97 @@
+// Matrix products in float32, batched, with an epilogue.
+//
+// Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008); Van Zee and
+// van de Geijn, "BLIS" (2015). Any element strides of A and B are folded into the packing, so
+// transposes and slices cost no copy.
+//
+// Not here: reduced-precision products, and convolution.
+#ifndef CK_GEMM_H
+#define CK_GEMM_H
+
+#include "ck_base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CK_GEMM_BATCH_DIMS 3
+
+/// For each batch index t:
+///
+///     C[t] = epilogue(alpha * A[t] B[t] (+ C[t] where accumulate))        A: M x K, B: K x N, C: M
+///     x N
+///
+/// - A[t][i][p] = a[t . a_batch + i * a_row + p * a_col], B[t][p][j] = b[t . b_batch + p * b_row +
+///   j * b_col], C[t][i][j] = c[t . c_batch + i * c_row + j]. Strides count elements; those of A
+///   and B may be any (negative, 0 to broadcast), the rows of C must not overlap.
+/// - Order, at every level: K is cut into equal blocks (`ck_gemm_k_block`), a block is summed in
+///   ascending order by fused multiply-adds from 0, and C = fma(alpha, block, C) in ascending
+///   order. So each element has the same bits whatever the level, the team and the tiling.
+/// - C overlaps neither A nor B.
+typedef struct ck_gemm_args {
+  float *c;
+  const float *a;
+  const float *b;
+  const float *bias;  // [N] added to each row, or NULL
+  void *workspace;    // `ck_gemm_workspace_bytes`, shared by the team, 64-byte aligned; may be NULL
+                      // for 0
+
+  int64_t M, N, K;
+  int64_t a_row, a_col;
+  int64_t b_row, b_col;
+  int64_t c_row;
+
+  // Batch dimensions, outermost first; unused ones have size 1.
+  int64_t batch[CK_GEMM_BATCH_DIMS];
+  int64_t a_batch[CK_GEMM_BATCH_DIMS];
+  int64_t b_batch[CK_GEMM_BATCH_DIMS];
+  int64_t c_batch[CK_GEMM_BATCH_DIMS];
+
+  float alpha;
+  int32_t accumulate;  // 1: adds to what C holds. 0: C is only written
+  int32_t relu;        // 1: max(0, x) after the bias
+  int32_t b_packed;  // 1: b is what `ck_gemm_pack_b` wrote at this level; b_row, b_col are unused,
+                     // b_batch counts floats of the packed form
+} ck_gemm_args;
+
+/// The entry at that level (the best one not above it). Args: `ck_gemm_args`.
+ck_kernel ck_gemm(ck_isa isa);
+/// Scratch that each thread needs, in bytes.
+size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa);
+/// Shared workspace, in bytes; 0 for most shapes.
+size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa);
+/// The length of the blocks that K is cut into (the last may be shorter): a function of K alone.
+int64_t ck_gemm_k_block(int64_t K);
+
+/// Packs `count` matrices B [K, N] for `ck_gemm_args.b_packed`: the form depends on the level, K
+/// and N, never on M.
+typedef struct ck_gemm_pack_args {
+  float *packed;   // [count][ck_gemm_packed_floats(K, N)], 64-byte aligned
+  const float *b;  // B[t][p][j] = b[t * b_batch + p * b_row + j * b_col]
+  int64_t K, N;
+  int64_t b_row, b_col;
+  int64_t count, b_batch;
+} ck_gemm_pack_args;
+
+/// The packing entry at that level. Args: `ck_gemm_pack_args`.
+ck_kernel ck_gemm_pack_b(ck_isa isa);
+/// Floats that one packed matrix takes.
+size_t ck_gemm_packed_floats(int64_t K, int64_t N, ck_isa isa);
+
+/// A row of `gemm_kernels.inc`: what the tests and the benchmarks iterate over.
+typedef struct ck_gemm_row {
+  ck_isa isa;
+  const char *name;
+  ck_kernel kernel;
+  int32_t tile_rows, tile_columns;
+  bool consistent;  // gives the same bits as every other row that says so
+} ck_gemm_row;
+
+/// The rows, best first, the reference last.
+const ck_gemm_row *ck_gemm_rows(size_t *count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
