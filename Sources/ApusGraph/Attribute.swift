@@ -1,0 +1,99 @@
+// The attributes of an op: what is fixed when the graph is built.
+
+/// A named attribute.
+public struct Attribute: Sendable, Hashable {
+  public var name: String
+  public var value: AttributeValue
+
+  public init(_ name: String, _ value: AttributeValue) {
+    self.name = name
+    self.value = value
+  }
+}
+
+/// The value of an attribute. Each has one text form, which parses back to itself.
+public indirect enum AttributeValue: Sendable, Hashable {
+  case int(Int)
+  case double(Double)
+  case bool(Bool)
+  case string(String)
+  case dtype(DType)
+  case list([AttributeValue])
+
+  public static func ints(_ values: [Int]) -> AttributeValue { .list(values.map { .int($0) }) }
+}
+
+/// Reads an op's attributes by name when a graph is parsed.
+public struct AttributeReader: Sendable {
+  private let mnemonic: String
+  private let values: [String: AttributeValue]
+
+  public init(mnemonic: String, _ attributes: [Attribute]) {
+    self.mnemonic = mnemonic
+    values = Dictionary(attributes.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
+  }
+
+  private func fail(_ name: String, _ wanted: String) -> ApusError {
+    ApusError(
+      .parse,
+      "\(mnemonic): attribute '\(name)' is \(values[name] == nil ? "missing" : "malformed")",
+      expected: wanted)
+  }
+
+  public func has(_ name: String) -> Bool { values[name] != nil }
+
+  public func value(_ name: String) throws -> AttributeValue {
+    guard let value = values[name] else { throw fail(name, "a value") }
+    return value
+  }
+
+  public func int(_ name: String) throws -> Int {
+    guard case .int(let value)? = values[name] else { throw fail(name, "an integer") }
+    return value
+  }
+
+  public func double(_ name: String) throws -> Double {
+    switch values[name] {
+    case .double(let value)?: return value
+    case .int(let value)?: return Double(value)
+    default: throw fail(name, "a number")
+    }
+  }
+
+  public func bool(_ name: String) throws -> Bool {
+    guard case .bool(let value)? = values[name] else { throw fail(name, "true or false") }
+    return value
+  }
+
+  public func string(_ name: String) throws -> String {
+    guard case .string(let value)? = values[name] else { throw fail(name, "a string in quotes") }
+    return value
+  }
+
+  public func dtype(_ name: String) throws -> DType {
+    guard case .dtype(let value)? = values[name] else { throw fail(name, "an element type") }
+    return value
+  }
+
+  public func list(_ name: String) throws -> [AttributeValue] {
+    guard case .list(let value)? = values[name] else { throw fail(name, "a list") }
+    return value
+  }
+
+  public func ints(_ name: String) throws -> [Int] {
+    try list(name).map {
+      guard case .int(let value) = $0 else { throw fail(name, "a list of integers") }
+      return value
+    }
+  }
+
+  /// A case of a string-backed enumeration, written as its raw value in quotes.
+  public func choice<T: RawRepresentable & CaseIterable>(_ name: String, _: T.Type = T.self) throws
+    -> T
+  where T.RawValue == String {
+    guard let choice = T(rawValue: try string(name)) else {
+      throw fail(name, "one of \(T.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    return choice
+  }
+}

@@ -1,0 +1,326 @@
+// The static graph of a whole training step.
+
+/// The identity of a value within one graph: a dense index.
+public struct ValueID: Sendable, Hashable, Comparable, CustomStringConvertible {
+  public let index: Int
+  public init(_ index: Int) { self.index = index }
+  public static func < (a: ValueID, b: ValueID) -> Bool { a.index < b.index }
+  public var description: String { "%\(index)" }
+}
+
+/// A value as a node reads it: dense, or through a view that a pass folded in.
+public struct Operand: Sendable, Hashable {
+  public var value: ValueID
+  public var view: View?
+
+  public init(_ value: ValueID, view: View? = nil) {
+    self.value = value
+    self.view = view
+  }
+}
+
+/// Where in the user's model a node comes from.
+public struct Origin: Sendable, Hashable, CustomStringConvertible {
+  /// The module path, such as `blocks.3.attention.query`; empty outside modules.
+  public var scope: String
+  /// `file:line` of the call; empty where it is not known.
+  public var location: String
+
+  public init(scope: String = "", location: String = "") {
+    self.scope = scope
+    self.location = location
+  }
+
+  public var description: String {
+    switch (scope.isEmpty, location.isEmpty) {
+    case (true, _): location
+    case (false, true): scope
+    case (false, false): "\(scope) (\(location))"
+    }
+  }
+}
+
+/// One application of an op.
+public struct Node: Sendable {
+  public var op: any Op
+  public var operands: [Operand]
+  public var results: [ValueID]
+  /// All the places of the model that this node computes for: one, or several after fusion. The first
+  /// is the op that gave the node its results.
+  public var origins: [Origin]
+  /// 0, or the number of the recomputation this node belongs to: `checkpoint` makes copies of forward
+  /// nodes that must not be merged with the originals.
+  public var recomputation: Int
+
+  public init(
+    op: any Op, operands: [Operand], results: [ValueID], origins: [Origin], recomputation: Int = 0
+  ) {
+    self.op = op
+    self.operands = operands
+    self.results = results
+    self.origins = origins
+    self.recomputation = recomputation
+  }
+}
+
+/// A value that the caller gives on every run.
+public struct GraphInput: Sendable, Hashable {
+  public var name: String
+  public var value: ValueID
+}
+
+/// A value that lives from run to run: a parameter, an optimiser slot, a running statistic, the random
+/// key, the step count.
+public struct GraphState: Sendable, Hashable {
+  public var name: String
+  public var value: ValueID
+}
+
+/// A value fixed when the graph was built.
+public struct GraphConstant: Sendable, Hashable {
+  public var value: ValueID
+  public var array: NDArray
+}
+
+/// A value that a run returns.
+public struct GraphOutput: Sendable, Hashable {
+  public var name: String
+  public var operand: Operand
+}
+
+/// A state's value for the next run. All assignments take place together, at the end of the step.
+public struct GraphAssignment: Sendable, Hashable {
+  /// The state's own value, as listed in `Graph.states`.
+  public var state: ValueID
+  public var operand: Operand
+}
+
+/// A graph: inputs, constants, states, nodes in an order in which they can run, and what comes out.
+///
+/// Values are immutable and identified by dense indices. A pass makes a new graph; see `GraphRewriter`.
+/// `print(graph)` gives the canonical text form and `Graph(parsing:)` reads it back.
+public struct Graph: Sendable {
+  /// The type of every value, by index.
+  public internal(set) var types: [TensorType] = []
+  public var inputs: [GraphInput] = []
+  public var states: [GraphState] = []
+  public var constants: [GraphConstant] = []
+  public var nodes: [Node] = []
+  public var assignments: [GraphAssignment] = []
+  public var outputs: [GraphOutput] = []
+
+  public init() {}
+
+  public func type(of value: ValueID) -> TensorType { types[value.index] }
+
+  /// The type that a node sees when it reads the operand.
+  public func type(of operand: Operand) -> TensorType {
+    let type = types[operand.value.index]
+    return operand.view.map { type.with($0.shape) } ?? type
+  }
+
+  public mutating func addValue(_ type: TensorType) -> ValueID {
+    types.append(type)
+    return ValueID(types.count - 1)
+  }
+
+  public mutating func addInput(_ name: String, _ type: TensorType) -> ValueID {
+    let value = addValue(type)
+    inputs.append(GraphInput(name: name, value: value))
+    return value
+  }
+
+  public mutating func addState(_ name: String, _ type: TensorType) -> ValueID {
+    let value = addValue(type)
+    states.append(GraphState(name: name, value: value))
+    return value
+  }
+
+  public mutating func addConstant(_ array: NDArray) -> ValueID {
+    let value = addValue(array.type)
+    constants.append(GraphConstant(value: value, array: array))
+    return value
+  }
+
+  /// Appends a node; its result types come from the op's type rule.
+  ///
+  /// - Throws: what the op's type rule throws.
+  @discardableResult
+  public mutating func addNode(
+    _ op: any Op, _ operands: [Operand], origins: [Origin], recomputation: Int = 0
+  ) throws -> [ValueID] {
+    let types = try op.resultTypes(operands.map { type(of: $0) })
+    let results = types.map { addValue($0) }
+    nodes.append(
+      Node(
+        op: op, operands: operands, results: results, origins: origins,
+        recomputation: recomputation))
+    return results
+  }
+
+  /// Sets what a state holds after the step, replacing an earlier assignment to it.
+  public mutating func assign(_ state: ValueID, _ operand: Operand) {
+    assignments.removeAll { $0.state == state }
+    assignments.append(GraphAssignment(state: state, operand: operand))
+  }
+
+  /// The node that defines each value, by value index; nil for inputs, states and constants.
+  public var definingNodes: [Int?] {
+    var result = [Int?](repeating: nil, count: types.count)
+    for (index, node) in nodes.enumerated() {
+      for value in node.results { result[value.index] = index }
+    }
+    return result
+  }
+
+  /// The nodes that read each value, by value index, in order; outputs and assignments not counted.
+  public var readers: [[Int]] {
+    var result = [[Int]](repeating: [], count: types.count)
+    for (index, node) in nodes.enumerated() {
+      for value in Set(node.operands.map(\.value)) { result[value.index].append(index) }
+    }
+    return result
+  }
+
+  /// How often each value is read, by value index: by nodes (each operand counts), outputs and
+  /// assignments.
+  public var useCounts: [Int] {
+    var result = [Int](repeating: 0, count: types.count)
+    for operand in nodes.flatMap(\.operands) + outputs.map(\.operand) + assignments.map(\.operand) {
+      result[operand.value.index] += 1
+    }
+    return result
+  }
+
+  /// The constant that defines `value`, if one does.
+  public func constant(_ value: ValueID) -> NDArray? {
+    constants.first { $0.value == value }?.array
+  }
+}
+
+/// Copies a graph node by node into a new one, so that a pass can leave out, replace or add nodes.
+///
+///     var rewriter = GraphRewriter(graph)
+///     for node in graph.nodes {
+///       if isUseless(node) { rewriter.replace(node.results[0], by: node.operands[0]) }
+///       else { try rewriter.copy(node) }
+///     }
+///     graph = try rewriter.finish()
+///
+/// Inputs and states are kept, all of them and in order; constants are kept where they are still read.
+public struct GraphRewriter {
+  public let source: Graph
+  public var result = Graph()
+  /// The operand of the new graph that stands for each value of the old one, by its index.
+  private var mapped: [Operand?]
+
+  public init(_ source: Graph) {
+    self.source = source
+    mapped = [Operand?](repeating: nil, count: source.types.count)
+    for input in source.inputs {
+      mapped[input.value.index] = Operand(result.addInput(input.name, source.type(of: input.value)))
+    }
+    for state in source.states {
+      mapped[state.value.index] = Operand(result.addState(state.name, source.type(of: state.value)))
+    }
+    for constant in source.constants {
+      mapped[constant.value.index] = Operand(result.addConstant(constant.array))
+    }
+  }
+
+  /// What stands in the new graph for an operand of the old one.
+  ///
+  /// - Precondition: the operand's value has been copied or replaced.
+  public func map(_ operand: Operand) -> Operand {
+    guard let base = mapped[operand.value.index] else {
+      preconditionFailure("\(operand.value) is read before the pass has copied it")
+    }
+    guard let view = operand.view else { return base }
+    guard let inner = base.view else { return Operand(base.value, view: view) }
+    guard let composed = inner.composed(with: view) else {
+      preconditionFailure("a pass replaced \(operand.value) by a view its readers cannot compose")
+    }
+    return Operand(base.value, view: composed)
+  }
+
+  public func map(_ value: ValueID) -> Operand { map(Operand(value)) }
+
+  /// Whether `value` of the old graph already stands for something in the new one.
+  public func isMapped(_ value: ValueID) -> Bool { mapped[value.index] != nil }
+
+  /// Makes `operand` of the *new* graph stand for `value` of the old one.
+  public mutating func replace(_ value: ValueID, by operand: Operand) {
+    mapped[value.index] = operand
+  }
+
+  /// Makes what stands for `other` (of the old graph) stand for `value` too.
+  public mutating func replace(_ value: ValueID, byMapped other: Operand) {
+    mapped[value.index] = map(other)
+  }
+
+  /// Copies a node of the old graph as it is.
+  public mutating func copy(_ node: Node) throws {
+    try emit(node.op, node.operands.map { map($0) }, for: node)
+  }
+
+  /// Adds a node to the new graph in place of `node`: same results, origins and recomputation.
+  public mutating func emit(_ op: any Op, _ operands: [Operand], for node: Node) throws {
+    let results = try result.addNode(
+      op, operands, origins: node.origins, recomputation: node.recomputation)
+    for (old, new) in zip(node.results, results) { mapped[old.index] = Operand(new) }
+  }
+
+  /// Adds a node to the new graph on its own.
+  public mutating func emit(
+    _ op: any Op, _ operands: [Operand], origins: [Origin], recomputation: Int = 0
+  ) throws -> [ValueID] {
+    try result.addNode(op, operands, origins: origins, recomputation: recomputation)
+  }
+
+  /// Copies outputs and assignments and returns the new graph, without constants that nobody reads.
+  public mutating func finish() -> Graph {
+    for output in source.outputs {
+      result.outputs.append(GraphOutput(name: output.name, operand: map(output.operand)))
+    }
+    for assignment in source.assignments {
+      result.assignments.append(
+        GraphAssignment(
+          state: map(assignment.state).value, operand: map(assignment.operand)))
+    }
+    return result.compacted()
+  }
+}
+
+extension Graph {
+  /// The same graph without unread constants, its values renumbered in order of definition. Two graphs
+  /// that differ only in numbering become equal text.
+  public func compacted() -> Graph {
+    let uses = useCounts
+    var result = Graph()
+    var new = [ValueID?](repeating: nil, count: types.count)
+    for input in inputs {
+      new[input.value.index] = result.addInput(input.name, type(of: input.value))
+    }
+    for state in states {
+      new[state.value.index] = result.addState(state.name, type(of: state.value))
+    }
+    for constant in constants where uses[constant.value.index] > 0 {
+      new[constant.value.index] = result.addConstant(constant.array)
+    }
+    func map(_ operand: Operand) -> Operand {
+      Operand(new[operand.value.index]!, view: operand.view)
+    }
+    for node in nodes {
+      var copy = node
+      copy.operands = node.operands.map(map)
+      copy.results = node.results.map { result.addValue(type(of: $0)) }
+      for (old, value) in zip(node.results, copy.results) { new[old.index] = value }
+      result.nodes.append(copy)
+    }
+    result.outputs = outputs.map { GraphOutput(name: $0.name, operand: map($0.operand)) }
+    result.assignments = assignments.map {
+      GraphAssignment(state: new[$0.state.index]!, operand: map($0.operand))
+    }
+    return result
+  }
+}

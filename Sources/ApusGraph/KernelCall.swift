@@ -1,0 +1,116 @@
+// What an op hands to the runtime: an entry point and its argument block.
+//
+// Pointers are not known when an op is lowered: the block names, by field offset, which buffer each
+// pointer field will hold, and the plan fills them in once memory is planned.
+
+/// An instruction-set level of the kernels (`ck_isa`).
+public enum ISA: Int32, Sendable, Hashable, CaseIterable, Comparable {
+  case ref = 0, avx2, avx512, avx512bf16, amx
+
+  /// The name used by `APUS_ISA` and `--isa`.
+  public var name: String { "\(self)" }
+  public static func < (a: ISA, b: ISA) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// A kernel's entry point: the address of a `ck_kernel`. Code, so it is the same from every thread.
+public struct KernelEntry: @unchecked Sendable, Hashable {
+  public let address: UnsafeRawPointer
+  public init(_ address: UnsafeRawPointer) { self.address = address }
+}
+
+/// How a kernel divides its result among the threads, so that the plan knows which thread wrote what.
+public enum Partition: Sendable, Hashable {
+  /// Anything may be written by anyone: a barrier stands between it and its readers.
+  case unknown
+  /// The first result is cut into `tiles` equal runs of `elementsPerTile` elements of its dense buffer
+  /// (the last may be shorter), handed out by `ck_share`; operands listed in `alignedOperands` are read
+  /// only at the very elements that the thread writes.
+  case tiles(count: Int, elementsPerTile: Int, alignedOperands: [Int])
+}
+
+/// One call of a kernel, not yet bound to memory.
+public struct KernelCall: Sendable {
+  /// A buffer that a pointer field is to hold.
+  public enum Buffer: Sendable, Hashable {
+    /// The operand's first element: the value's buffer plus the operand's view offset.
+    case operand(Int)
+    /// The result's first element.
+    case result(Int)
+    /// `workspaceBytes` of memory shared by all threads, 64-byte aligned, uninitialised.
+    case workspace
+    /// An `int64_t[2]`, set to {-1, 0} before each run. A kernel that meets an index outside its table
+    /// writes {position, index} and goes on; the run then throws `outOfRange`.
+    case errorSlot
+  }
+
+  public struct Binding: Sendable, Hashable {
+    /// Bytes from the start of the block to the pointer field.
+    public var field: Int
+    public var buffer: Buffer
+    /// Bytes to add to the buffer's address.
+    public var byteOffset: Int
+
+    public init(field: Int, buffer: Buffer, byteOffset: Int = 0) {
+      self.field = field
+      self.buffer = buffer
+      self.byteOffset = byteOffset
+    }
+  }
+
+  /// The kernel's C name or a description of the path taken, for dumps and profiles.
+  public var name: String
+  public var entry: KernelEntry
+  /// The argument block's bytes, pointers null.
+  public var arguments: [UInt8]
+  public var bindings: [Binding] = []
+  public var workspaceBytes = 0
+  public var scratchBytesPerThread = 0
+  public var partition = Partition.unknown
+  /// Results that may share the buffer of an operand that dies here: the kernel reads each element of
+  /// the operand before it writes the element at the same place, on the same thread.
+  public var inPlace: [(operand: Int, result: Int)] = []
+  /// Floating-point operations and bytes moved, for the cost model and the benchmarks.
+  public var flops = 0.0
+  public var bytes = 0.0
+  /// Whether the kernel's threads must all run (it has barriers inside that a single thread skips, so
+  /// one thread alone is always allowed; two of seven are not).
+  public var isParallel = true
+
+  /// A call whose argument block is `block`, a C struct whose pointer fields are still null.
+  public init<Block: BitwiseCopyable>(_ name: String, entry: KernelEntry, block: Block) {
+    self.name = name
+    self.entry = entry
+    arguments = withUnsafeBytes(of: block) { Array($0) }
+  }
+
+  /// A call whose argument block was laid out by hand (a header and a variable tail).
+  public init(_ name: String, entry: KernelEntry, bytes: [UInt8]) {
+    self.name = name
+    self.entry = entry
+    arguments = bytes
+  }
+
+  /// Says which buffer the pointer field at `field` bytes holds when the plan runs.
+  public mutating func bind(_ field: Int, to buffer: Buffer, byteOffset: Int = 0) {
+    bindings.append(Binding(field: field, buffer: buffer, byteOffset: byteOffset))
+  }
+}
+
+/// What an op sees when it is lowered.
+public struct LoweringSite: Sendable {
+  /// The operands' types as the op's type rule sees them.
+  public var operands: [TensorType]
+  /// How each operand lies in memory; dense where no view was folded in. `offset` is already taken into
+  /// account when a pointer is bound.
+  public var views: [View]
+  public var results: [TensorType]
+  /// The level of the kernels to choose.
+  public var isa: ISA
+
+  public init(operands: [TensorType], views: [View?], results: [TensorType], isa: ISA) {
+    self.operands = operands
+    self.views = zip(operands, views).map { $1 ?? View(dense: $0.shape) }
+    self.results = results
+    self.isa = isa
+  }
+}

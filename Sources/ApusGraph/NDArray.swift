@@ -1,0 +1,232 @@
+// Concrete tensors: bytes on the host.
+//
+// Not a place for arithmetic: computing is the work of graphs.
+
+/// A dense row-major array on the host. A value: copies share their storage until one is written.
+///
+///     let x = NDArray([1, 2, 3, 4, 5, 6], shape: [2, 3])   // f32[2,3]
+///     x.scalars(of: Float.self)                            // [1, 2, 3, 4, 5, 6]
+public struct NDArray: Sendable, Hashable, CustomStringConvertible {
+  public let type: TensorType
+  private var storage: Storage
+
+  public var shape: Shape { type.shape }
+  public var dtype: DType { type.dtype }
+  public var count: Int { type.count }
+
+  /// Zeros of the given type.
+  public init(zeros type: TensorType) {
+    self.type = type
+    storage = Storage(byteCount: type.byteCount)
+  }
+
+  /// An array whose bytes `body` writes. The memory handed to it is zeroed.
+  public init(
+    _ type: TensorType, initializingWith body: (UnsafeMutableRawBufferPointer) throws -> Void
+  ) rethrows {
+    self.init(zeros: type)
+    try body(storage.bytes)
+  }
+
+  /// `f32` elements in row-major order.
+  ///
+  /// - Precondition: `shape.count == scalars.count`; use ``init(checking:shape:)`` for data that
+  ///   comes from outside.
+  public init(_ scalars: [Float], shape: Shape) { self.init(elements: scalars, .f32, shape) }
+  public init(_ scalars: [Int32], shape: Shape) { self.init(elements: scalars, .i32, shape) }
+  public init(_ scalars: [Int64], shape: Shape) { self.init(elements: scalars, .i64, shape) }
+  public init(_ scalars: [UInt8], shape: Shape) { self.init(elements: scalars, .u8, shape) }
+  public init(_ scalars: [Bool], shape: Shape) {
+    self.init(elements: scalars.map { $0 ? 1 : 0 } as [UInt8], .bool, shape)
+  }
+  /// A scalar of type `f32`.
+  public init(_ scalar: Float) { self.init([scalar], shape: []) }
+
+  private init<T: BitwiseCopyable>(elements: [T], _ dtype: DType, _ shape: Shape) {
+    precondition(
+      elements.count == shape.count, "\(elements.count) elements do not fill shape \(shape)")
+    self.init(zeros: TensorType(dtype, shape))
+    elements.withUnsafeBytes { storage.bytes.copyMemory(from: $0) }
+  }
+
+  /// `f32` elements from outside the program.
+  ///
+  /// - Throws: `shapeMismatch` where the number of scalars is not `shape.count`.
+  public init(checking scalars: [Float], shape: Shape) throws {
+    guard scalars.count == shape.count else {
+      throw ApusError(
+        .shapeMismatch, "\(scalars.count) scalars do not fill shape \(shape)",
+        expected: "\(shape.count) scalars")
+    }
+    self.init(scalars, shape: shape)
+  }
+
+  /// The doubles rounded to `type`'s element type: to nearest even for floats, truncated towards zero
+  /// and saturated for integers, non-zero is true for `bool`.
+  public init(doubles: [Double], type: TensorType) {
+    precondition(doubles.count == type.count, "\(doubles.count) doubles do not fill \(type)")
+    self.init(zeros: type)
+    let bytes = storage.bytes
+    func fill<T: BitwiseCopyable>(_: T.Type, _ convert: (Double) -> T) {
+      let target = bytes.bindMemory(to: T.self)
+      for index in doubles.indices { target[index] = convert(doubles[index]) }
+    }
+    switch type.dtype {
+    case .f32: fill(Float.self) { Float($0) }
+    case .bf16: fill(UInt16.self) { BFloat16.bits(of: Float($0)) }
+    case .f16: fill(UInt16.self) { Half.bits(of: Float($0)) }
+    case .f64: fill(Double.self) { $0 }
+    case .i32: fill(Int32.self) { saturated($0) }
+    case .i64: fill(Int64.self) { saturated($0) }
+    case .u8: fill(UInt8.self) { saturated($0) }
+    case .bool: fill(UInt8.self) { $0 != 0 ? 1 : 0 }
+    }
+  }
+
+  /// All elements as doubles, in row-major order. 64-bit integers beyond 2^53 are rounded.
+  public var doubles: [Double] {
+    func read<T: BitwiseCopyable>(_: T.Type, _ convert: (T) -> Double) -> [Double] {
+      storage.bytes.bindMemory(to: T.self).map(convert)
+    }
+    switch dtype {
+    case .f32: return read(Float.self) { Double($0) }
+    case .bf16: return read(UInt16.self) { Double(BFloat16.float(bits: $0)) }
+    case .f16: return read(UInt16.self) { Double(Half.float(bits: $0)) }
+    case .f64: return read(Double.self) { $0 }
+    case .i32: return read(Int32.self) { Double($0) }
+    case .i64: return read(Int64.self) { Double($0) }
+    case .u8, .bool: return read(UInt8.self) { Double($0) }
+    }
+  }
+
+  /// All elements as `Float`, converted where the array has another type.
+  public var floats: [Float] {
+    if dtype == .f32 { return Array(storage.bytes.bindMemory(to: Float.self)) }
+    return doubles.map { Float($0) }
+  }
+
+  /// All elements as 64-bit integers, floats truncated.
+  public var integers: [Int] {
+    switch dtype {
+    case .i64: return Array(storage.bytes.bindMemory(to: Int.self))
+    default: return doubles.map { Int(saturated($0) as Int64) }
+    }
+  }
+
+  /// The only element of a one-element array (0 where there is none).
+  public var scalar: Double { doubles.first ?? 0 }
+
+  /// Reads the bytes, row-major and dense.
+  public func withUnsafeBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+    try body(UnsafeRawBufferPointer(storage.bytes))
+  }
+
+  /// Writes the bytes, copying them first where they are shared.
+  public mutating func withUnsafeMutableBytes<R>(
+    _ body: (UnsafeMutableRawBufferPointer) throws -> R
+  ) rethrows -> R {
+    if !isKnownUniquelyReferenced(&storage) { storage = Storage(copying: storage) }
+    return try body(storage.bytes)
+  }
+
+  /// The same elements under another shape of equal count.
+  ///
+  /// - Throws: `shapeMismatch` where the counts differ.
+  public func reshaped(_ shape: Shape) throws -> NDArray {
+    guard shape.count == count else {
+      throw ApusError(
+        .shapeMismatch, "\(type) cannot be reshaped to \(shape)", expected: "\(count) elements")
+    }
+    return NDArray(type: type.with(shape), storage: storage)
+  }
+
+  /// The array converted to another element type, as ``init(doubles:type:)`` converts.
+  public func cast(to dtype: DType) -> NDArray {
+    dtype == self.dtype ? self : NDArray(doubles: doubles, type: type.with(dtype))
+  }
+
+  private init(type: TensorType, storage: Storage) {
+    self.type = type
+    self.storage = storage
+  }
+
+  /// Equal where the types and all bytes are equal (so a NaN equals itself, and -0 is not 0).
+  public static func == (a: NDArray, b: NDArray) -> Bool {
+    a.type == b.type && (a.storage === b.storage || a.storage.bytes.elementsEqual(b.storage.bytes))
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(type)
+    hasher.combine(bytes: UnsafeRawBufferPointer(rebasing: storage.bytes.prefix(256)))
+  }
+
+  public var description: String {
+    let shown = doubles.prefix(8).map { "\($0)" }.joined(separator: ", ")
+    return "\(type) [\(shown)\(count > 8 ? ", …" : "")]"
+  }
+}
+
+/// 64-byte aligned memory that belongs to one or more arrays. Immutable while shared: `NDArray` copies
+/// before it writes, which is what makes it Sendable.
+private final class Storage: @unchecked Sendable {
+  let bytes: UnsafeMutableRawBufferPointer
+
+  init(byteCount: Int) {
+    bytes = .allocate(byteCount: max(byteCount, 0), alignment: 64)
+    bytes.initializeMemory(as: UInt8.self, repeating: 0)
+  }
+
+  convenience init(copying other: Storage) {
+    self.init(byteCount: other.bytes.count)
+    bytes.copyMemory(from: UnsafeRawBufferPointer(other.bytes))
+  }
+
+  deinit { bytes.deallocate() }
+}
+
+private func saturated<T: FixedWidthInteger>(_ value: Double) -> T {
+  if value.isNaN { return 0 }
+  if let exact = T(exactly: value.rounded(.towardZero)) { return exact }
+  return value < 0 ? T.min : T.max
+}
+
+/// Conversions of the 16-bit brain float: the upper half of a `Float`.
+public enum BFloat16 {
+  /// Rounded to nearest, ties to even; NaN stays NaN.
+  public static func bits(of value: Float) -> UInt16 {
+    let bits = value.bitPattern
+    if value.isNaN { return UInt16(truncatingIfNeeded: bits >> 16) | 0x40 }
+    return UInt16(truncatingIfNeeded: (bits &+ 0x7fff &+ (bits >> 16 & 1)) >> 16)
+  }
+  public static func float(bits: UInt16) -> Float { Float(bitPattern: UInt32(bits) << 16) }
+}
+
+/// Conversions of IEEE 754 binary16, written out because `Float16` is missing on some platforms.
+public enum Half {
+  /// Rounded to nearest, ties to even; overflow gives infinity.
+  public static func bits(of value: Float) -> UInt16 {
+    let bits = value.bitPattern
+    let sign = UInt16(truncatingIfNeeded: bits >> 16) & 0x8000
+    let magnitude = bits & 0x7fff_ffff
+    if magnitude > 0x7f80_0000 { return sign | 0x7e00 }
+    if magnitude >= 0x4780_0000 { return sign | 0x7c00 }
+    if magnitude < 0x3880_0000 {
+      // Subnormal: adding 0.5 aligns the wanted bits at the bottom and rounds them as IEEE does.
+      let shifted = Float(bitPattern: magnitude) + 0.5
+      return sign | UInt16(truncatingIfNeeded: shifted.bitPattern &- 0x3f00_0000)
+    }
+    let rounded = magnitude &+ 0xfff &+ (magnitude >> 13 & 1)
+    return sign | UInt16(truncatingIfNeeded: (rounded &- 0x3800_0000) >> 13)
+  }
+
+  public static func float(bits: UInt16) -> Float {
+    let sign = UInt32(bits & 0x8000) << 16
+    let exponent = UInt32(bits >> 10 & 0x1f), fraction = UInt32(bits & 0x3ff)
+    if exponent == 31 { return Float(bitPattern: sign | 0x7f80_0000 | fraction << 13) }
+    if exponent == 0 {
+      let magnitude = Float(fraction) * 0x1p-24
+      return Float(bitPattern: magnitude.bitPattern | sign)
+    }
+    return Float(bitPattern: sign | (exponent + 112) << 23 | fraction << 13)
+  }
+}

@@ -1,0 +1,89 @@
+// Shapes, broadcasting and axis arithmetic.
+
+/// The extents of a tensor, outermost first. A scalar has the empty shape.
+///
+///     let images: Shape = [64, 28, 28]
+///     images.count   // 50176
+public struct Shape: Sendable, Hashable, ExpressibleByArrayLiteral, CustomStringConvertible {
+  public var dimensions: [Int]
+
+  public init(_ dimensions: [Int]) { self.dimensions = dimensions }
+  public init(arrayLiteral elements: Int...) { dimensions = elements }
+
+  /// The number of axes.
+  public var rank: Int { dimensions.count }
+
+  /// The number of elements, 1 for a scalar.
+  public var count: Int { dimensions.reduce(1, *) }
+
+  /// The extent of `axis`; a negative axis counts from the end. An axis that does not exist has
+  /// extent 1, as it has in broadcasting, so that reading a shape never traps.
+  public subscript(axis: Int) -> Int {
+    let index = axis < 0 ? axis + rank : axis
+    return dimensions.indices.contains(index) ? dimensions[index] : 1
+  }
+
+  /// Strides, in elements, of a dense row-major tensor of this shape.
+  public var strides: [Int] {
+    var strides = [Int](repeating: 1, count: rank)
+    for axis in stride(from: rank - 2, through: 0, by: -1) {
+      strides[axis] = strides[axis + 1] * max(dimensions[axis + 1], 1)
+    }
+    return strides
+  }
+
+  public var description: String { "[" + dimensions.map(String.init).joined(separator: ",") + "]" }
+
+  /// The shape that `a` and `b` have together under NumPy's broadcasting rules.
+  ///
+  /// - Throws: `ApusError` of kind `shapeMismatch` where two extents differ and neither is 1.
+  public static func broadcast(_ a: Shape, _ b: Shape) throws -> Shape {
+    if a == b { return a }
+    let rank = max(a.rank, b.rank)
+    var result = [Int](repeating: 1, count: rank)
+    for axis in 1...max(rank, 1) where axis <= rank {
+      let x = a[-axis], y = b[-axis]
+      guard x == y || x == 1 || y == 1 else {
+        throw ApusError(
+          .shapeMismatch, "shapes \(a) and \(b) cannot be broadcast together",
+          expected: "extents that are equal or 1 at axis -\(axis), got \(x) and \(y)")
+      }
+      result[rank - axis] = x == 1 ? y : x
+    }
+    return Shape(result)
+  }
+
+  /// `axis` as an index from 0.
+  ///
+  /// - Throws: `invalidArgument` where the axis is outside `-rank ..< rank`.
+  public func normalized(axis: Int) throws -> Int {
+    let index = axis < 0 ? axis + rank : axis
+    guard (0..<rank).contains(index) else {
+      throw ApusError(
+        .invalidArgument, "axis \(axis) does not exist in shape \(self)",
+        expected: rank == 0 ? "no axis: the tensor is a scalar" : "an axis in \(-rank)..<\(rank)")
+    }
+    return index
+  }
+
+  /// `axes` as sorted indices from 0, all axes where it is nil.
+  ///
+  /// - Throws: `invalidArgument` for an axis that does not exist or stands twice.
+  public func normalized(axes: [Int]?) throws -> [Int] {
+    guard let axes else { return Array(0..<rank) }
+    let indices = try axes.map(normalized(axis:)).sorted()
+    guard Set(indices).count == indices.count else {
+      throw ApusError(
+        .invalidArgument, "axes \(axes) name an axis twice", expected: "each axis at most once")
+    }
+    return indices
+  }
+
+  /// The shape after reducing over `axes` (indices from 0).
+  public func reducing(_ axes: [Int], keepDims: Bool) -> Shape {
+    if keepDims {
+      return Shape(dimensions.enumerated().map { axes.contains($0.offset) ? 1 : $0.element })
+    }
+    return Shape(dimensions.enumerated().filter { !axes.contains($0.offset) }.map(\.element))
+  }
+}

@@ -1,0 +1,33 @@
+// What the type checker knows of a value.
+
+/// An element type and a shape, written `f32[64,784]`.
+public struct TensorType: Sendable, Hashable, CustomStringConvertible {
+  public var dtype: DType
+  public var shape: Shape
+
+  public init(_ dtype: DType, _ shape: Shape) {
+    self.dtype = dtype
+    self.shape = shape
+  }
+
+  public static func f32(_ dimensions: Int...) -> TensorType { .init(.f32, Shape(dimensions)) }
+  public static func bf16(_ dimensions: Int...) -> TensorType { .init(.bf16, Shape(dimensions)) }
+  public static func f16(_ dimensions: Int...) -> TensorType { .init(.f16, Shape(dimensions)) }
+  public static func f64(_ dimensions: Int...) -> TensorType { .init(.f64, Shape(dimensions)) }
+  public static func i32(_ dimensions: Int...) -> TensorType { .init(.i32, Shape(dimensions)) }
+  public static func i64(_ dimensions: Int...) -> TensorType { .init(.i64, Shape(dimensions)) }
+  public static func u8(_ dimensions: Int...) -> TensorType { .init(.u8, Shape(dimensions)) }
+  public static func bool(_ dimensions: Int...) -> TensorType { .init(.bool, Shape(dimensions)) }
+
+  /// Bytes of a dense tensor of this type.
+  public var byteCount: Int { shape.count * dtype.byteCount }
+  public var rank: Int { shape.rank }
+  public var count: Int { shape.count }
+
+  /// The same shape with another element type.
+  public func with(_ dtype: DType) -> TensorType { TensorType(dtype, shape) }
+  /// The same element type with another shape.
+  public func with(_ shape: Shape) -> TensorType { TensorType(dtype, shape) }
+
+  public var description: String { dtype.rawValue + shape.description }
+}

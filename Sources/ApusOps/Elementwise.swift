@@ -1,0 +1,112 @@
+// The family of ops that compute each element of the result from the elements at the same place.
+//
+// An elementwise op states its rule on one element; types, broadcasting, reference, access through
+// views and lowering are the family's. The tile machine's opcode of the same name does the work, and
+// fused loops are programs of these ops.
+
+import ApusGraph
+
+/// Which operand types an elementwise op takes, and what comes out.
+public enum ElementwiseSignature: Sendable {
+  /// Floats in, the same float type out.
+  case float
+  /// Floats or integers in, the same type out.
+  case numeric
+  /// Any one type in, bool out.
+  case comparison
+  /// Floats in, bool out.
+  case predicate
+  /// Bools in, bool out.
+  case logical
+}
+
+/// An op on single elements.
+///
+/// The mnemonic is also the name of the tile machine's opcode (`eltwise_ops.inc`).
+public protocol ElementwiseOp: Op {
+  static var arity: Int { get }
+  static var signature: ElementwiseSignature { get }
+  /// Numbers fixed when the graph is built (a slope, bounds), in the opcode's order.
+  var immediates: [Double] { get }
+  /// The op on one element, in double; bools are 0 and 1.
+  func evaluate(_ x: [Double]) -> Double
+}
+
+/// An elementwise op without attributes.
+public protocol PlainElementwiseOp: ElementwiseOp {
+  init()
+}
+
+extension PlainElementwiseOp {
+  public init(attributes: AttributeReader) throws { self.init() }
+  public var attributes: [Attribute] { [] }
+  public var immediates: [Double] { [] }
+}
+
+extension ElementwiseOp {
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(Self.arity, operands)
+    let dtype = operands[0].dtype
+    guard operands.allSatisfy({ $0.dtype == dtype }) else {
+      throw ApusError(
+        .dtypeMismatch,
+        "\(mnemonic): operands have types \(operands.map(\.description).joined(separator: " and "))",
+        expected: "one element type")
+    }
+    let isAllowed =
+      switch Self.signature {
+      case .float, .predicate: dtype.isFloat
+      case .numeric: dtype != .bool
+      case .comparison: true
+      case .logical: dtype == .bool
+      }
+    guard isAllowed else {
+      throw ApusError(
+        .dtypeMismatch, "\(mnemonic): not defined for \(operands[0])",
+        expected: Self.signature == .logical ? "bool" : "floats")
+    }
+    let shape = try broadcastShape(operands)
+    switch Self.signature {
+    case .float, .numeric: return [TensorType(dtype, shape)]
+    case .comparison, .predicate, .logical: return [TensorType(.bool, shape)]
+    }
+  }
+
+  /// The shape all operands have together.
+  public func broadcastShape(_ operands: [TensorType]) throws -> Shape {
+    do {
+      return try operands.dropFirst().reduce(operands[0].shape) {
+        try Shape.broadcast($0, $1.shape)
+      }
+    } catch var error as ApusError {
+      error.what = "\(mnemonic): \(error.what)"
+      throw error
+    }
+  }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    let shape = results[0].shape
+    let columns = operands.map { operand -> [Double] in
+      operand.viewed(through: View(dense: operand.shape).broadcast(to: shape)).doubles
+    }
+    let values = (0..<shape.count).map { index in evaluate(columns.map { $0[index] }) }
+    return [NDArray(doubles: values, type: results[0])]
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    try LoopLowering.elementwise(self, site)
+  }
+}
+
+extension Tensor {
+  /// Brings two operands to their common element type (PyTorch's promotion).
+  static func promoted(_ a: Tensor, _ b: Tensor) -> (Tensor, Tensor) {
+    let dtype = DType.promoted(a.dtype, b.dtype)
+    return (a.cast(to: dtype), b.cast(to: dtype))
+  }
+
+  /// A scalar of this tensor's element type, in this tensor's trace.
+  public func scalar(_ value: Double) -> Tensor { trace.constant(value, dtype) }
+}

@@ -1,0 +1,66 @@
+// The same elements under another shape.
+
+import ApusGraph
+
+/// `y = x` with the elements, in row-major order, under another shape.
+public struct Reshape: Op {
+  public static let mnemonic = "reshape"
+  public let shape: Shape
+
+  public init(_ shape: Shape) { self.shape = shape }
+  public init(attributes: AttributeReader) throws { shape = Shape(try attributes.ints("shape")) }
+  public var attributes: [Attribute] { [Attribute("shape", .ints(shape.dimensions))] }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(1, operands)
+    guard operands[0].count == shape.count, shape.dimensions.allSatisfy({ $0 >= 0 }) else {
+      throw ApusError(
+        .shapeMismatch, "reshape: \(operands[0]) cannot become \(shape)",
+        expected: "a shape of \(operands[0].count) elements")
+    }
+    return [operands[0].with(shape)]
+  }
+
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    [context.gradient.reshaped(context.operands[0].shape)]
+  }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    [try operands[0].reshaped(shape)]
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    try CopyLowering.copy(site, through: site.views[0])
+  }
+}
+
+extension Tensor {
+  /// The same elements under `shape`; one extent may be -1 and is worked out.
+  ///
+  ///     x.reshaped([64, -1])   // f32[64,28,28] → f32[64,784]
+  public func reshaped(
+    _ shape: Shape, file: StaticString = #fileID, line: UInt = #line
+  ) -> Tensor {
+    var shape = shape
+    if let free = shape.dimensions.firstIndex(of: -1) {
+      let rest = shape.dimensions.enumerated().filter { $0.offset != free }.reduce(1) {
+        $0 * $1.element
+      }
+      if rest > 0 && type.count % rest == 0 { shape.dimensions[free] = type.count / rest }
+    }
+    if shape == self.shape { return self }
+    return .apply(Reshape(shape), to: self, location: sourceLocation(file, line))
+  }
+
+  /// All axes from `axis` on joined into one: `f32[64,28,28]` from 1 is `f32[64,784]`.
+  public func flattened(
+    from axis: Int = 0, file: StaticString = #fileID, line: UInt = #line
+  ) -> Tensor {
+    let first = axis < 0 ? max(axis + rank, 0) : min(axis, rank)
+    let kept = shape.dimensions.prefix(first)
+    let joined = shape.dimensions.dropFirst(first).reduce(1, *)
+    return reshaped(Shape(Array(kept) + [joined]), file: file, line: line)
+  }
+}
