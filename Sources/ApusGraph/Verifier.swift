@@ -1,0 +1,104 @@
+// The rules that every graph keeps, checked after every pass.
+
+extension Graph {
+  /// Checks that every value is defined once and before it is read, that results have the types of
+  /// their op's rule, that views stay within their values, that names are unique and that assignments
+  /// go to states, once each, with the state's type.
+  ///
+  /// - Throws: `invalidGraph` naming the line that breaks a rule.
+  public func verify() throws {
+    var isDefined = [Bool](repeating: false, count: types.count)
+    func fail(_ what: String, _ place: String, expected: String) -> ApusError {
+      ApusError(.invalidGraph, what, at: place, expected: expected)
+    }
+    func define(_ value: ValueID, _ place: String) throws {
+      guard types.indices.contains(value.index), !isDefined[value.index] else {
+        throw fail("\(value) is defined twice or does not exist", place, expected: "one definition")
+      }
+      isDefined[value.index] = true
+    }
+    func read(_ operand: Operand, _ place: String) throws {
+      guard types.indices.contains(operand.value.index), isDefined[operand.value.index] else {
+        throw fail("\(operand.value) is read but not defined", place, expected: "an earlier value")
+      }
+      guard let view = operand.view else { return }
+      guard view.strides.count == view.shape.rank, view.shape.dimensions.allSatisfy({ $0 >= 0 })
+      else {
+        throw fail(
+          "a view of \(operand.value) has \(view.strides.count) strides for shape \(view.shape)",
+          place,
+          expected: "a stride an axis")
+      }
+      let count = type(of: operand.value).count
+      if let extent = view.extent, extent.lowerBound < 0 || extent.upperBound >= count {
+        throw fail(
+          "a view of \(operand.value) reads elements \(extent) of \(count)", place,
+          expected: "elements within the value")
+      }
+    }
+    for (names, kind) in [(inputs.map(\.name), "input"), (states.map(\.name), "state")] {
+      var seen = Set<String>()
+      if let twice = names.first(where: { !seen.insert($0).inserted }) {
+        throw fail("\(kind) '\(twice)' exists twice", "the head", expected: "unique names")
+      }
+    }
+    for input in inputs { try define(input.value, "input \(input.name)") }
+    for state in states { try define(state.value, "state \(state.name)") }
+    for constant in constants {
+      try define(constant.value, "constant \(constant.value)")
+      guard constant.array.type == type(of: constant.value) else {
+        throw fail(
+          "a constant of type \(constant.array.type) stands for \(type(of: constant.value))",
+          "constant \(constant.value)", expected: "equal types")
+      }
+    }
+    for node in nodes {
+      // The line is built only for an error: printing every node would cost more than checking it.
+      do {
+        for operand in node.operands { try read(operand, "") }
+        let wanted = try node.op.resultTypes(node.operands.map { type(of: $0) })
+        for result in node.results { try define(result, "") }
+        let actual = node.results.map { type(of: $0) }
+        guard wanted == actual else {
+          throw fail(
+            "the results of \(node.op.mnemonic) are \(actual)", "",
+            expected: "\(wanted), by its rule")
+        }
+        for (index, operand) in node.operands.enumerated() {
+          guard let view = operand.view else { continue }
+          let types = node.operands.map { type(of: $0) }
+          guard node.op.accepts(view, at: index, of: types) else {
+            throw fail(
+              "\(node.op.mnemonic) cannot read operand \(index) through a view", "",
+              expected: "a dense operand")
+          }
+        }
+      } catch var error as ApusError {
+        error.kind = .invalidGraph
+        error.location = text(node, origins: true)
+        throw error
+      }
+    }
+    for output in outputs { try read(output.operand, "output \(output.name)") }
+    var assigned = Set<ValueID>()
+    for assignment in assignments {
+      let place = "assign \(assignment.state)"
+      guard states.contains(where: { $0.value == assignment.state }) else {
+        throw fail("\(assignment.state) is assigned", place, expected: "a state")
+      }
+      guard assigned.insert(assignment.state).inserted else {
+        throw fail(
+          "\(assignment.state) is assigned twice", place, expected: "one assignment a state")
+      }
+      try read(assignment.operand, place)
+      guard type(of: assignment.operand) == type(of: assignment.state) else {
+        throw fail(
+          "a \(type(of: assignment.operand)) is assigned to a \(type(of: assignment.state))", place,
+          expected: "equal types")
+      }
+    }
+    for (index, isDefined) in isDefined.enumerated() where !isDefined {
+      throw fail("\(ValueID(index)) is never defined", "the graph", expected: "a definition")
+    }
+  }
+}
