@@ -28,13 +28,16 @@ public struct NDArray: Sendable, Hashable, CustomStringConvertible {
     try body(storage.bytes)
   }
 
-  /// `f32` elements in row-major order.
+  /// `f32` elements in row-major order. (Literals are `f32`: the integer initialisers are disfavoured.)
   ///
   /// - Precondition: `shape.count == scalars.count`; use ``init(checking:shape:)`` for data that
   ///   comes from outside.
   public init(_ scalars: [Float], shape: Shape) { self.init(elements: scalars, .f32, shape) }
+  @_disfavoredOverload
   public init(_ scalars: [Int32], shape: Shape) { self.init(elements: scalars, .i32, shape) }
+  @_disfavoredOverload
   public init(_ scalars: [Int64], shape: Shape) { self.init(elements: scalars, .i64, shape) }
+  @_disfavoredOverload
   public init(_ scalars: [UInt8], shape: Shape) { self.init(elements: scalars, .u8, shape) }
   public init(_ scalars: [Bool], shape: Shape) {
     self.init(elements: scalars.map { $0 ? 1 : 0 } as [UInt8], .bool, shape)

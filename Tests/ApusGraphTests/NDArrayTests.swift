@@ -1,0 +1,63 @@
+// Arrays: conversion, value semantics, shapes.
+
+import ApusGraph
+import Testing
+
+@Suite struct NDArrayTests {
+  @Test func copies_areIndependent() {
+    let a = NDArray([1, 2, 3], shape: [3])
+    var b = a
+    b.withUnsafeMutableBytes { $0.storeBytes(of: 9, as: Float.self) }
+    #expect(a.floats == [1, 2, 3])
+    #expect(b.floats == [9, 2, 3])
+  }
+
+  @Test func half_matchesHardwareConversion_forAllBitPatterns() {
+    for bits in UInt16.min...UInt16.max {
+      let value = Half.float(bits: bits)
+      if value.isNaN { continue }
+      #expect(Half.bits(of: value) == bits)
+    }
+    #expect(Half.bits(of: 65520) == 0x7c00)
+    #expect(Half.bits(of: 65519.996) == 0x7bff)
+    #expect(Half.bits(of: 0x1p-25) == 0)
+    #expect(Half.bits(of: 0x1.8p-25) == 1)
+    #expect(Half.bits(of: 1 + 0x1p-11) == 0x3c00)
+    #expect(Half.bits(of: 1 + 0x1.8p-10) == 0x3c02)
+  }
+
+  @Test func bfloat16_roundsToNearestEven() {
+    #expect(BFloat16.bits(of: 1 + 0x1p-8) == 0x3f80)
+    #expect(BFloat16.bits(of: 1 + 0x1.8p-7) == 0x3f82)
+    #expect(BFloat16.bits(of: .nan) & 0x7fc0 == 0x7fc0)
+    #expect(BFloat16.bits(of: -.infinity) == 0xff80)
+    #expect(BFloat16.bits(of: Float.greatestFiniteMagnitude) == 0x7f80)
+  }
+
+  @Test func integers_saturate() {
+    let array = NDArray(doubles: [1e20, -1e20, .nan, 2.9, -2.9], type: .i32(5))
+    #expect(array.integers == [Int(Int32.max), Int(Int32.min), 0, 2, -2])
+    #expect(NDArray(doubles: [300, -1], type: .u8(2)).integers == [255, 0])
+  }
+
+  @Test func wrongCounts_areErrors() {
+    #expect(throws: ApusError.self) { try NDArray(checking: [1, 2], shape: [3]) }
+    #expect(throws: ApusError.self) { try NDArray([1, 2], shape: [2]).reshaped([3]) }
+  }
+
+  @Test func broadcasting_followsNumPy() throws {
+    #expect(try Shape.broadcast([3, 1], [4]) == [3, 4])
+    #expect(try Shape.broadcast([], [2, 0]) == [2, 0])
+    #expect(try Shape.broadcast([1], [0]) == [0])
+    #expect(throws: ApusError.self) { try Shape.broadcast([3], [4]) }
+    #expect(throws: ApusError.self) { try Shape([2]).normalized(axis: 1) }
+    #expect(throws: ApusError.self) { try Shape([2, 3]).normalized(axes: [1, -1]) }
+  }
+
+  @Test func promotion_followsPyTorch() {
+    #expect(DType.promoted(.f32, .i64) == .f32)
+    #expect(DType.promoted(.bf16, .f16) == .f32)
+    #expect(DType.promoted(.bool, .u8) == .u8)
+    #expect(DType.promoted(.i64, .f16) == .f16)
+  }
+}

@@ -1,0 +1,47 @@
+// Graphs that break a rule are refused.
+
+import ApusGraph
+import ApusOps
+import Testing
+
+@Suite struct VerifierTests {
+  static func refuses(_ text: String, _ part: String) -> Bool {
+    do {
+      _ = try Graph(parsing: text, ops: .all)
+      return false
+    } catch let error as ApusError {
+      return error.kind == .invalidGraph && error.description.contains(part)
+    } catch {
+      return false
+    }
+  }
+
+  @Test func resultType_mustFollowTheRule() {
+    #expect(Self.refuses("input %0 \"x\" : f32[2]\n%1 = exp(%0) : f32[3]", "by its rule"))
+  }
+
+  @Test func view_mustStayWithinTheValue() {
+    let text = "input %0 \"x\" : f32[2]\n%1 = exp(%0 view [3] strides [1] offset 0) : f32[3]"
+    #expect(Self.refuses(text, "reads elements"))
+    let negative = "input %0 \"x\" : f32[2]\n%1 = exp(%0 view [2] strides [-1] offset 0) : f32[2]"
+    #expect(Self.refuses(negative, "reads elements"))
+  }
+
+  @Test func assignment_mustGoToAStateOfItsType() {
+    #expect(Self.refuses("input %0 \"x\" : f32[2]\nassign %0 = %0", "a state"))
+    #expect(
+      Self.refuses(
+        "input %0 \"x\" : f32[2]\nstate %1 \"s\" : f32[3]\nassign %1 = %0", "equal types"))
+    #expect(
+      Self.refuses(
+        "state %0 \"s\" : f32[3]\nassign %0 = %0\nassign %0 = %0", "assigned twice"))
+  }
+
+  @Test func names_mustBeUnique() {
+    #expect(Self.refuses("input %0 \"x\" : f32[2]\ninput %1 \"x\" : f32[2]", "exists twice"))
+  }
+
+  @Test func operandCounts_areChecked() {
+    #expect(Self.refuses("input %0 \"x\" : f32[2]\n%1 = add(%0) : f32[2]", "operands"))
+  }
+}
