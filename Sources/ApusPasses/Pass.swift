@@ -1,0 +1,149 @@
+// What a pass is, and the manager that runs a list of them.
+//
+// A pass turns a graph into an equivalent one: same inputs, states, outputs and assignments, same values.
+// Passes never print and never look at each other; whatever must happen between them (dumping, checking,
+// counting, timing, switching off) is the manager's.
+
+import ApusGraph
+
+/// A rewriting of a whole graph.
+///
+/// A pass is a file: its header says what it assumes of the graph, what it guarantees, and shows a snippet
+/// before and after, which is its first golden. `Docs/AddingAPass` walks through one.
+public protocol Pass: Sendable {
+  /// The name it is dumped, counted and switched off by, such as `dead-code`.
+  static var name: String { get }
+
+  /// Rewrites the graph.
+  ///
+  /// - Returns: what was done, by name; empty where nothing was.
+  func run(on graph: inout Graph) throws -> Statistics
+}
+
+extension Pass {
+  public var name: String { Self.name }
+}
+
+/// What a pass did: counters by name.
+///
+///     var statistics = Statistics()
+///     statistics["merged"] += 1
+///     print(statistics)   // merged 1
+public struct Statistics: Sendable, Hashable, ExpressibleByDictionaryLiteral,
+  CustomStringConvertible
+{
+  /// The counters that are not zero.
+  public private(set) var counts: [String: Int] = [:]
+
+  public init() {}
+
+  public init(dictionaryLiteral elements: (String, Int)...) {
+    for (name, count) in elements { self[name] += count }
+  }
+
+  public subscript(name: String) -> Int {
+    get { counts[name] ?? 0 }
+    set { counts[name] = newValue == 0 ? nil : newValue }
+  }
+
+  public static func += (a: inout Statistics, b: Statistics) {
+    for (name, count) in b.counts { a[name] += count }
+  }
+
+  public var isEmpty: Bool { counts.isEmpty }
+
+  /// `folded 3, removed 1`: in alphabetical order, empty where nothing was done.
+  public var description: String {
+    counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+  }
+}
+
+/// How a pipeline is run.
+public struct PassOptions: Sendable {
+  /// Names of passes to leave out.
+  public var disabled: Set<String> = []
+  /// Whether the graph is checked against the rules of `Graph.verify` after every pass.
+  public var verifies = true
+  /// Called after every pass with its name and the graph's text form, or `(unchanged)`; called first
+  /// with the name `input`.
+  public var dump: (@Sendable (_ pass: String, _ text: String) -> Void)?
+
+  public init(
+    disabled: Set<String> = [], verifies: Bool = true,
+    dump: (@Sendable (_ pass: String, _ text: String) -> Void)? = nil
+  ) {
+    self.disabled = disabled
+    self.verifies = verifies
+    self.dump = dump
+  }
+}
+
+/// What one pass did to one graph.
+public struct PassReport: Sendable {
+  public var name: String
+  public var statistics: Statistics
+  /// Nodes after the pass.
+  public var nodeCount: Int
+  /// The time the pass took, without dumping and verifying.
+  public var duration: Duration
+}
+
+/// Runs passes one after the other.
+///
+///     let manager = PassManager(passes: [CommonSubexpressions(), DeadCode()])
+///     let reports = try manager.run(on: &graph)
+public struct PassManager: Sendable {
+  public var passes: [any Pass]
+  public var options: PassOptions
+
+  public init(passes: [any Pass] = Pipeline.passes, options: PassOptions = PassOptions()) {
+    self.passes = passes
+    self.options = options
+  }
+
+  /// The names of the passes, in order, each once.
+  public var names: [String] {
+    passes.map(\.name).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+  }
+
+  /// Runs every pass that is not switched off.
+  ///
+  /// - Throws: `invalidArgument` for a switched-off name that no pass has; what a pass throws;
+  ///   `invalidGraph`, naming the pass, where one breaks the graph.
+  @discardableResult
+  public func run(on graph: inout Graph) throws -> [PassReport] {
+    if let unknown = options.disabled.subtracting(names).min() {
+      throw ApusError(
+        .invalidArgument, "there is no pass '\(unknown)'",
+        expected: "one of \(names.joined(separator: ", "))")
+    }
+    var reports: [PassReport] = []
+    var text = options.dump == nil ? "" : graph.description
+    options.dump?("input", text)
+    let clock = ContinuousClock()
+    for pass in passes where !options.disabled.contains(pass.name) {
+      var statistics = Statistics()
+      let duration = try clock.measure { statistics = try pass.run(on: &graph) }
+      if options.verifies { try verify(graph, after: pass) }
+      reports.append(
+        PassReport(
+          name: pass.name, statistics: statistics, nodeCount: graph.nodes.count,
+          duration: duration))
+      if let dump = options.dump {
+        let new = graph.description
+        dump(pass.name, new == text ? "(unchanged)\n" : new)
+        text = new
+      }
+    }
+    return reports
+  }
+
+  private func verify(_ graph: Graph, after pass: any Pass) throws {
+    do {
+      try graph.verify()
+    } catch var error as ApusError {
+      error.what = "after pass '\(pass.name)': \(error.what)"
+      throw error
+    }
+  }
+}

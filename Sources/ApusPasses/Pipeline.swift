@@ -1,0 +1,23 @@
+// The passes that every graph goes through, and the entry point that runs them.
+
+import ApusGraph
+
+/// The list of passes between a recorded graph and a planned one.
+public enum Pipeline {
+  /// Read from top to bottom; each line says why it stands there.
+  public static let passes: [any Pass] = [
+    // Last of the clean-up: every pass above leaves nodes behind that nobody reads.
+    DeadCode()
+  ]
+}
+
+/// The graph in the form that is planned and run: same inputs, states, outputs, assignments and values.
+///
+///     let graph = try optimised(traced([.f32(2, 3)]) { [$0[0] * 1 + 0] })   // outputs its input
+///
+/// - Throws: `invalidArgument` where `options` switch off a pass that does not exist.
+public func optimised(_ graph: Graph, options: PassOptions = PassOptions()) throws -> Graph {
+  var graph = graph
+  try PassManager(options: options).run(on: &graph)
+  return graph
+}
