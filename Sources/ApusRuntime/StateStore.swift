@@ -1,0 +1,108 @@
+// The states of a model: what lives from step to step.
+
+import ApusGraph
+import Synchronization
+
+/// Named buffers that executables read and update in place: parameters, optimiser slots, running
+/// statistics, the random key.
+///
+/// A training step, a step for the last partial batch and an evaluation step compiled from one model
+/// share one store, so that nothing is copied between them.
+///
+///     let store = StateStore()
+///     try store.set("hidden.weight", weights)
+///     let train = try Executable(trainGraph, states: store)
+///     let evaluate = try Executable(evaluationGraph, states: store)
+///
+/// Reading and writing are safe from any thread; an executable locks the store while it runs.
+public final class StateStore: Sendable {
+  /// One state's memory: 64-byte aligned, of the size of its type, at the same address for the life of
+  /// the store.
+  public struct Buffer: @unchecked Sendable {
+    public let type: TensorType
+    public let address: UnsafeMutableRawPointer
+  }
+
+  private struct Contents {
+    var buffers: [String: Buffer] = [:]
+    var order: [String] = []
+  }
+  private let contents = Mutex(Contents())
+  /// Held while an executable runs on these states.
+  private let running = Mutex(())
+
+  public init() {}
+
+  deinit {
+    contents.withLock { contents in
+      for buffer in contents.buffers.values { buffer.address.deallocate() }
+    }
+  }
+
+  /// The names of all states, in the order in which they were made.
+  public var names: [String] { contents.withLock { $0.order } }
+
+  public func type(of name: String) -> TensorType? {
+    contents.withLock { $0.buffers[name]?.type }
+  }
+
+  /// The memory of a state, made and zeroed where there is none yet.
+  ///
+  /// - Throws: `shapeMismatch` where the state exists with another type.
+  public func buffer(_ name: String, _ type: TensorType) throws -> Buffer {
+    try contents.withLock { contents in
+      if let existing = contents.buffers[name] {
+        guard existing.type == type else {
+          throw ApusError(
+            .shapeMismatch, "state '\(name)' is \(existing.type) in the store",
+            expected: "\(type), as the graph has it")
+        }
+        return existing
+      }
+      let bytes = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: max(type.byteCount, 1), alignment: 64)
+      bytes.initializeMemory(as: UInt8.self, repeating: 0)
+      let buffer = Buffer(type: type, address: bytes.baseAddress!)
+      contents.buffers[name] = buffer
+      contents.order.append(name)
+      return buffer
+    }
+  }
+
+  /// A copy of a state.
+  ///
+  /// - Throws: `missing` where there is no state of that name.
+  public func array(_ name: String) throws -> NDArray {
+    guard let buffer = contents.withLock({ $0.buffers[name] }) else { throw missing(name) }
+    return running.withLock { _ in
+      NDArray(buffer.type) {
+        $0.copyMemory(
+          from: UnsafeRawBufferPointer(start: buffer.address, count: buffer.type.byteCount))
+      }
+    }
+  }
+
+  /// Sets a state, making it where there is none yet.
+  ///
+  /// - Throws: `shapeMismatch` where the state exists with another type.
+  public func set(_ name: String, _ array: NDArray) throws {
+    let buffer = try buffer(name, array.type)
+    running.withLock { _ in
+      array.withUnsafeBytes { bytes in
+        guard let base = bytes.baseAddress, !bytes.isEmpty else { return }
+        buffer.address.copyMemory(from: base, byteCount: bytes.count)
+      }
+    }
+  }
+
+  /// Runs `body` while nobody else reads, writes or runs on these states.
+  public func withExclusiveAccess<R>(_ body: () throws -> R) rethrows -> R {
+    try running.withLock { _ in try body() }
+  }
+
+  private func missing(_ name: String) -> ApusError {
+    let known = names.prefix(8).joined(separator: ", ")
+    return ApusError(
+      .missing, "there is no state '\(name)'", expected: known.isEmpty ? "no states exist" : known)
+  }
+}
