@@ -1,0 +1,40 @@
+# One word for each thing done with the house. `make help` lists them; the scripts stand in .ci/.
+# Every target that builds runs `setup` first, which installs what the machine lacks and is silent
+# and instant where nothing is lacking.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench sanitize docs format lint
+
+EPOCHS ?= 5
+BENCH ?= train mlp_small mlp_large
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+setup: ## install what is missing: libomp, zlib, the Fashion-MNIST data set
+	@.ci/setup
+
+demo: setup ## build for release and train on Fashion-MNIST for five epochs
+	swift build -c release --product apus
+	$$(swift build -c release --show-bin-path)/apus train fashion-mnist --epochs $(EPOCHS)
+
+test: setup ## lint, build without a warning, and run every test
+	@.ci/test
+
+bench: setup ## time our training steps against the machine (BENCH="gemm --shape 512x512x512" for another)
+	swift build -c release --product apus
+	$$(swift build -c release --show-bin-path)/apus bench $(BENCH)
+
+sanitize: setup ## the C kernels' tests under AddressSanitizer, UBSan and ThreadSanitizer
+	@.ci/sanitize
+
+docs: setup ## the documentation, in .build/documentation
+	@.ci/docs
+
+format: ## rewrite the sources in the house's format
+	@.ci/format --write
+
+lint: ## complain about what `make format` would rewrite
+	@.ci/format --check
