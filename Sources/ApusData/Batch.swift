@@ -1,0 +1,49 @@
+// What trainers read: batches of named arrays, epoch by epoch.
+
+import ApusGraph
+
+/// The arrays of one batch, by name and in a fixed order: `batch.images`.
+///
+/// The first axis of every array counts the examples.
+@dynamicMemberLookup
+public struct Batch: Sendable {
+  public var names: [String]
+  public var arrays: [NDArray]
+
+  public init(_ fields: KeyValuePairs<String, NDArray>) {
+    names = fields.map(\.key)
+    arrays = fields.map(\.value)
+  }
+
+  public init(names: [String], arrays: [NDArray]) {
+    self.names = names
+    self.arrays = arrays
+  }
+
+  /// The number of examples.
+  public var count: Int { arrays.first?.shape[0] ?? 0 }
+
+  /// The array of that name, or nil.
+  public subscript(dynamicMember name: String) -> NDArray? {
+    names.firstIndex(of: name).map { arrays[$0] }
+  }
+}
+
+/// A source of batches that can be read again and again, in an order that depends on the epoch alone.
+public protocol BatchSource: Sendable {
+  /// The number of examples of an epoch.
+  var exampleCount: Int { get }
+  /// The number of batches of an epoch, the last partial one included.
+  var batchCount: Int { get }
+  /// Starts an epoch, from 0 on. Batches may be prepared ahead on another thread; ending the iterator's
+  /// life ends that.
+  func makeIterator(epoch: Int) throws -> any BatchIterator
+}
+
+/// One pass over a source.
+public protocol BatchIterator: AnyObject {
+  /// The next batch, nil after the last.
+  ///
+  /// - Throws: what reading the data throws.
+  func next() throws -> Batch?
+}
