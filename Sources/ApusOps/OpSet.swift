@@ -16,6 +16,7 @@ public let opSet: [any Op.Type] = [
   Exp.self,
   Multiply.self,
   Reshape.self,
+  Select.self,
   StopGradient.self,
   Sum.self,
 ]

@@ -1,0 +1,18 @@
+// Specs of the ops that the autodiff itself emits and of those that only steer it.
+
+import ApusGraph
+import ApusOps
+import TestSupport
+
+let coreSpecs: [OpSpec] = [
+  OpSpec(
+    Broadcast(to: [2, 3, 17]), on: [[.f32(17)], [.f32(3, 1)], [.f32()], [.f32(2, 3, 17)]],
+    rejects: [[.f32(4)], [.f32(1, 1, 1, 1)], [.f32(2)]]),
+  OpSpec(Broadcast(to: [0, 3]), on: [[.f32(3)], [.f32(0, 1)], [.f32(1, 3)]]),
+  OpSpec(CustomGradientOp(id: 0), on: [[.f32(3)]], smoothness: .none, isVariadic: true),
+  OpSpec(
+    Reshape([4, 6]), on: [[.f32(24)], [.f32(2, 3, 4)], [.i32(24)]],
+    rejects: [[.f32(23)], [.f32(4, 5)]]),
+  OpSpec(Reshape([0, 7]), on: [[.f32(3, 0)]], rejects: [[.f32(1)]]),
+  OpSpec(StopGradient(), on: [[.f32(3)], [.f32(2, 0)]], smoothness: .none),
+]

@@ -1,0 +1,10 @@
+// All specs, family by family. A family's file holds an array of specs; it is added here, one a line.
+
+import ApusOps
+import TestSupport
+
+let opSpecs: [OpSpec] = [
+  coreSpecs,
+  elementwiseSpecs,
+  reductionSpecs,
+].flatMap { $0 }

@@ -1,0 +1,268 @@
+// The checks of a spec that need no compiled code: types, text, reference, gradients, decomposition.
+
+import ApusAutodiff
+import ApusGraph
+import ApusOps
+
+extension OpSpec {
+  /// A graph of this op alone, its operands inputs and its results outputs.
+  public func graph(_ types: [TensorType]) throws -> Graph {
+    try traced(types) { operands in
+      Tensor.applyAll(op, to: operands, resultCount: try op.resultTypes(types).count)
+    }
+  }
+
+  /// The types with every float widened to `f64`, for checks in double.
+  func widened(_ types: [TensorType]) -> [TensorType] { types.map { $0.with($0.dtype.widened) } }
+
+  // MARK: Types
+
+  /// The type rule takes every case and refuses what it must refuse by throwing an `ApusError`.
+  public func problemsOfTypeRule() -> [String] {
+    var problems: [String] = []
+    for types in cases {
+      do {
+        if try op.resultTypes(types).isEmpty { problems.append("\(types): no results") }
+      } catch {
+        problems.append("\(types) is refused: \(error)")
+      }
+    }
+    var refused = rejected
+    if !isVariadic { refused.append((cases.first ?? []) + [.f32(2)]) }
+    refused.append([])
+    for types in refused {
+      do {
+        let results = try op.resultTypes(types)
+        problems.append("\(types) is taken, and gives \(results)")
+      } catch let error as ApusError {
+        if error.what.isEmpty { problems.append("\(types) is refused without a word") }
+      } catch {
+        problems.append("\(types) is refused by a \(type(of: error)), not by an ApusError")
+      }
+    }
+    return problems
+  }
+
+  // MARK: Text
+
+  /// The op, and a graph of it, are read back from their text.
+  public func problemsOfText() -> [String] {
+    var problems: [String] = []
+    do {
+      let copy = try type(of: op).init(
+        attributes: AttributeReader(mnemonic: op.mnemonic, op.attributes))
+      if !op.isEqual(to: copy) { problems.append("the attributes read back as \(copy)") }
+      for types in cases {
+        let graph = try graph(types)
+        let text = "\(graph)"
+        let parsed = try Graph(parsing: text, ops: .all)
+        if "\(parsed)" != text { problems.append("\(types): prints as\n\(text)\nthen\n\(parsed)") }
+        if let node = parsed.nodes.last, !node.op.isEqual(to: op) {
+          problems.append("\(types): parsed as \(node.op)")
+        }
+        try parsed.verify()
+      }
+    } catch {
+      problems.append("\(error)")
+    }
+    return problems
+  }
+
+  // MARK: Reference
+
+  /// The reference gives results of the types the type rule promises, and the examples' values.
+  public func problemsOfReference() -> [String] {
+    var problems: [String] = []
+    do {
+      for types in cases {
+        let wide = widened(types)
+        let wanted = widened(try op.resultTypes(wide))
+        let results = try op.reference(operands(wide), results: wanted)
+        if results.map(\.type) != wanted {
+          problems.append("\(types): the reference gives \(results.map(\.type)), not \(wanted)")
+        }
+      }
+      for example in examples {
+        let wide = example.operands.map { $0.cast(to: $0.dtype.widened) }
+        let results = try op.reference(
+          wide, results: widened(op.resultTypes(wide.map(\.type))))
+        for (got, want) in zip(results, example.results) {
+          if let problem = Self.difference(
+            got, want, relative: 1e-12, absolute: 1e-12, isRounded: true)
+          {
+            problems.append("on \(example.operands): \(problem)")
+          }
+        }
+      }
+    } catch {
+      problems.append("\(error)")
+    }
+    return problems
+  }
+
+  /// A composite's reference agrees with its decomposition into primitives.
+  public func problemsOfDecomposition() -> [String] {
+    guard let composite = op as? any CompositeOp else { return [] }
+    var problems: [String] = []
+    do {
+      for types in cases {
+        let wide = widened(types)
+        let inputs = operands(wide)
+        let graph = try traced(wide) { try composite.decompose($0) }
+        let primitives = try graph.interpret(inputs: inputs).outputs
+        let reference = try op.reference(inputs, results: widened(op.resultTypes(wide)))
+        guard primitives.count == reference.count else {
+          problems.append("\(types): \(primitives.count) results, not \(reference.count)")
+          continue
+        }
+        if graph.nodes.contains(where: { $0.op.mnemonic == op.mnemonic }) {
+          problems.append("\(types): the decomposition contains the op itself")
+        }
+        for (a, b) in zip(primitives, reference) {
+          if let problem = Self.difference(a, b, relative: 1e-9, absolute: 1e-10) {
+            problems.append("\(types): the decomposition differs: \(problem)")
+          }
+        }
+      }
+    } catch {
+      problems.append("\(error)")
+    }
+    return problems
+  }
+
+  // MARK: Gradients
+
+  /// The gradient rule agrees with central differences in double along a random direction, to the
+  /// order that the spec states.
+  public func problemsOfGradient() -> [String] {
+    var problems: [String] = []
+    for types in cases where types.reduce(0, { $0 + $1.count }) <= 200 {
+      do {
+        let wide = widened(types)
+        let inputs = operands(wide)
+        let probe = GradientProbe(self, wide)
+        let first = try traced(wide) { try probe.firstOrder($0) }
+        if smoothness == .none {
+          let flows = try first.interpret(inputs: inputs).outputs.dropFirst()
+          if let flow = flows.first(where: { !$0.isZero }) {
+            problems.append("\(types): a gradient of \(flow) flows through")
+          }
+          continue
+        }
+        problems += try probe.compare(first, inputs, order: 1)
+        if smoothness >= .twice {
+          let second = try traced(wide) { try probe.secondOrder($0) }
+          problems += try probe.compare(second, inputs, order: 2)
+        }
+      } catch {
+        problems.append("\(types): \(error)")
+      }
+    }
+    return problems
+  }
+
+  /// What is wrong between two arrays, or nil. NaN equals NaN; infinities must agree.
+  public static func difference(
+    _ got: NDArray, _ want: NDArray, relative: Double, absolute: Double, isRounded: Bool = false
+  ) -> String? {
+    guard got.shape == want.shape else { return "shape \(got.shape), not \(want.shape)" }
+    let wanted = want.doubles
+    let largest = wanted.filter(\.isFinite).reduce(0) { max($0, abs($1)) }
+    // Examples given as f32 are only as good as that.
+    let slack = isRounded && want.dtype == .f32 ? 1e-7 : 0
+    for (index, (x, y)) in zip(got.doubles, wanted).enumerated() {
+      if x == y || x.isNaN && y.isNaN { continue }
+      let allowed = (relative + slack) * abs(y) + (absolute + slack) * largest
+      if !(abs(x - y) <= allowed) {
+        return "element \(index) of \(want.shape) is \(x), not \(y)"
+      }
+    }
+    return nil
+  }
+}
+
+/// A scalar function made of an op, and its gradient.
+private struct GradientProbe {
+  let spec: OpSpec
+  let types: [TensorType]
+  /// Indices of operands that are floats.
+  let floats: [Int]
+
+  init(_ spec: OpSpec, _ types: [TensorType]) {
+    self.spec = spec
+    self.types = types
+    floats = types.indices.filter { types[$0].dtype.isFloat }
+  }
+
+  private func weights(_ type: TensorType, _ salt: String) -> NDArray {
+    var random = SplitMix("\(spec.name) \(types) \(salt)")
+    return NDArray(doubles: (0..<type.count).map { _ in random.uniform(-1...1) }, type: type)
+  }
+
+  /// `Σ w·y` over all float results y.
+  private func objective(_ operands: [Tensor]) throws -> Tensor {
+    let trace = operands[0].trace
+    let count = try spec.op.resultTypes(types).count
+    let results = Tensor.applyAll(spec.op, to: operands, resultCount: count)
+    var total = trace.constant(0, .f64)
+    for (index, result) in results.enumerated() where result.dtype.isFloat {
+      total = total + (result * trace.constant(weights(result.type, "w\(index)"))).sum()
+    }
+    return total
+  }
+
+  /// The objective and its gradients.
+  func firstOrder(_ operands: [Tensor]) throws -> [Tensor] {
+    let value = try objective(operands)
+    return [value] + gradients(of: value, withRespectTo: floats.map { operands[$0] })
+  }
+
+  /// The directional derivative of the objective, and its gradients.
+  func secondOrder(_ operands: [Tensor]) throws -> [Tensor] {
+    let first = try firstOrder(operands).dropFirst()
+    var slope = operands[0].trace.constant(0, .f64)
+    for (index, gradient) in first.enumerated() {
+      let direction = weights(gradient.type, "v\(index)")
+      slope = slope + (gradient * operands[0].trace.constant(direction)).sum()
+    }
+    return [slope] + gradients(of: slope, withRespectTo: floats.map { operands[$0] })
+  }
+
+  /// Compares output 0's central difference along a random direction with the other outputs.
+  func compare(_ graph: Graph, _ inputs: [NDArray], order: Int) throws -> [String] {
+    let results = try graph.interpret(inputs: inputs).outputs
+    let directions = floats.map { weights(types[$0], "u\($0)") }
+    var analytic = 0.0, size = 1.0
+    for (position, direction) in directions.enumerated() {
+      let gradient = results[1 + position]
+      guard gradient.shape == direction.shape else {
+        return ["\(types): gradient \(floats[position]) has shape \(gradient.shape)"]
+      }
+      for (g, u) in zip(gradient.doubles, direction.doubles) {
+        analytic += g * u
+        size += abs(g * u)
+      }
+    }
+    func value(_ step: Double) throws -> Double {
+      var moved = inputs
+      for (position, index) in floats.enumerated() {
+        moved[index] = NDArray(
+          doubles: zip(inputs[index].doubles, directions[position].doubles).map { $0 + step * $1 },
+          type: types[index])
+      }
+      return try graph.interpret(inputs: moved).outputs[0].scalar
+    }
+    // The five-point stencil: its error is h⁴·f⁽⁵⁾/30, so that rounding, ε·f/h, rules.
+    let h = 1e-4
+    let numeric = try (8 * (value(h) - value(-h)) - (value(2 * h) - value(-2 * h))) / (12 * h)
+    guard abs(numeric - analytic) <= 1e-6 * size else {
+      let kind = order == 1 ? "gradient" : "second derivative"
+      return ["\(types): the \(kind) along a direction is \(analytic), differences say \(numeric)"]
+    }
+    return []
+  }
+}
+
+extension NDArray {
+  fileprivate var isZero: Bool { doubles.allSatisfy { $0 == 0 } }
+}
