@@ -1,0 +1,100 @@
+// The AVX2 microkernels: tiles up to 6x16 (12 of 16 registers are sums), and 3x32 for few rows.
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "gemm_internal.h"
+
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi2"))), apply_to = function)
+
+#define VECTOR 8
+#define TILE_ROWS 6
+#define PREFETCH_STEPS 8
+typedef float vec __attribute__((ext_vector_type(8)));
+typedef float vec_unaligned __attribute__((ext_vector_type(8), aligned(4)));
+
+static inline __attribute__((always_inline)) __m256i first_lanes(int count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static inline __attribute__((always_inline)) vec load_part(const float *p, int count) {
+  return _mm256_maskload_ps(p, first_lanes(count));
+}
+
+static inline __attribute__((always_inline)) void store_part(float *p, vec x, int count) {
+  _mm256_maskstore_ps(p, first_lanes(count), x);
+}
+
+// The second operand is returned where one is a NaN: relu(NaN) = NaN.
+static inline __attribute__((always_inline)) vec relu(vec x) {
+  return _mm256_max_ps(_mm256_setzero_ps(), x);
+}
+
+#include "gemm_pack.inc.h"
+#include "gemm_tile.inc.h"
+
+static void tile_one(const gemm_tile *t) {
+  switch (t->rows) {
+    case 1:
+      return tile_body(t, 1, 1);
+    case 2:
+      return tile_body(t, 2, 1);
+    case 3:
+      return tile_body(t, 3, 1);
+    case 4:
+      return tile_body(t, 4, 1);
+    case 5:
+      return tile_body(t, 5, 1);
+    default:
+      return tile_body(t, 6, 1);
+  }
+}
+
+static void tile_two(const gemm_tile *t) {
+  switch (t->rows) {
+    case 1:
+      return tile_body(t, 1, 2);
+    case 2:
+      return tile_body(t, 2, 2);
+    case 3:
+      return tile_body(t, 3, 2);
+    case 4:
+      return tile_body(t, 4, 2);
+    case 5:
+      return tile_body(t, 5, 2);
+    default:
+      return tile_body(t, 6, 2);
+  }
+}
+
+static void tile_four(const gemm_tile *t) {
+  switch (t->rows) {
+    case 1:
+      return tile_body(t, 1, 4);
+    case 2:
+      return tile_body(t, 2, 4);
+    default:
+      return tile_body(t, 3, 4);
+  }
+}
+
+static void tile(const gemm_tile *t) {
+  if (t->columns <= 8) return tile_one(t);
+  if (t->columns <= 16) return tile_two(t);
+  tile_four(t);
+}
+
+const gemm_level gemm_avx2 = {
+    .vector = 8,
+    .max_rows = 6,
+    .columns = 16,
+    .flat_rows = 3,
+    .block_rows = 192,
+    .block_columns = 1024,
+    .tile = tile,
+    .pack = pack_panel,
+};
+
+void ck_gemm_f32_6x16_avx2(const void *args, const ck_thread *t) { gemm_run(args, t, &gemm_avx2); }
+
+#pragma clang attribute pop
+#endif

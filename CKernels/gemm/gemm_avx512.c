@@ -1,0 +1,138 @@
+// The AVX-512 microkernels: tiles up to 14x32 (28 of 32 registers are sums), and 6x64 for few rows.
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "gemm_internal.h"
+
+#pragma clang attribute push(                                                             \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512cd,fma,f16c,bmi2"))), \
+    apply_to = function)
+
+#define VECTOR 16
+#define TILE_ROWS 14
+#define PREFETCH_STEPS 8
+typedef float vec __attribute__((ext_vector_type(16)));
+typedef float vec_unaligned __attribute__((ext_vector_type(16), aligned(4)));
+
+static inline __attribute__((always_inline)) vec load_part(const float *p, int count) {
+  return _mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
+}
+
+static inline __attribute__((always_inline)) void store_part(float *p, vec x, int count) {
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), x);
+}
+
+// The second operand is returned where one is a NaN: relu(NaN) = NaN.
+static inline __attribute__((always_inline)) vec relu(vec x) {
+  return _mm512_max_ps(_mm512_setzero_ps(), x);
+}
+
+#include "gemm_pack.inc.h"
+#include "gemm_tile.inc.h"
+
+static void tile_one(const gemm_tile *t) {
+  switch (t->rows) {
+    case 1:
+      return tile_body(t, 1, 1);
+    case 2:
+      return tile_body(t, 2, 1);
+    case 3:
+      return tile_body(t, 3, 1);
+    case 4:
+      return tile_body(t, 4, 1);
+    case 5:
+      return tile_body(t, 5, 1);
+    case 6:
+      return tile_body(t, 6, 1);
+    case 7:
+      return tile_body(t, 7, 1);
+    case 8:
+      return tile_body(t, 8, 1);
+    case 9:
+      return tile_body(t, 9, 1);
+    case 10:
+      return tile_body(t, 10, 1);
+    case 11:
+      return tile_body(t, 11, 1);
+    case 12:
+      return tile_body(t, 12, 1);
+    case 13:
+      return tile_body(t, 13, 1);
+    default:
+      return tile_body(t, 14, 1);
+  }
+}
+
+static void tile_two(const gemm_tile *t) {
+  switch (t->rows) {
+    case 1:
+      return tile_body(t, 1, 2);
+    case 2:
+      return tile_body(t, 2, 2);
+    case 3:
+      return tile_body(t, 3, 2);
+    case 4:
+      return tile_body(t, 4, 2);
+    case 5:
+      return tile_body(t, 5, 2);
+    case 6:
+      return tile_body(t, 6, 2);
+    case 7:
+      return tile_body(t, 7, 2);
+    case 8:
+      return tile_body(t, 8, 2);
+    case 9:
+      return tile_body(t, 9, 2);
+    case 10:
+      return tile_body(t, 10, 2);
+    case 11:
+      return tile_body(t, 11, 2);
+    case 12:
+      return tile_body(t, 12, 2);
+    case 13:
+      return tile_body(t, 13, 2);
+    default:
+      return tile_body(t, 14, 2);
+  }
+}
+
+static void tile_four(const gemm_tile *t) {
+  switch (t->rows) {
+    case 1:
+      return tile_body(t, 1, 4);
+    case 2:
+      return tile_body(t, 2, 4);
+    case 3:
+      return tile_body(t, 3, 4);
+    case 4:
+      return tile_body(t, 4, 4);
+    case 5:
+      return tile_body(t, 5, 4);
+    default:
+      return tile_body(t, 6, 4);
+  }
+}
+
+static void tile(const gemm_tile *t) {
+  if (t->columns <= 16) return tile_one(t);
+  if (t->columns <= 32) return tile_two(t);
+  tile_four(t);
+}
+
+const gemm_level gemm_avx512 = {
+    .vector = 16,
+    .max_rows = 14,
+    .columns = 32,
+    .flat_rows = 6,
+    .block_rows = 196,
+    .block_columns = 1024,
+    .tile = tile,
+    .pack = pack_panel,
+};
+
+void ck_gemm_f32_14x32_avx512(const void *args, const ck_thread *t) {
+  gemm_run(args, t, &gemm_avx512);
+}
+
+#pragma clang attribute pop
+#endif

@@ -1,0 +1,41 @@
+// The reference matrix product: one element at a time, in the order that every level keeps.
+#include "gemm_internal.h"
+
+static float element(const ck_gemm_args *g, const float *a, const float *b, float c, int64_t i,
+                     int64_t j) {
+  const int64_t block = ck_gemm_k_block(g->K);
+  const int64_t padded = g->b_packed ? (int64_t)ck_gemm_packed_floats(1, g->N, CK_ISA_REF) : 0;
+  float value = g->accumulate ? c : 0.0f;
+  int64_t p = 0;
+  do {
+    const int64_t end = p + block < g->K ? p + block : g->K;
+    const bool first = p == 0;
+    float sum = 0.0f;
+    for (; p < end; p++)
+      sum = __builtin_fmaf(a[i * g->a_row + p * g->a_col],
+                           g->b_packed ? b[p * padded + j] : b[p * g->b_row + j * g->b_col], sum);
+    value = first && !g->accumulate ? g->alpha * sum : __builtin_fmaf(g->alpha, sum, value);
+  } while (p < g->K);
+  if (g->bias) value += g->bias[j];
+  return g->relu ? (0.0f > value ? 0.0f : value) : value;
+}
+
+void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
+  const ck_gemm_args *g = args;
+  int64_t begin, end;
+  ck_share(g->batch[0] * g->batch[1] * g->batch[2] * g->M, t, &begin, &end);
+  for (int64_t row = begin; row < end; row++) {
+    const int64_t i = row % g->M;
+    int64_t rest = row / g->M;
+    const float *a = g->a, *b = g->b;
+    float *c = g->c + i * g->c_row;
+    for (int d = CK_GEMM_BATCH_DIMS - 1; d >= 0; d--) {
+      const int64_t index = rest % g->batch[d];
+      rest /= g->batch[d];
+      a += index * g->a_batch[d];
+      b += index * g->b_batch[d];
+      c += index * g->c_batch[d];
+    }
+    for (int64_t j = 0; j < g->N; j++) c[j] = element(g, a, b, c[j], i, j);
+  }
+}

@@ -1,0 +1,102 @@
+// The register tile, written once and compiled at each level. The including file defines `vec` (a
+// vector of floats), VECTOR (its length), TILE_ROWS, FLAT_ROWS and `store_part`.
+//
+// One K step loads NV vectors of B, broadcasts ROWS elements of A and issues ROWS * NV independent
+// fused multiply-adds; all sums live in registers until the end.
+
+static inline __attribute__((always_inline)) vec load(const float *p) {
+  return *(const vec_unaligned *)p;
+}
+
+static inline __attribute__((always_inline)) void store(float *p, vec x) {
+  *(vec_unaligned *)p = x;
+}
+
+static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, const int ROWS,
+                                                            const int NV) {
+  vec sum[TILE_ROWS][4];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+    for (int v = 0; v < NV; v++) sum[i][v] = (vec)0.0f;
+
+  const int64_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, c_row = t->c_row;
+  float *c = t->c;
+#pragma clang loop unroll(full)
+  for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+    for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
+      __builtin_prefetch(c + i * c_row + v * VECTOR, 1);
+
+  // Four rows share a pointer, so that the addresses need few registers: base + {0, 1, 2, 3} rows.
+  const float *a[(TILE_ROWS + 3) / 4];
+#pragma clang loop unroll(full)
+  for (int q = 0; q < (ROWS + 3) / 4; q++) a[q] = t->a + 4 * q * a_row;
+  const float *b = t->b;
+  for (int64_t p = t->K; p > 0; p--) {
+    vec bv[4];
+#pragma clang loop unroll(full)
+    for (int v = 0; v < NV; v++) {
+      bv[v] = load(b + v * VECTOR);
+      if (v % (16 / VECTOR) == 0) __builtin_prefetch(b + v * VECTOR + PREFETCH_STEPS * b_row);
+    }
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++) {
+      const vec av = (vec)a[i / 4][(i % 4) * a_row];
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV; v++) sum[i][v] = __builtin_elementwise_fma(av, bv[v], sum[i][v]);
+    }
+#pragma clang loop unroll(full)
+    for (int q = 0; q < (ROWS + 3) / 4; q++) a[q] += a_col;
+    b += b_row;
+  }
+
+  const vec alpha = (vec)t->alpha;
+  const int last = t->columns - (NV - 1) * VECTOR;
+  if (t->accumulate) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV; v++) {
+        const float *at = c + i * c_row + v * VECTOR;
+        const vec old = v == NV - 1 && last < VECTOR ? load_part(at, last) : load(at);
+        sum[i][v] = __builtin_elementwise_fma(alpha, sum[i][v], old);
+      }
+  } else {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV; v++) sum[i][v] *= alpha;
+  }
+  if (t->bias) {
+    vec bias[4];
+#pragma clang loop unroll(full)
+    for (int v = 0; v < NV; v++) {
+      const float *at = t->bias + v * VECTOR;
+      bias[v] = v == NV - 1 && last < VECTOR ? load_part(at, last) : load(at);
+    }
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV; v++) sum[i][v] += bias[v];
+  }
+  if (t->relu) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV; v++) sum[i][v] = relu(sum[i][v]);
+  }
+  if (last == VECTOR) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV; v++) store(c + i * c_row + v * VECTOR, sum[i][v]);
+  } else {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++) {
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV - 1; v++) store(c + i * c_row + v * VECTOR, sum[i][v]);
+      store_part(c + i * c_row + (NV - 1) * VECTOR, sum[i][NV - 1], last);
+    }
+  }
+}
