@@ -1,0 +1,54 @@
+// What the machine can do at most: fused multiply-adds and copying, as fast as each level goes.
+//
+// `apus bench` and `apus info` run these beside the kernels they judge, in the same run, since the
+// clock drifts. Nothing here is used by a plan.
+#ifndef CK_BENCH_H
+#define CK_BENCH_H
+
+#include "ck_base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Every thread repeats x = a x + b on registers, `rounds` times over `ck_bench_fma_lanes` lanes.
+typedef struct ck_bench_fma_args {
+  float *sink;  // [threads][16]: keeps the work from being optimised away
+  int64_t rounds;
+  float a, b;  // |a| < 1, so that values stay ordinary numbers
+} ck_bench_fma_args;
+
+/// Args: `ck_bench_fma_args`.
+ck_kernel ck_bench_fma(ck_isa isa);
+/// Lanes that one round of one thread computes at that level: two operations each.
+int64_t ck_bench_fma_lanes(ck_isa isa);
+
+/// Every thread copies its own `bytes` from source to target, `rounds` times.
+typedef struct ck_bench_copy_args {
+  void *target;        // [threads][stride], 64-byte aligned
+  const void *source;  // the same
+  int64_t bytes;       // a thread's part, a multiple of 256
+  int64_t stride;      // from one thread's part to the next
+  int64_t rounds;
+  int32_t nontemporal;  // 1: writes pass the caches by, for parts larger than they are
+} ck_bench_copy_args;
+
+/// Args: `ck_bench_copy_args`.
+ck_kernel ck_bench_copy(ck_isa isa);
+
+/// A row of `bench_kernels.inc`.
+typedef struct ck_bench_row {
+  ck_isa isa;
+  const char *name;
+  ck_kernel fma, copy;
+  int64_t lanes;
+} ck_bench_row;
+
+/// The rows, best first, the reference last.
+const ck_bench_row *ck_bench_rows(size_t *count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
