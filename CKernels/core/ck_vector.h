@@ -15,6 +15,7 @@ typedef float ck_v16f __attribute__((ext_vector_type(16)));
 typedef int32_t ck_v16i __attribute__((ext_vector_type(16)));
 typedef uint32_t ck_v16u __attribute__((ext_vector_type(16)));
 typedef int64_t ck_v16l __attribute__((ext_vector_type(16)));
+typedef uint64_t ck_v16ul __attribute__((ext_vector_type(16)));
 typedef double ck_v16d __attribute__((ext_vector_type(16)));
 typedef uint16_t ck_v16h __attribute__((ext_vector_type(16)));  // bf16 or f16 bits
 typedef uint8_t ck_v16b __attribute__((ext_vector_type(16)));
