@@ -7,6 +7,7 @@
 enum {
   K_BLOCK = 512,          // a panel of A (14 x 512) stays in L1
   DIRECT_B_ROWS = 28,     // B with unit column stride is read in place for so few rows of A
+  COLLIDING_ROWS = 7,     // of the 8 ways of L1
   DIRECT_A_COLUMNS = 256  // A is read in place for so few columns of B
 };
 
@@ -47,11 +48,14 @@ static int64_t scratch_a(const ck_gemm_args *g, const gemm_level *level) {
   return ceiling(least(g->M, level->block_rows) * ck_gemm_k_block(g->K) + 8, 16) * 16;
 }
 
+/// Floats of scratch for B. With one block of rows a panel is used up before the next is packed;
+/// where B is read in place, only a last panel of part vectors is packed.
 static int64_t scratch_b(const ck_gemm_args *g, const gemm_level *level) {
-  if (g->b_packed) return 0;
-  const int64_t columns = packs_b(g, level) ? least(padded_columns(g, level), level->block_columns)
-                          : g->N % level->vector ? level->columns
-                                                 : 0;
+  int64_t columns = 0;
+  if (packs_b(g, level) && g->M > level->block_rows)
+    columns = least(padded_columns(g, level), level->block_columns);
+  else if (packs_b(g, level) || (!g->b_packed && g->N % level->vector))
+    columns = least(padded_columns(g, level), level->columns);
   return columns * ck_gemm_k_block(g->K);
 }
 
@@ -98,11 +102,19 @@ static void pack_a_block(const ck_gemm_args *g, const gemm_level *level, const f
   }
 }
 
+/// Tiles must not read more rows of A in place than the sets of L1 have ways.
+static int32_t tile_rows(const ck_gemm_args *g, const gemm_level *level, bool packed_a,
+                         int32_t columns) {
+  if (columns > level->columns) return level->flat_rows;
+  const bool collide = !packed_a && rows_collide(g->a_row);
+  return collide && level->max_rows > COLLIDING_ROWS ? COLLIDING_ROWS : level->max_rows;
+}
+
 /// One column panel against all rows of a block.
 static void multiply_panel(const ck_gemm_args *g, const gemm_level *level, gemm_tile *tile,
                            const float *a, const float *packed_a, float *c, block at) {
-  const int32_t most = tile->columns > level->columns ? level->flat_rows : level->max_rows;
-  const int64_t tiles = ceiling(at.rows, most);
+  const int64_t tiles =
+      ceiling(at.rows, packed_a ? level->max_rows : tile_rows(g, level, false, tile->columns));
   for (int64_t i = 0; i < tiles; i++) {
     const int64_t begin = tile_begin(at.rows, tiles, i);
     tile->rows = (int32_t)(tile_begin(at.rows, tiles, i + 1) - begin);
@@ -120,59 +132,91 @@ static void multiply_panel(const ck_gemm_args *g, const gemm_level *level, gemm_
   }
 }
 
-static void multiply(const ck_gemm_args *g, const gemm_level *level, matrix m, int64_t row_begin,
-                     int64_t row_end, int64_t column_begin, int64_t column_end, float *scratch) {
-  const bool pack_a = packs_a(g, level), pack_b = packs_b(g, level);
-  float *a_scratch = scratch, *b_scratch = scratch + scratch_a(g, level);
-  const int64_t k_block = ck_gemm_k_block(g->K), padded = padded_columns(g, level);
-  // Packed B is [K block][panel][step][lane]: the panel at `column` of the block at `step` starts
-  // at step * padded + column * steps.
-  for (int64_t j0 = column_begin; j0 < column_end; j0 += level->block_columns) {
-    const int64_t j1 = least(j0 + level->block_columns, column_end);
+typedef struct range {
+  int64_t begin, end;
+} range;
+
+/// What one thread does of one matrix.
+typedef struct job {
+  const ck_gemm_args *g;
+  const gemm_level *level;
+  matrix m;
+  range rows, columns;
+  bool pack_a, pack_b;
+  float *a_scratch, *b_scratch;
+} job;
+
+/// Points the tile at its panel of B, packing it where that is due, and widens it over two panels
+/// where few rows read B in place.
+static void take_panel(const job *job, gemm_tile *tile, block *at, range columns, int64_t row_block,
+                       int64_t row_blocks) {
+  const ck_gemm_args *g = job->g;
+  const gemm_level *level = job->level;
+  const float *b = job->m.b;
+  const int64_t j = at->column;
+  // Panels start at multiples of their width; a share may begin inside one.
+  const int64_t lane = j % level->columns;
+  at->columns = least(level->columns - lane, columns.end - j);
+  if (g->b_packed) {
+    // [K block][panel][step][lane]: the panel at column j of the block at `step` starts at
+    // step * padded + j * steps.
+    const int64_t padded = padded_columns(g, level), panel = j - lane;
+    tile->b_row = least(level->columns, padded - panel);
+    tile->b = b + at->step * padded + panel * at->steps + lane;
+  } else if (job->pack_b || at->columns % level->vector) {
+    tile->b_row = ceiling(at->columns, level->vector) * level->vector;
+    const int64_t place = job->pack_b && row_blocks > 1 ? j - columns.begin : 0;
+    float *panel = job->b_scratch + place * at->steps;
+    if (row_block == 0 || place == 0)
+      level->pack(panel, tile->b_row, at->columns, at->steps,
+                  b + at->step * g->b_row + j * g->b_col, g->b_col, g->b_row);
+    tile->b = panel;
+  } else {
+    if (at->rows <= level->flat_rows && columns.end - j >= 2 * level->columns)
+      at->columns = 2 * level->columns;
+    tile->b_row = g->b_row;
+    tile->b = b + at->step * g->b_row + j;
+  }
+  tile->columns = (int32_t)at->columns;
+}
+
+/// One block of K against the thread's rows and a range of columns.
+static void multiply_steps(const job *job, range columns, int64_t step, int64_t steps) {
+  const ck_gemm_args *g = job->g;
+  const bool last = step + steps == g->K;
+  gemm_tile tile = {
+      .c_row = g->c_row,
+      .K = steps,
+      .alpha = g->alpha,
+      .accumulate = g->accumulate || step > 0,
+      .relu = g->relu && last,
+  };
+  const int64_t rows = job->rows.end - job->rows.begin;
+  const int64_t row_blocks = ceiling(rows, job->level->block_rows);
+  for (int64_t r = 0; r < row_blocks; r++) {
+    block at = {.row = job->rows.begin + rows * r / row_blocks, .step = step, .steps = steps};
+    at.rows = job->rows.begin + rows * (r + 1) / row_blocks - at.row;
+    if (job->pack_a) pack_a_block(g, job->level, job->m.a, at, job->a_scratch);
+    for (int64_t j = columns.begin; j < columns.end; j += at.columns) {
+      at.column = j;
+      take_panel(job, &tile, &at, columns, r, row_blocks);
+      tile.bias = g->bias && last ? g->bias + j : NULL;
+      multiply_panel(g, job->level, &tile, job->m.a, job->pack_a ? job->a_scratch : NULL, job->m.c,
+                     at);
+    }
+  }
+}
+
+static void multiply(const job *job) {
+  const int64_t K = job->g->K, k_block = ck_gemm_k_block(K), width = job->level->block_columns;
+  for (int64_t j = job->columns.begin; j < job->columns.end; j += width) {
+    const range columns = {j, least(j + width, job->columns.end)};
     int64_t step = 0;
     do {
-      const int64_t steps = least(k_block, g->K - step);
-      gemm_tile tile = {
-          .c_row = g->c_row,
-          .K = steps,
-          .alpha = g->alpha,
-          .accumulate = g->accumulate || step > 0,
-          .relu = g->relu && step + steps == g->K,
-      };
-      const int64_t row_blocks = pack_a ? ceiling(row_end - row_begin, level->block_rows) : 1;
-      for (int64_t r = 0; r < row_blocks; r++) {
-        block at = {.step = step, .steps = steps};
-        at.row = row_begin + (row_end - row_begin) * r / row_blocks;
-        at.rows = row_begin + (row_end - row_begin) * (r + 1) / row_blocks - at.row;
-        if (pack_a) pack_a_block(g, level, m.a, at, a_scratch);
-        for (int64_t j = j0; j < j1; j += at.columns) {
-          at.column = j;
-          // Panels start at multiples of their width, so that a share may begin inside one.
-          at.columns = least(level->columns - j % level->columns, j1 - j);
-          if (g->b_packed) {
-            const int64_t panel = j - j % level->columns;
-            tile.b_row = least(level->columns, padded - panel);
-            tile.b = m.b + step * padded + panel * steps + (j - panel);
-          } else if (pack_b || at.columns % level->vector) {
-            tile.b_row = ceiling(at.columns, level->vector) * level->vector;
-            float *panel = pack_b ? b_scratch + (j - j0) * steps : b_scratch;
-            if (r == 0)
-              level->pack(panel, tile.b_row, at.columns, steps,
-                          m.b + step * g->b_row + j * g->b_col, g->b_col, g->b_row);
-            tile.b = panel;
-          } else {
-            if (at.rows <= level->flat_rows && j1 - j >= 2 * level->columns)
-              at.columns = 2 * level->columns;
-            tile.b_row = g->b_row;
-            tile.b = m.b + step * g->b_row + j;
-          }
-          tile.columns = (int32_t)at.columns;
-          tile.bias = g->bias && step + steps == g->K ? g->bias + j : NULL;
-          multiply_panel(g, level, &tile, m.a, pack_a ? a_scratch : NULL, m.c, at);
-        }
-      }
+      const int64_t steps = least(k_block, K - step);
+      multiply_steps(job, columns, step, steps);
       step += steps;
-    } while (step < g->K);
+    } while (step < K);
   }
 }
 
@@ -209,10 +253,16 @@ void gemm_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level
   column_end = least(column_end * level->vector, g->N);
   ck_share(matrices * g->M, &in_rows, &row, &row_end);
   if (column >= column_end) return;
+  job job = {.g = g, .level = level, .columns = {column, column_end}, .a_scratch = t->scratch};
+  job.pack_a = packs_a(g, level);
+  job.pack_b = packs_b(g, level);
+  job.b_scratch = job.a_scratch + scratch_a(g, level);
   while (row < row_end) {
     const int64_t index = row / g->M, first = row % g->M;
     const int64_t rows = least(g->M - first, row_end - row);
-    multiply(g, level, matrix_at(g, index), first, first + rows, column, column_end, t->scratch);
+    job.m = matrix_at(g, index);
+    job.rows = (range){first, first + rows};
+    multiply(&job);
     row += rows;
   }
 }

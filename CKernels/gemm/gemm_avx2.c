@@ -1,10 +1,7 @@
 // The AVX2 microkernels: tiles up to 6x16 (12 of 16 registers are sums), and 3x32 for few rows.
 #if defined(__x86_64__)
-#include <immintrin.h>
-
+#include "../core/ck_avx2_begin.h"
 #include "gemm_internal.h"
-
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi2"))), apply_to = function)
 
 #define VECTOR 8
 #define TILE_ROWS 6
@@ -88,7 +85,7 @@ const gemm_level gemm_avx2 = {
     .max_rows = 6,
     .columns = 16,
     .flat_rows = 3,
-    .block_rows = 192,
+    .block_rows = 276,
     .block_columns = 1024,
     .tile = tile,
     .pack = pack_panel,
@@ -96,5 +93,5 @@ const gemm_level gemm_avx2 = {
 
 void ck_gemm_f32_6x16_avx2(const void *args, const ck_thread *t) { gemm_run(args, t, &gemm_avx2); }
 
-#pragma clang attribute pop
+#include "../core/ck_target_end.h"
 #endif

@@ -1,12 +1,7 @@
 // The AVX-512 microkernels: tiles up to 14x32 (28 of 32 registers are sums), and 6x64 for few rows.
 #if defined(__x86_64__)
-#include <immintrin.h>
-
+#include "../core/ck_avx512_begin.h"
 #include "gemm_internal.h"
-
-#pragma clang attribute push(                                                             \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512cd,fma,f16c,bmi2"))), \
-    apply_to = function)
 
 #define VECTOR 16
 #define TILE_ROWS 14
@@ -124,7 +119,7 @@ const gemm_level gemm_avx512 = {
     .max_rows = 14,
     .columns = 32,
     .flat_rows = 6,
-    .block_rows = 196,
+    .block_rows = 280,
     .block_columns = 1024,
     .tile = tile,
     .pack = pack_panel,
@@ -134,5 +129,5 @@ void ck_gemm_f32_14x32_avx512(const void *args, const ck_thread *t) {
   gemm_run(args, t, &gemm_avx512);
 }
 
-#pragma clang attribute pop
+#include "../core/ck_target_end.h"
 #endif

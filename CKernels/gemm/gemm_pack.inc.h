@@ -6,6 +6,14 @@ typedef float v8_unaligned __attribute__((ext_vector_type(8), aligned(4)));
 typedef float v4 __attribute__((ext_vector_type(4)));
 typedef float v4_unaligned __attribute__((ext_vector_type(4), aligned(4)));
 
+static inline __attribute__((always_inline)) vec load(const float *p) {
+  return *(const vec_unaligned *)p;
+}
+
+static inline __attribute__((always_inline)) void store(float *p, vec x) {
+  *(vec_unaligned *)p = x;
+}
+
 static inline __attribute__((always_inline)) v8 halves(const float *low, const float *high) {
   const v4 l = *(const v4_unaligned *)low, h = *(const v4_unaligned *)high;
   return __builtin_shufflevector(l, h, 0, 1, 2, 3, 4, 5, 6, 7);
@@ -36,16 +44,16 @@ static inline __attribute__((always_inline)) void transpose8(float *out, int64_t
   }
 }
 
-/// K >= 8. Lanes from `width` up repeat the last row. Where they do not fit into `stride` they fall
-/// on the start of the next step, which is written after them: hence the order of i and p, and up
-/// to seven floats of slack behind the panel.
+/// K >= 8. Lanes from `width` up repeat the last row. Where eights do not fit into `stride` they
+/// fall on the start of the next step, which is written after them: hence the order of i and p, and
+/// up to seven floats of slack behind the panel.
 static void pack_transposed(float *panel, int64_t stride, int64_t width, int64_t K,
                             const float *source, int64_t across) {
   const int64_t block = 128;  // steps, so that the rows of one block stay in L1 for all lanes
   for (int64_t begin = 0; begin < K; begin += block) {
     const int64_t end = begin + block < K ? begin + block : K;
-    if (stride >= ((width + 7) & ~(int64_t)7)) {
-      for (int64_t i = 0; i < width; i += 8) {
+    if (stride % 8 == 0) {
+      for (int64_t i = 0; i < stride; i += 8) {
         const float *in[8];
         for (int64_t l = 0; l < 8; l++)
           in[l] = source + (i + l < width ? i + l : width - 1) * across;
@@ -77,7 +85,11 @@ static void pack_rows(float *panel, int64_t stride, int64_t width, int64_t K, co
     if (width == 32) {
       __builtin_prefetch(in + 8 * along + 16);
 #pragma clang loop unroll(full)
-      for (int i = 0; i < 32; i += 8) *(v8_unaligned *)(out + i) = *(const v8_unaligned *)(in + i);
+      for (int i = 0; i < 32; i += VECTOR) store(out + i, load(in + i));
+    } else if (stride % VECTOR == 0) {
+      int64_t i = 0;
+      for (; i + VECTOR <= width; i += VECTOR) store(out + i, load(in + i));
+      if (i < stride) store(out + i, load_part(in + i, (int)(width - i)));
     } else if (width >= 8) {
       for (int64_t i = 0; i < width - 8; i += 8)
         *(v8_unaligned *)(out + i) = *(const v8_unaligned *)(in + i);
@@ -95,11 +107,9 @@ static void pack_panel(float *panel, int64_t stride, int64_t width, int64_t K, c
   } else if (along == 1 && K >= 8) {
     pack_transposed(panel, stride, width, K, source, across);
   } else {
-    for (int64_t p = 0; p < K; p++)
+    for (int64_t p = 0; p < K; p++) {
       for (int64_t i = 0; i < width; i++) panel[p * stride + i] = source[i * across + p * along];
+      for (int64_t i = width; i < stride; i++) panel[p * stride + i] = 0.0f;
+    }
   }
-  const int64_t padded = (width + VECTOR - 1) / VECTOR * VECTOR;
-  if (padded <= stride && padded > width)
-    for (int64_t p = 0; p < K; p++)
-      for (int64_t i = width; i < padded; i++) panel[p * stride + i] = 0.0f;
 }

@@ -4,14 +4,6 @@
 // One K step loads NV vectors of B, broadcasts ROWS elements of A and issues ROWS * NV independent
 // fused multiply-adds; all sums live in registers until the end.
 
-static inline __attribute__((always_inline)) vec load(const float *p) {
-  return *(const vec_unaligned *)p;
-}
-
-static inline __attribute__((always_inline)) void store(float *p, vec x) {
-  *(vec_unaligned *)p = x;
-}
-
 static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, const int ROWS,
                                                             const int NV) {
   vec sum[TILE_ROWS][4];
