@@ -20,6 +20,7 @@ public indirect enum AttributeValue: Sendable, Hashable {
   case dtype(DType)
   case list([AttributeValue])
 
+  /// A list of integers.
   public static func ints(_ values: [Int]) -> AttributeValue { .list(values.map { .int($0) }) }
 }
 
@@ -40,18 +41,24 @@ public struct AttributeReader: Sendable {
       expected: wanted)
   }
 
+  /// Whether the attribute is there.
   public func has(_ name: String) -> Bool { values[name] != nil }
 
+  /// The attribute of whatever kind.
+  ///
+  /// - Throws: `parse` where it is missing, as all readers here do, or of another kind.
   public func value(_ name: String) throws -> AttributeValue {
     guard let value = values[name] else { throw fail(name, "a value") }
     return value
   }
 
+  /// An integer.
   public func int(_ name: String) throws -> Int {
     guard case .int(let value)? = values[name] else { throw fail(name, "an integer") }
     return value
   }
 
+  /// A number, written with or without a point.
   public func double(_ name: String) throws -> Double {
     switch values[name] {
     case .double(let value)?: return value
@@ -60,26 +67,31 @@ public struct AttributeReader: Sendable {
     }
   }
 
+  /// `true` or `false`.
   public func bool(_ name: String) throws -> Bool {
     guard case .bool(let value)? = values[name] else { throw fail(name, "true or false") }
     return value
   }
 
+  /// A string in quotes.
   public func string(_ name: String) throws -> String {
     guard case .string(let value)? = values[name] else { throw fail(name, "a string in quotes") }
     return value
   }
 
+  /// An element type, `f32`.
   public func dtype(_ name: String) throws -> DType {
     guard case .dtype(let value)? = values[name] else { throw fail(name, "an element type") }
     return value
   }
 
+  /// A list in brackets.
   public func list(_ name: String) throws -> [AttributeValue] {
     guard case .list(let value)? = values[name] else { throw fail(name, "a list") }
     return value
   }
 
+  /// A list of integers.
   public func ints(_ name: String) throws -> [Int] {
     try list(name).map {
       guard case .int(let value) = $0 else { throw fail(name, "a list of integers") }

@@ -111,6 +111,7 @@ public struct Graph: Sendable {
 
   public init() {}
 
+  /// The type of a value.
   public func type(of value: ValueID) -> TensorType { types[value.index] }
 
   /// The type that a node sees when it reads the operand.
@@ -119,23 +120,27 @@ public struct Graph: Sendable {
     return operand.view.map { type.with($0.shape) } ?? type
   }
 
+  /// A new value, of no node yet.
   public mutating func addValue(_ type: TensorType) -> ValueID {
     types.append(type)
     return ValueID(types.count - 1)
   }
 
+  /// A new input.
   public mutating func addInput(_ name: String, _ type: TensorType) -> ValueID {
     let value = addValue(type)
     inputs.append(GraphInput(name: name, value: value))
     return value
   }
 
+  /// A new state.
   public mutating func addState(_ name: String, _ type: TensorType) -> ValueID {
     let value = addValue(type)
     states.append(GraphState(name: name, value: value))
     return value
   }
 
+  /// A new constant.
   public mutating func addConstant(_ array: NDArray) -> ValueID {
     let value = addValue(array.type)
     constants.append(GraphConstant(value: value, array: array))
@@ -243,6 +248,7 @@ public struct GraphRewriter {
     return Operand(base.value, view: composed)
   }
 
+  /// What stands for `value` in the new graph.
   public func map(_ value: ValueID) -> Operand { map(Operand(value)) }
 
   /// Whether `value` of the old graph already stands for something in the new one.

@@ -43,6 +43,7 @@ public struct KernelCall: Sendable {
     case errorSlot
   }
 
+  /// A pointer field of the argument block and the memory it is to point at.
   public struct Binding: Sendable, Hashable {
     /// Bytes from the start of the block to the pointer field.
     public var field: Int

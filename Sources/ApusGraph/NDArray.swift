@@ -201,6 +201,7 @@ public enum BFloat16 {
     if value.isNaN { return UInt16(truncatingIfNeeded: bits >> 16) | 0x40 }
     return UInt16(truncatingIfNeeded: (bits &+ 0x7fff &+ (bits >> 16 & 1)) >> 16)
   }
+  /// The value of those bits, exactly.
   public static func float(bits: UInt16) -> Float { Float(bitPattern: UInt32(bits) << 16) }
 }
 
@@ -222,6 +223,7 @@ public enum Half {
     return sign | UInt16(truncatingIfNeeded: (rounded &- 0x3800_0000) >> 13)
   }
 
+  /// The value of those bits, exactly.
   public static func float(bits: UInt16) -> Float {
     let sign = UInt32(bits & 0x8000) << 16
     let exponent = UInt32(bits >> 10 & 0x1f), fraction = UInt32(bits & 0x3ff)

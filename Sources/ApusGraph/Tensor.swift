@@ -86,6 +86,7 @@ public final class Trace: @unchecked Sendable {
 
   // MARK: Values from outside
 
+  /// A new input of the graph. Its name must be unique.
   public func input(_ name: String, _ type: TensorType) -> Tensor {
     if graph.inputs.contains(where: { $0.name == name }) {
       record(
@@ -94,6 +95,7 @@ public final class Trace: @unchecked Sendable {
     return tensor(graph.addInput(name, type))
   }
 
+  /// The state of that name, made where there is none yet; its type must be the same each time.
   public func state(_ name: String, _ type: TensorType) -> Tensor {
     if let existing = graph.states.first(where: { $0.name == name }) {
       if graph.type(of: existing.value) != type {
@@ -108,6 +110,7 @@ public final class Trace: @unchecked Sendable {
     return tensor(graph.addState(name, type))
   }
 
+  /// A constant of the graph. Small equal ones are one value.
   public func constant(_ array: NDArray) -> Tensor {
     if array.count <= 16, let existing = graph.constants.first(where: { $0.array == array }) {
       return tensor(existing.value)
@@ -120,6 +123,7 @@ public final class Trace: @unchecked Sendable {
     constant(NDArray(doubles: [value], type: TensorType(dtype, [])))
   }
 
+  /// The tensor that stands for a value of this graph.
   public func tensor(_ value: ValueID) -> Tensor {
     Tensor(trace: self, value: value, type: graph.type(of: value))
   }
@@ -208,6 +212,7 @@ public final class Trace: @unchecked Sendable {
 
   // MARK: Results
 
+  /// Gives a state its value for the next run.
   public func assign(_ state: Tensor, _ value: Tensor) {
     guard let stateValue = state.value, let newValue = value.value else { return }
     guard state.type == value.type else {
@@ -220,6 +225,7 @@ public final class Trace: @unchecked Sendable {
     graph.assign(stateValue, Operand(newValue))
   }
 
+  /// Names a result of the graph.
   public func output(_ name: String, _ tensor: Tensor) {
     guard let value = tensor.value else { return }
     graph.outputs.append(GraphOutput(name: name, operand: Operand(value)))

@@ -10,13 +10,21 @@ public struct TensorType: Sendable, Hashable, CustomStringConvertible {
     self.shape = shape
   }
 
+  /// A tensor of 32-bit floats with those extents; none for a scalar.
   public static func f32(_ dimensions: Int...) -> TensorType { .init(.f32, Shape(dimensions)) }
+  /// A tensor of bfloat16s with those extents; none for a scalar.
   public static func bf16(_ dimensions: Int...) -> TensorType { .init(.bf16, Shape(dimensions)) }
+  /// A tensor of 16-bit floats with those extents; none for a scalar.
   public static func f16(_ dimensions: Int...) -> TensorType { .init(.f16, Shape(dimensions)) }
+  /// A tensor of 64-bit floats with those extents; none for a scalar.
   public static func f64(_ dimensions: Int...) -> TensorType { .init(.f64, Shape(dimensions)) }
+  /// A tensor of 32-bit integers with those extents; none for a scalar.
   public static func i32(_ dimensions: Int...) -> TensorType { .init(.i32, Shape(dimensions)) }
+  /// A tensor of 64-bit integers with those extents; none for a scalar.
   public static func i64(_ dimensions: Int...) -> TensorType { .init(.i64, Shape(dimensions)) }
+  /// A tensor of unsigned bytes with those extents; none for a scalar.
   public static func u8(_ dimensions: Int...) -> TensorType { .init(.u8, Shape(dimensions)) }
+  /// A tensor of booleans with those extents; none for a scalar.
   public static func bool(_ dimensions: Int...) -> TensorType { .init(.bool, Shape(dimensions)) }
 
   /// Bytes of a dense tensor of this type.

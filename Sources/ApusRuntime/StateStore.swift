@@ -42,6 +42,7 @@ public final class StateStore: Sendable {
   /// The names of all states, in the order in which they were made.
   public var names: [String] { contents.withLock { $0.order } }
 
+  /// The type of a state, or nil where there is none of that name.
   public func type(of name: String) -> TensorType? {
     contents.withLock { $0.buffers[name]?.type }
   }
