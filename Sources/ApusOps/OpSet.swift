@@ -14,6 +14,7 @@ public let opSet: [any Op.Type] = [
   Cast.self,
   CustomGradientOp.self,
   Exp.self,
+  Loop.self,
   Multiply.self,
   Reshape.self,
   Select.self,
