@@ -101,3 +101,17 @@ public struct Loop: Op {
     return try compiler.compile()
   }
 }
+
+extension Loop {
+  /// Whether the tile machine can run an elementwise op or a reduction on operands of these types, so
+  /// that it may become part of a loop. `f64` counts as `f32`: it is what tests are written in.
+  public static func supports(_ op: any Op, _ operands: [TensorType]) -> Bool {
+    if op is Cast { return true }
+    guard let last = operands.last?.dtype else { return false }
+    if let reduction = op as? any ReductionOp {
+      let type = type(of: reduction)
+      return LoopCompiler.hasOpcode(reducing: type.mnemonic, last)
+    }
+    return op is any ElementwiseOp && LoopCompiler.hasOpcode(applying: op.mnemonic, last)
+  }
+}

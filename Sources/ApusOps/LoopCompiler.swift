@@ -211,9 +211,8 @@ struct LoopCompiler {
     case .constant(let value, let dtype):
       try append(constant: value, dtype, phase, flags, dst: dst)
     case .reduce(let type):
-      let name = type.mnemonic
-      let stem = name.hasPrefix("reduce_") ? name : "reduce_" + name
-      let op = try opcode("\(stem)_\(suffix(arguments[0]))", for: name, arguments)
+      let name = Self.name(reducing: type.mnemonic, arguments[0])
+      let op = try opcode(name, for: type.mnemonic, arguments)
       append(op, phase, flags, dst: dst, a: source(0))
     case .apply(let cast as Cast):
       let steps = try castSteps(from: arguments[0], to: cast.dtype)
@@ -224,10 +223,10 @@ struct LoopCompiler {
       }
     case .apply(let op):
       // select's first operand is its condition: the last one says the class.
-      let name = "\(op.mnemonic)_\(suffix(arguments.last ?? .f32))"
+      let name = Self.name(applying: op.mnemonic, arguments.last ?? .f32)
       let immediates = op.immediates.map { Float($0) }
       append(
-        try opcode(Self.synonyms[name] ?? name, for: op.mnemonic, arguments), phase, flags,
+        try opcode(name, for: op.mnemonic, arguments), phase, flags,
         dst: dst,
         a: source(0), b: source(1), c: source(2),
         imm: (immediates.first ?? 0, immediates.count > 1 ? immediates[1] : 0))
@@ -258,7 +257,7 @@ struct LoopCompiler {
     }
   }
 
-  private func suffix(_ dtype: DType) -> String {
+  private static func suffix(_ dtype: DType) -> String {
     switch dtype {
     case .f32, .bf16, .f16, .f64: "f32"
     case .i32, .u8: "i32"
@@ -273,6 +272,26 @@ struct LoopCompiler {
     "reduce_min_bool": "reduce_all_bool",
   ]
 
+  /// The name of the opcode of an elementwise op whose last operand has the given type.
+  private static func name(applying mnemonic: String, _ dtype: DType) -> String {
+    let name = "\(mnemonic)_\(suffix(dtype))"
+    return synonyms[name] ?? name
+  }
+
+  private static func name(reducing mnemonic: String, _ dtype: DType) -> String {
+    let stem = mnemonic.hasPrefix("reduce_") ? mnemonic : "reduce_" + mnemonic
+    let name = "\(stem)_\(suffix(dtype))"
+    return synonyms[name] ?? name
+  }
+
+  static func hasOpcode(applying mnemonic: String, _ dtype: DType) -> Bool {
+    ck_op_from_name(name(applying: mnemonic, dtype)) >= 0
+  }
+
+  static func hasOpcode(reducing mnemonic: String, _ dtype: DType) -> Bool {
+    ck_op_from_name(name(reducing: mnemonic, dtype)) >= 0
+  }
+
   private func opcode(_ name: String, for mnemonic: String, _ types: [DType]) throws -> ck_op {
     let number = ck_op_from_name(name)
     guard number >= 0 else {
@@ -286,7 +305,7 @@ struct LoopCompiler {
 
   /// The opcodes that convert a slot's value to what an array of type `to` would hold.
   private func castSteps(from: DType, to: DType) throws -> [ck_op] {
-    let source = suffix(from), target = suffix(to)
+    let source = Self.suffix(from), target = Self.suffix(to)
     var steps: [String] = []
     if source != target {
       if source == "i64" && to == .u8 || source == "f32" && to == .u8 {

@@ -11,11 +11,13 @@ let elementwiseSpecs: [OpSpec] = [
   OpSpec(Cast(to: .bf16), relativeTolerance: 4e-3),
   OpSpec(Cast(to: .i32), .uniform(-9...9), smoothness: .none, points: [([-1.5], -1)]),
   OpSpec(Cast(to: .bool), smoothness: .none, points: [([0], 0), ([-0.5], 1)]),
-  OpSpec(Exp(), .uniform(-10...10), points: [([0], 1), ([-.infinity], 0), ([.infinity], .infinity)]),
+  OpSpec(
+    Exp(), .uniform(-10...10), points: [([0], 1), ([-.infinity], 0), ([.infinity], .infinity)]),
   OpSpec(Multiply(), points: [([3, -2], -6), ([0, .infinity], .nan)]),
   OpSpec(Multiply(), dtype: .i32),
   OpSpec(
-    Select(), on: selectShapes.map { [.init(.bool, $0[0]), .init(.f32, $0[1]), .init(.f32, $0[2])] },
+    Select(),
+    on: selectShapes.map { [.init(.bool, $0[0]), .init(.f32, $0[1]), .init(.f32, $0[2])] },
     rejects: [
       [.f32(3), .f32(3), .f32(3)], [.bool(3), .f32(3), .i32(3)], [.bool(3), .f32(4), .f32(3)],
     ]),
