@@ -4,8 +4,17 @@
 
 #include "ck_base.h"
 #include "ck_bench.h"
+#include "ck_copy.h"
+#include "ck_cross_entropy.h"
+#include "ck_entry.h"
+#include "ck_gather.h"
 #include "ck_gemm.h"
 #include "ck_loop.h"
+#include "ck_norm.h"
+#include "ck_random.h"
+#include "ck_scan.h"
+#include "ck_softmax.h"
+#include "ck_sort.h"
 #include "ck_team.h"
 
 #endif

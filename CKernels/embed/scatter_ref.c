@@ -1,0 +1,7 @@
+// Scatter-add of floats, compiled for the `ref` level.
+#include "../core/ck_ref_begin.h"
+
+#include "ck_gather.h"
+#include "scatter_body.h"
+
+#include "../core/ck_target_end.h"

@@ -1,0 +1,90 @@
+// Following indices: gather (embedding lookup, take, take-along-axis), its transpose scatter-add,
+// and one-hot.
+//
+// An index outside the axis is never followed. Its position is noted in `error` (see
+// `ck_index_error`), and the item counts as absent: zeros gathered, nothing added.
+#ifndef CK_GATHER_H
+#define CK_GATHER_H
+
+#include "ck_entry.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum ck_gather_op {
+  CK_GATHER_GATHER = 0,           // takes ck_gather_args
+  CK_GATHER_SCATTER_ADD_F32 = 1,  // takes ck_scatter_args
+  CK_GATHER_SCATTER_ADD_F64 = 2,
+  CK_GATHER_SCATTER_ADD_I32 = 3,
+  CK_GATHER_SCATTER_ADD_I64 = 4,
+  CK_GATHER_ONE_HOT = 5,  // takes ck_one_hot_args
+} ck_gather_op;
+
+/// dst[o, k, i] = src[o, indices[o·index_outer + k·index_count + i·index_inner], i]
+/// for o < outer, k < count, i < inner.
+///
+/// - Embedding and take: index strides (0, 1, 0).
+/// - Take along the axis (an index for each element): (count·inner, inner, 1).
+/// - One list of indices for each o: (count, 1, 0).
+typedef struct ck_gather_args {
+  void *dst;            // [outer, count, inner]
+  const void *src;      // [outer, axis, inner]
+  const void *indices;  // index_dtype
+  int64_t *error;       // a ck_index_error, or NULL
+  int64_t outer;
+  int64_t axis;
+  int64_t count;
+  int64_t inner;
+  int64_t index_outer;  // element strides of `indices`
+  int64_t index_count;
+  int64_t index_inner;
+  int32_t index_dtype;   // CK_I32, CK_I64 or CK_U8
+  int32_t element_size;  // 1, 2, 4 or 8
+} ck_gather_args;
+
+/// dst = base (or zeros), then for all o, k, i in rising order of k:
+/// dst[o, indices[o·index_outer + k·index_count + i·index_inner], i] += updates[o, k, i].
+///
+/// Each element receives its updates in that order whatever the number of threads, so the bits do
+/// not depend on it.
+typedef struct ck_scatter_args {
+  void *dst;            // [outer, axis, inner]
+  const void *base;     // [outer, axis, inner], may be dst itself; NULL: zeros
+  const void *updates;  // [outer, count, inner]
+  const void *indices;  // index_dtype
+  int64_t *error;       // a ck_index_error, or NULL
+  int64_t outer;
+  int64_t axis;
+  int64_t count;
+  int64_t inner;
+  int64_t index_outer;  // element strides of `indices`
+  int64_t index_count;
+  int64_t index_inner;
+  int32_t index_dtype;  // CK_I32, CK_I64 or CK_U8
+} ck_scatter_args;
+
+/// dst[o, d, i] = on where indices[o, i] = d, else off; for o < outer, d < depth, i < inner.
+typedef struct ck_one_hot_args {
+  void *dst;            // [outer, depth, inner]
+  const void *indices;  // [outer, inner], index_dtype
+  int64_t *error;       // a ck_index_error, or NULL
+  uint64_t on;          // the bits of one element, in the low bytes
+  uint64_t off;
+  int64_t outer;
+  int64_t depth;
+  int64_t inner;
+  int32_t index_dtype;   // CK_I32, CK_I64 or CK_U8
+  int32_t element_size;  // 1, 2, 4 or 8
+} ck_one_hot_args;
+
+/// The entry point of `op` at `isa`.
+ck_kernel ck_gather(ck_gather_op op, ck_isa isa);
+/// Every implementation, best first.
+const ck_entry *ck_gather_entries(size_t *count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,9 @@
+// The strided copy, compiled for the `avx512` level.
+#if defined(__x86_64__)
+#include "../core/ck_avx512_begin.h"
+
+#include "ck_copy.h"
+#include "copy_body.h"
+
+#include "../core/ck_target_end.h"
+#endif

@@ -1,0 +1,9 @@
+// Cross-entropy, compiled for the `avx2` level.
+#if defined(__x86_64__)
+#include "../core/ck_avx2_begin.h"
+
+#include "ck_cross_entropy.h"
+#include "cross_entropy_body.h"
+
+#include "../core/ck_target_end.h"
+#endif

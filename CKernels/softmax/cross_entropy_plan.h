@@ -1,0 +1,23 @@
+// How cross-entropy cuts its rows, shared by the levels and by the workspace's size.
+#ifndef CK_SOFTMAX_CROSS_ENTROPY_PLAN_H
+#define CK_SOFTMAX_CROSS_ENTROPY_PLAN_H
+
+#include "ck_cross_entropy.h"
+
+/// A block's part of the two sums over rows.
+typedef struct row_sums {
+  double loss;
+  double weight;
+} row_sums;
+
+/// Rows of a block: about 8192 logits, so that a block is worth a thread's while.
+static inline int64_t block_rows(const ck_cross_entropy_args *a) {
+  const int64_t rows = a->cols > 0 ? 8192 / a->cols : 1;
+  return rows < 1 ? 1 : rows > 256 ? 256 : rows;
+}
+
+static inline int64_t block_count(const ck_cross_entropy_args *a) {
+  return (a->rows + block_rows(a) - 1) / block_rows(a);
+}
+
+#endif

@@ -1,0 +1,61 @@
+// What softmax and cross-entropy do alike with a row: its greatest element, and the sum of
+// exponentials below it. Four accumulators of 16 lanes, combined in a fixed tree.
+//
+// A row's end is a partial vector; lanes past it are neutral.
+#include "../core/ck_math.h"
+
+CK_INLINE int lanes_left(int64_t n) { return n < CK_LANES ? (int)n : CK_LANES; }
+
+CK_INLINE ck_v16f load_lanes(const float *p, int count) {
+  return count == CK_LANES ? ck_load(p) : ck_load_n(p, count);
+}
+
+CK_INLINE void store_lanes(float *p, ck_v16f v, int count) {
+  if (count == CK_LANES) {
+    ck_store(p, v);
+  } else {
+    ck_store_n(p, v, count);
+  }
+}
+
+/// v in the first `count` lanes, `other` in the rest.
+CK_INLINE ck_v16f keep_lanes(ck_v16f v, int count, float other) {
+  return ck_select(ck_lanes() < ck_splat_i32(count), v, ck_splat(other));
+}
+
+/// max_c x_c, NaN elements passed over; -Inf for an empty row.
+CK_INLINE float row_max(const float *x, int64_t n) {
+  ck_v16f m[4] = {ck_splat(-INFINITY), ck_splat(-INFINITY), ck_splat(-INFINITY),
+                  ck_splat(-INFINITY)};
+  int64_t i = 0;
+  for (; i + 4 * CK_LANES <= n; i += 4 * CK_LANES) {
+    for (int j = 0; j < 4; ++j) m[j] = ck_max_second(ck_load(x + i + j * CK_LANES), m[j]);
+  }
+  for (; i + CK_LANES <= n; i += CK_LANES) m[0] = ck_max_second(ck_load(x + i), m[0]);
+  if (i < n) {
+    const int count = (int)(n - i);
+    m[1] = ck_max_second(keep_lanes(ck_load_n(x + i, count), count, -INFINITY), m[1]);
+  }
+  return ck_highest(ck_max_second(ck_max_second(m[0], m[1]), ck_max_second(m[2], m[3])));
+}
+
+/// Σ_c exp(x_c - m), each exponential also stored to `out` where that is not NULL (it may be x).
+CK_INLINE float row_exp_sum(float *out, const float *x, float highest, int64_t n) {
+  const ck_v16f m = ck_splat(highest);
+  ck_v16f sums[4] = {0};
+  int64_t i = 0;
+  for (; i + 4 * CK_LANES <= n; i += 4 * CK_LANES) {
+    for (int j = 0; j < 4; ++j) {
+      const ck_v16f e = ck_vexp(ck_load(x + i + j * CK_LANES) - m);
+      sums[j] += e;
+      if (out != NULL) ck_store(out + i + j * CK_LANES, e);
+    }
+  }
+  for (; i < n; i += CK_LANES) {
+    const int count = lanes_left(n - i);
+    const ck_v16f e = ck_vexp(load_lanes(x + i, count) - m);
+    sums[0] += keep_lanes(e, count, 0);
+    if (out != NULL) store_lanes(out + i, e, count);
+  }
+  return ck_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}

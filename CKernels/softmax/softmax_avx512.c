@@ -1,0 +1,9 @@
+// Softmax, compiled for the `avx512` level.
+#if defined(__x86_64__)
+#include "../core/ck_avx512_begin.h"
+
+#include "ck_softmax.h"
+#include "softmax_body.h"
+
+#include "../core/ck_target_end.h"
+#endif

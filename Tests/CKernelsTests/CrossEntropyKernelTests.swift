@@ -1,0 +1,179 @@
+// Cross-entropy: loss, gradient and both at once, against plain loops in double, in every
+// combination of labels, smoothing, weights and reduction.
+
+import CKernels
+import Foundation
+import Testing
+
+@Suite struct CrossEntropyKernelTests {
+  let table = entries(ck_cross_entropy_entries)
+
+  struct Case {
+    var rows: Int
+    var cols: Int
+    var soft = false
+    var smoothing: Float = 0
+    var weighted = false
+    var reduction = CK_REDUCTION_MEAN
+    var logits: [Float]
+    var targets: [Float]
+    var labels: [Int]
+    var weights: [Float]
+    var upstream: [Float]
+
+    init(rows: Int, cols: Int) {
+      self.rows = rows
+      self.cols = cols
+      var numbers = TestNumbers(seed: UInt64(rows * 1000 + cols))
+      logits = numbers.floats(rows * cols, scale: 6)
+      targets = numbers.floats(rows * cols).map { abs($0) / Float(cols) }
+      labels = (0..<rows).map { _ in Int.random(in: 0..<cols, using: &numbers) }
+      weights = numbers.floats(cols).map { abs($0) + 0.5 }
+      upstream = numbers.floats(rows)
+    }
+
+    /// Loss, gradient and log-sum by the equations of ck_cross_entropy.h.
+    func expected() -> (loss: [Double], gradient: [Double], logSum: [Double]) {
+      var losses: [Double] = []
+      var gradient: [Double] = []
+      var logSums: [Double] = []
+      var divisor = 0.0
+      let epsilon = Double(smoothing)
+      for i in 0..<rows {
+        let x = logits[i * cols..<(i + 1) * cols].map(Double.init)
+        let m = x.max()!
+        let logSum = m + log(x.map { exp($0 - m) }.reduce(0, +))
+        logSums.append(logSum)
+        let counts = soft || labels[i] >= 0 && labels[i] < cols
+        guard counts else {
+          losses.append(0)
+          gradient += Array(repeating: 0, count: cols)
+          continue
+        }
+        let q = (0..<cols).map { c -> Double in
+          let t = soft ? Double(targets[i * cols + c]) : labels[i] == c ? 1 : 0
+          return (weighted ? Double(weights[c]) : 1) * ((1 - epsilon) * t + epsilon / Double(cols))
+        }
+        let total = q.reduce(0, +)
+        losses.append(zip(q, x).map { $0 * (logSum - $1) }.reduce(0, +))
+        gradient += zip(q, x).map { total * exp($1 - logSum) - $0 }
+        divisor += soft || !weighted ? 1 : Double(weights[labels[i]])
+      }
+      let u = upstream.map(Double.init)
+      let scale = reduction == CK_REDUCTION_MEAN ? 1 / divisor : 1
+      for i in 0..<rows {
+        for c in 0..<cols {
+          let counts = soft || labels[i] >= 0 && labels[i] < cols
+          gradient[i * cols + c] *=
+            counts ? (reduction == CK_REDUCTION_NONE ? u[i] : u[0]) * scale : 1
+        }
+      }
+      if reduction != CK_REDUCTION_NONE { losses = [losses.reduce(0, +) * scale] }
+      return (losses, gradient, logSums)
+    }
+  }
+
+  /// Runs all three operations every way. `labels32`: the labels as i32 instead of i64.
+  func check(_ c: Case, labels32: Bool = false, firstBad: (Int, Int)? = nil, _ what: String) {
+    let expected = c.expected()
+    let operations = [
+      CK_CROSS_ENTROPY_FORWARD, CK_CROSS_ENTROPY_BACKWARD, CK_CROSS_ENTROPY_COMBINED,
+    ]
+    for op in operations {
+      everyWay(table, op, what) { run in
+        let logits = Guarded(c.logits)
+        let targets = Guarded(c.targets)
+        let wide = Guarded(c.labels.map(Int64.init))
+        let narrow = Guarded(c.labels.map(Int32.init))
+        let weights = Guarded(c.weights)
+        let upstream = Guarded(c.upstream)
+        let loss = Guarded(Float(9), count: c.reduction == CK_REDUCTION_NONE ? c.rows : 1)
+        let backward = op == CK_CROSS_ENTROPY_BACKWARD
+        let logSum = Guarded(
+          backward ? expected.logSum.map(Float.init) : Array(repeating: 9, count: c.rows))
+        let gradient = Guarded(Float(9), count: c.rows * c.cols)
+        let error = Guarded(Int64(0), count: Int(CK_INDEX_ERROR_WORDS))
+        var args = ck_cross_entropy_args()
+        args.loss = loss.pointer
+        args.log_sum = logSum.pointer
+        args.gradient = gradient.pointer
+        args.logits = UnsafePointer(logits.pointer)
+        if c.soft {
+          args.targets = UnsafePointer(targets.pointer)
+        } else {
+          args.labels = labels32 ? UnsafeRawPointer(narrow.pointer) : UnsafeRawPointer(wide.pointer)
+        }
+        args.class_weights = c.weighted ? UnsafePointer(weights.pointer) : nil
+        args.upstream = UnsafePointer(upstream.pointer)
+        args.error = error.pointer
+        args.rows = Int64(c.rows)
+        args.cols = Int64(c.cols)
+        args.logits_stride = Int64(c.cols)
+        args.gradient_stride = Int64(c.cols)
+        args.targets_stride = Int64(c.cols)
+        args.ignore_index = -100
+        args.smoothing = c.smoothing
+        args.label_dtype = Int32((labels32 ? CK_I32 : CK_I64).rawValue)
+        args.reduction = Int32(c.reduction.rawValue)
+        let workspace = Guarded(Double(0), count: ck_cross_entropy_workspace_bytes(&args) / 8)
+        args.workspace = UnsafeMutableRawPointer(workspace.pointer)
+        run(args)
+        if op != CK_CROSS_ENTROPY_BACKWARD {
+          #expect(isClose(loss.array, expected.loss, 1e-5), "\(run.name)")
+          #expect(isClose(logSum.array, expected.logSum), "\(run.name)")
+        }
+        if op != CK_CROSS_ENTROPY_FORWARD {
+          #expect(isClose(gradient.array, expected.gradient, 5e-6), "\(run.name)")
+        }
+        #expect(
+          loss.isIntact && logSum.isIntact && gradient.isIntact && workspace.isIntact
+            && error.isIntact, "\(run.name)")
+        #expect(error.pointer[0] == Int64(firstBad.map { $0.0 + 1 } ?? 0), "\(run.name)")
+        #expect(error.pointer[1] == Int64(firstBad?.1 ?? 0), "\(run.name)")
+        return loss.bytes + logSum.bytes + gradient.bytes + error.bytes
+      }
+    }
+  }
+
+  @Test(arguments: Array(1...34) + [64, 100, 1000])
+  func labels_atAnyWidth_matchPlainLoops(cols: Int) {
+    check(Case(rows: 9, cols: cols), "at \(cols) classes")
+  }
+
+  @Test(arguments: [false, true], [CK_REDUCTION_NONE, CK_REDUCTION_SUM, CK_REDUCTION_MEAN])
+  func everyCombination_matchesPlainLoops(soft: Bool, reduction: ck_reduction) {
+    for smoothing in [Float(0), 0.1] {
+      for weighted in [false, true] {
+        var c = Case(rows: 37, cols: 21)
+        c.soft = soft
+        c.reduction = reduction
+        c.smoothing = smoothing
+        c.weighted = weighted
+        if !soft { c.labels[3] = -100 }
+        check(c, labels32: true, "\(soft) \(reduction) smoothing \(smoothing) \(weighted)")
+      }
+    }
+  }
+
+  @Test func manyRows_areCutIntoBlocks() {
+    var c = Case(rows: 2003, cols: 10)
+    for i in stride(from: 0, to: c.rows, by: 7) { c.labels[i] = -100 }
+    c.weighted = true
+    check(c, "many rows")
+  }
+
+  @Test func badLabels_areNotedAndCountForNothing() {
+    var c = Case(rows: 1500, cols: 10)
+    c.labels[1400] = -1
+    c.labels[800] = 10
+    c.labels[801] = Int(Int32.max)
+    check(c, firstBad: (800, 10), "bad labels")
+    check(c, labels32: true, firstBad: (800, 10), "bad labels")
+  }
+
+  @Test func everyRowIgnored_isNaNWithoutGradient() {
+    var c = Case(rows: 3, cols: 5)
+    c.labels = [-100, -100, -100]
+    check(c, "all ignored")
+  }
+}

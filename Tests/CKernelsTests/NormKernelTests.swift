@@ -1,0 +1,172 @@
+// Layer and RMS normalisation and their gradients, against plain loops in double.
+
+import CKernels
+import Foundation
+import Testing
+
+@Suite struct NormKernelTests {
+  let table = entries(ck_norm_entries)
+  static let widths = Array(1...34) + [48, 63, 64, 65, 130, 768, 1023]
+
+  struct Case {
+    let rows: Int
+    let cols: Int
+    let x, residual, dy, gamma, beta: [Float]
+    let epsilon: Float = 1e-5
+
+    init(rows: Int, cols: Int) {
+      self.rows = rows
+      self.cols = cols
+      var numbers = TestNumbers(seed: UInt64(cols + rows * 5000))
+      x = numbers.floats(rows * cols, scale: 3).map { $0 + 0.5 }
+      residual = numbers.floats(rows * cols)
+      dy = numbers.floats(rows * cols)
+      gamma = numbers.floats(cols).map { $0 + 1 }
+      beta = numbers.floats(cols)
+    }
+
+    func statistics(_ h: [Double], centered: Bool) -> (mean: Double, rstd: Double) {
+      let n = Double(cols)
+      let mean = centered ? h.reduce(0, +) / n : 0
+      let variance = h.map { ($0 - mean) * ($0 - mean) }.reduce(0, +) / n
+      return (mean, 1 / sqrt(variance + Double(epsilon)))
+    }
+  }
+
+  @Test(arguments: widths) func forward_matchesPlainLoops(cols: Int) {
+    let c = Case(rows: 5, cols: cols)
+    for (op, centered) in [(CK_NORM_LAYER_FORWARD, true), (CK_NORM_RMS_FORWARD, false)] {
+      for (hasResidual, hasGamma, hasBeta) in [
+        (false, true, true), (true, true, false), (false, false, false), (true, false, true),
+      ] {
+        everyWay(table, op, "at \(cols)") { run in
+          let (x, residual) = (Guarded(c.x), Guarded(c.residual, offset: 3))
+          let (gamma, beta) = (Guarded(c.gamma), Guarded(c.beta))
+          let y = Guarded(Float(9), count: c.rows * cols)
+          let sum = Guarded(Float(9), count: c.rows * cols)
+          let (mean, rstd) = (Guarded(Float(9), count: c.rows), Guarded(Float(9), count: c.rows))
+          var args = ck_norm_args()
+          args.y = y.pointer
+          args.sum = sum.pointer
+          args.mean = mean.pointer
+          args.rstd = rstd.pointer
+          args.x = UnsafePointer(x.pointer)
+          args.residual = hasResidual ? UnsafePointer(residual.pointer) : nil
+          args.gamma = hasGamma ? UnsafePointer(gamma.pointer) : nil
+          args.beta = hasBeta ? UnsafePointer(beta.pointer) : nil
+          args.rows = Int64(c.rows)
+          args.cols = Int64(cols)
+          args.x_stride = Int64(cols)
+          args.epsilon = c.epsilon
+          run(args)
+          for i in 0..<c.rows {
+            let range = i * cols..<(i + 1) * cols
+            let h = range.map { Double(c.x[$0]) + (hasResidual ? Double(c.residual[$0]) : 0) }
+            let s = c.statistics(h, centered: centered)
+            let expected = h.indices.map { j in
+              (h[j] - s.mean) * s.rstd * (hasGamma ? Double(c.gamma[j]) : 1)
+                + (hasBeta ? Double(c.beta[j]) : 0)
+            }
+            // One column has no spread: all that is left of it is rounding over sqrt(epsilon).
+            let tolerance = cols == 1 ? 1e-4 : 1e-5
+            #expect(isClose(Array(y.array[range]), expected, tolerance), "\(run.name)")
+            #expect(isClose([rstd.array[i]], [s.rstd], 1e-5), "\(run.name)")
+            #expect(isClose([mean.array[i]], centered ? [s.mean] : [9]), "\(run.name)")
+            if hasResidual { #expect(isClose(Array(sum.array[range]), h)) }
+          }
+          #expect(y.isIntact && mean.isIntact && rstd.isIntact && sum.isIntact, "\(run.name)")
+          return y.bytes + mean.bytes + rstd.bytes + sum.bytes
+        }
+      }
+    }
+  }
+
+  func checkBackward(_ c: Case, hasGamma: Bool = true) {
+    let cols = c.cols
+    for (op, centered) in [(CK_NORM_LAYER_BACKWARD, true), (CK_NORM_RMS_BACKWARD, false)] {
+      var dx = [Double]()
+      var dgamma = [Double](repeating: 0, count: cols)
+      var dbeta = dgamma
+      var means: [Float] = []
+      var rstds: [Float] = []
+      for i in 0..<c.rows {
+        let h = c.x[i * cols..<(i + 1) * cols].map(Double.init)
+        let d = c.dy[i * cols..<(i + 1) * cols].map(Double.init)
+        let s = c.statistics(h, centered: centered)
+        means.append(Float(s.mean))
+        rstds.append(Float(s.rstd))
+        let n = h.map { ($0 - s.mean) * s.rstd }
+        let g = d.indices.map { d[$0] * (hasGamma ? Double(c.gamma[$0]) : 1) }
+        let meanG = centered ? g.reduce(0, +) / Double(cols) : 0
+        let meanGN = zip(g, n).map(*).reduce(0, +) / Double(cols)
+        dx += g.indices.map { s.rstd * (g[$0] - meanG - n[$0] * meanGN) }
+        for j in 0..<cols {
+          dgamma[j] += d[j] * n[j]
+          dbeta[j] += d[j]
+        }
+      }
+      everyWay(table, op, "\(c.rows) rows of \(cols)") { run in
+        let (x, dy, gamma) = (Guarded(c.x), Guarded(c.dy), Guarded(c.gamma))
+        let (mean, rstd) = (Guarded(means), Guarded(rstds))
+        let out = Guarded(Float(9), count: c.rows * cols)
+        let (outGamma, outBeta) = (Guarded(Float(9), count: cols), Guarded(Float(9), count: cols))
+        var args = ck_norm_backward_args()
+        args.dx = out.pointer
+        args.dgamma = outGamma.pointer
+        args.dbeta = outBeta.pointer
+        args.dy = UnsafePointer(dy.pointer)
+        args.x = UnsafePointer(x.pointer)
+        args.mean = UnsafePointer(mean.pointer)
+        args.rstd = UnsafePointer(rstd.pointer)
+        args.gamma = hasGamma ? UnsafePointer(gamma.pointer) : nil
+        args.rows = Int64(c.rows)
+        args.cols = Int64(cols)
+        args.x_stride = Int64(cols)
+        args.dy_stride = Int64(cols)
+        let workspace = Guarded(Float(0), count: ck_norm_workspace_bytes(&args) / 4)
+        args.workspace = UnsafeMutableRawPointer(workspace.pointer)
+        run(args)
+        // One column: rstd is about 316, and multiplies what cancels.
+        let tolerance = cols <= 2 ? 1e-3 : 2e-5
+        #expect(isClose(out.array, dx, tolerance), "\(run.name)")
+        #expect(isClose(outGamma.array, dgamma, tolerance * 4), "\(run.name)")
+        #expect(isClose(outBeta.array, dbeta, 2e-5), "\(run.name)")
+        #expect(
+          out.isIntact && outGamma.isIntact && outBeta.isIntact && workspace.isIntact, "\(run.name)"
+        )
+        return out.bytes + outGamma.bytes + outBeta.bytes
+      }
+    }
+  }
+
+  @Test(arguments: widths) func backward_matchesPlainLoops(cols: Int) {
+    checkBackward(Case(rows: 5, cols: cols))
+  }
+
+  @Test func backward_ofManyRows_sumsBlocksInOrder() {
+    checkBackward(Case(rows: 1100, cols: 19))
+    checkBackward(Case(rows: 33, cols: 40), hasGamma: false)
+  }
+
+  @Test func nan_staysInItsRow() {
+    var x = [Float](repeating: 1, count: 60)
+    for i in x.indices { x[i] = Float(i % 7) }
+    x[25] = .nan
+    everyWay(table, CK_NORM_LAYER_FORWARD) { run in
+      let input = Guarded(x)
+      let y = Guarded(Float(0), count: 60)
+      var args = ck_norm_args()
+      args.y = y.pointer
+      args.x = UnsafePointer(input.pointer)
+      args.rows = 3
+      args.cols = 20
+      args.x_stride = 20
+      args.epsilon = 1e-5
+      run(args)
+      #expect(y.array[20..<40].allSatisfy { $0.isNaN }, "\(run.name)")
+      #expect(
+        y.array[..<20].allSatisfy { $0.isFinite } && y.array[40...].allSatisfy { $0.isFinite })
+      return (0..<60).map { y.array[$0].isNaN ? 1 : 0 }
+    }
+  }
+}

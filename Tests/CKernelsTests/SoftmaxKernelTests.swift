@@ -1,0 +1,148 @@
+// Softmax, log-softmax and their gradients: every level and team against plain loops in double.
+
+import CKernels
+import Foundation
+import Testing
+
+@Suite struct SoftmaxKernelTests {
+  let table = entries(ck_softmax_entries)
+  static let widths = Array(1...34) + [47, 48, 63, 64, 65, 127, 130, 1000, 4099]
+
+  /// Rows of `cols` with a gap between them, so that a wrong stride shows.
+  struct Case {
+    let rows = 5
+    let cols: Int
+    let stride: Int
+    var x: [Float]
+    var dy: [Float]
+
+    init(cols: Int, scale: Float = 8) {
+      self.cols = cols
+      stride = cols + 3
+      var numbers = TestNumbers(seed: UInt64(cols))
+      x = numbers.floats(rows * stride, scale: scale)
+      dy = numbers.floats(rows * stride)
+    }
+
+    func row(_ values: [Float], _ i: Int) -> [Double] {
+      values[i * stride..<i * stride + cols].map(Double.init)
+    }
+  }
+
+  func softmax(_ x: [Double]) -> [Double] {
+    let m = x.max()!
+    let e = x.map { exp($0 - m) }
+    let sum = e.reduce(0, +)
+    return e.map { $0 / sum }
+  }
+
+  func arguments(_ c: Case, _ out: Guarded<Float>) -> ck_softmax_args {
+    var args = ck_softmax_args()
+    args.out = out.pointer
+    args.rows = Int64(c.rows)
+    args.cols = Int64(c.cols)
+    args.out_stride = Int64(c.stride)
+    args.x_stride = Int64(c.stride)
+    args.y_stride = Int64(c.stride)
+    args.dy_stride = Int64(c.stride)
+    return args
+  }
+
+  /// Runs `op` every way; `expected` gives a row. The gaps between rows must stay.
+  func check(
+    _ op: ck_softmax_op, _ c: Case, y: [Float]? = nil, tolerance: Double = 2e-6,
+    _ expected: (Int) -> [Double]
+  ) {
+    everyWay(table, op, "at \(c.cols) columns") { run in
+      let x = Guarded(c.x)
+      let dy = Guarded(c.dy, offset: 2)
+      let saved = Guarded(y ?? c.x, offset: 3)
+      let out = Guarded(Float(7), count: c.rows * c.stride)
+      var args = arguments(c, out)
+      args.x = UnsafePointer(x.pointer)
+      args.dy = UnsafePointer(dy.pointer)
+      args.y = UnsafePointer(saved.pointer)
+      run(args)
+      for i in 0..<c.rows {
+        let row = Array(out.array[i * c.stride..<i * c.stride + c.cols])
+        #expect(isClose(row, expected(i), tolerance), "\(run.name), row \(i)")
+        #expect(out.array[(i * c.stride + c.cols)..<((i + 1) * c.stride)].allSatisfy { $0 == 7 })
+      }
+      #expect(out.isIntact, "\(run.name)")
+      return out.bytes
+    }
+  }
+
+  @Test(arguments: widths) func softmax_matchesPlainLoops(cols: Int) {
+    let c = Case(cols: cols)
+    check(CK_SOFTMAX_FORWARD, c) { softmax(c.row(c.x, $0)) }
+    check(CK_SOFTMAX_LOG_FORWARD, c) { i in
+      let x = c.row(c.x, i)
+      let m = x.max()!
+      let logSum = log(x.map { exp($0 - m) }.reduce(0, +))
+      return x.map { $0 - m - logSum }
+    }
+  }
+
+  @Test(arguments: widths) func gradients_matchPlainLoops(cols: Int) {
+    let c = Case(cols: cols)
+    var y = [Float](repeating: 0, count: c.x.count)
+    for i in 0..<c.rows {
+      for (j, v) in softmax(c.row(c.x, i)).enumerated() { y[i * c.stride + j] = Float(v) }
+    }
+    check(CK_SOFTMAX_BACKWARD, c, y: y) { i in
+      let (p, d) = (c.row(y, i), c.row(c.dy, i))
+      let dot = zip(p, d).map(*).reduce(0, +)
+      return zip(p, d).map { $0 * ($1 - dot) }
+    }
+    let logs = y.map { $0 > 0 ? Foundation.log($0) : 0 }
+    check(CK_SOFTMAX_LOG_BACKWARD, c, y: logs, tolerance: 2e-5) { i in
+      let (l, d) = (c.row(logs, i), c.row(c.dy, i))
+      let sum = d.reduce(0, +)
+      return zip(l, d).map { $1 - exp($0) * sum }
+    }
+  }
+
+  @Test func softmax_ofInfinitiesAndNaN_isAsInPyTorch() {
+    var c = Case(cols: 37)
+    let (first, second, third, fourth) = (0, c.stride, 2 * c.stride, 3 * c.stride)
+    for j in 0..<c.cols { c.x[first + j] = -.infinity }  // nothing to choose from
+    for j in 1..<c.cols { c.x[second + j] = -.infinity }  // all the weight on one
+    c.x[third + 20] = .infinity
+    c.x[fourth + 36] = .nan
+    check(CK_SOFTMAX_FORWARD, c) { i in
+      switch i {
+      case 0, 2, 3: return Array(repeating: .nan, count: 37)
+      case 1: return [1] + Array(repeating: 0, count: 36)
+      default: return softmax(c.row(c.x, i))
+      }
+    }
+    check(CK_SOFTMAX_LOG_FORWARD, c) { i in
+      switch i {
+      case 0, 2, 3: return Array(repeating: .nan, count: 37)
+      case 1: return [0] + Array(repeating: -.infinity, count: 36)
+      default: return softmax(c.row(c.x, i)).map(log)
+      }
+    }
+  }
+
+  @Test func softmax_ofHugeLogits_doesNotOverflow() {
+    let c = Case(cols: 129, scale: 1e4)
+    check(CK_SOFTMAX_FORWARD, c) { softmax(c.row(c.x, $0)) }
+  }
+
+  @Test func softmax_worksInPlace() {
+    let c = Case(cols: 77)
+    everyWay(table, CK_SOFTMAX_FORWARD) { run in
+      let x = Guarded(c.x)
+      var args = arguments(c, x)
+      args.x = UnsafePointer(x.pointer)
+      run(args)
+      for i in 0..<c.rows {
+        let row = Array(x.array[i * c.stride..<i * c.stride + c.cols])
+        #expect(isClose(row, softmax(c.row(c.x, i))))
+      }
+      return x.bytes
+    }
+  }
+}
