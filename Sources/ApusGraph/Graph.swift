@@ -67,6 +67,11 @@ public struct Node: Sendable {
 public struct GraphInput: Sendable, Hashable {
   public var name: String
   public var value: ValueID
+
+  public init(name: String, value: ValueID) {
+    self.name = name
+    self.value = value
+  }
 }
 
 /// A value that lives from run to run: a parameter, an optimiser slot, a running statistic, the random
@@ -74,18 +79,33 @@ public struct GraphInput: Sendable, Hashable {
 public struct GraphState: Sendable, Hashable {
   public var name: String
   public var value: ValueID
+
+  public init(name: String, value: ValueID) {
+    self.name = name
+    self.value = value
+  }
 }
 
 /// A value fixed when the graph was built.
 public struct GraphConstant: Sendable, Hashable {
   public var value: ValueID
   public var array: NDArray
+
+  public init(value: ValueID, array: NDArray) {
+    self.value = value
+    self.array = array
+  }
 }
 
 /// A value that a run returns.
 public struct GraphOutput: Sendable, Hashable {
   public var name: String
   public var operand: Operand
+
+  public init(name: String, operand: Operand) {
+    self.name = name
+    self.operand = operand
+  }
 }
 
 /// A state's value for the next run. All assignments take place together, at the end of the step.
@@ -93,6 +113,11 @@ public struct GraphAssignment: Sendable, Hashable {
   /// The state's own value, as listed in `Graph.states`.
   public var state: ValueID
   public var operand: Operand
+
+  public init(state: ValueID, operand: Operand) {
+    self.state = state
+    self.operand = operand
+  }
 }
 
 /// A graph: inputs, constants, states, nodes in an order in which they can run, and what comes out.

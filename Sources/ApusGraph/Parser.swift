@@ -13,6 +13,16 @@ extension Graph {
   }
 }
 
+extension Attribute {
+  /// The attributes in `name=value, name=value`, as they stand between a node's braces.
+  ///
+  /// - Throws: `parse` with the place.
+  public static func parse(list text: String) throws -> [Attribute] {
+    var parser = GraphParser(text + "}", ops: OpRegistry([]))
+    return try parser.attributes()
+  }
+}
+
 extension Graph: Equatable {
   /// Equal where all is equal, numbering and origins included.
   public static func == (a: Graph, b: Graph) -> Bool {
@@ -103,15 +113,7 @@ private struct GraphParser {
       operands.append(try operand())
     }
     var attributes: [Attribute] = []
-    if take("{") {
-      while !take("}") {
-        if !attributes.isEmpty { try expect(",") }
-        skipSpace()
-        let name = word()
-        try expect("=")
-        attributes.append(Attribute(name, try attributeValue(depth: 0)))
-      }
-    }
+    if take("{") { attributes = try self.attributes() }
     try expect(":")
     var types = [try tensorType()]
     while take(",") { types.append(try tensorType()) }
@@ -140,6 +142,19 @@ private struct GraphParser {
   }
 
   // MARK: Parts
+
+  /// Attributes up to and including the closing brace.
+  mutating func attributes() throws -> [Attribute] {
+    var result: [Attribute] = []
+    while !take("}") {
+      if !result.isEmpty { try expect(",") }
+      skipSpace()
+      let name = word()
+      try expect("=")
+      result.append(Attribute(name, try attributeValue(depth: 0)))
+    }
+    return result
+  }
 
   private mutating func newValue() throws -> Int {
     try expect("%")

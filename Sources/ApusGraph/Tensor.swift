@@ -76,7 +76,13 @@ public final class Trace: @unchecked Sendable {
   public var recomputation = 0
   /// For each node index recorded within `checkpoint`, the number of its region.
   public var checkpointRegions: [Int: Int] = [:]
+  /// Whether layers behave as in training (dropout drops) or as in evaluation.
+  public var isTraining = true
+  /// Named values to report besides the graph's results, by `metric(_:_:)`.
+  public private(set) var metrics: [(name: String, tensor: Tensor)] = []
   private var openRegion: Int?
+  /// Where the user called the library layer whose ops are being recorded.
+  private var callLocation: String?
   private var regionCount = 0
   private var originOverride: Origin?
 
@@ -146,7 +152,7 @@ public final class Trace: @unchecked Sendable {
     let origin =
       originOverride
       ?? Origin(
-        scope: scope, location: location ?? inheritedLocation(operands))
+        scope: scope, location: location.map(userLocation) ?? inheritedLocation(operands))
     do {
       let results = try graph.addNode(
         op, operands.map { Operand($0.value!) }, origins: [origin], recomputation: recomputation)
@@ -162,8 +168,22 @@ public final class Trace: @unchecked Sendable {
     }
   }
 
+  /// A line within the library's own layers says nothing to a user: the call of the layer stands for it.
+  private func userLocation(_ location: String) -> String {
+    location.hasPrefix("ApusNN/") ? callLocation ?? location : location
+  }
+
+  /// Records the ops of `body` as called from `location`, as far as they stand in library layers.
+  public func withCallLocation<R>(_ location: String, _ body: () throws -> R) rethrows -> R {
+    let saved = callLocation
+    callLocation = userLocation(location)
+    defer { callLocation = saved }
+    return try body()
+  }
+
   /// Operators cannot take `#line`: they are placed where the operand made last was.
   private func inheritedLocation(_ operands: [Tensor]) -> String {
+    if let callLocation { return callLocation }
     guard let last = operands.compactMap(\.value).max() else { return "" }
     return graph.nodes.last { $0.results.contains(last) }?.origins.first?.location ?? ""
   }
@@ -172,7 +192,7 @@ public final class Trace: @unchecked Sendable {
   public func record(_ error: ApusError, location: String? = nil) {
     guard self.error == nil else { return }
     self.error = error.located(
-      at: Origin(scope: scope, location: location ?? "").description)
+      at: Origin(scope: scope, location: location.map(userLocation) ?? "").description)
   }
 
   /// Throws the first mistake, if one was made.
@@ -223,6 +243,12 @@ public final class Trace: @unchecked Sendable {
       return
     }
     graph.assign(stateValue, Operand(newValue))
+  }
+
+  /// Notes a value to report under a name; a second one of that name replaces the first.
+  public func report(_ name: String, _ tensor: Tensor) {
+    metrics.removeAll { $0.name == name }
+    metrics.append((name, tensor))
   }
 
   /// Names a result of the graph.

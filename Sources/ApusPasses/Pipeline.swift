@@ -6,8 +6,10 @@ import ApusGraph
 public enum Pipeline {
   /// Read from top to bottom; each line says why it stands there.
   public static let passes: [any Pass] = [
+    // After contractions have taken their epilogues: what is left between them becomes loops.
+    FuseElementwise(),
     // Last of the clean-up: every pass above leaves nodes behind that nobody reads.
-    DeadCode()
+    DeadCode(),
   ]
 }
 

@@ -9,6 +9,16 @@ let coreSpecs: [OpSpec] = [
     Broadcast(to: [2, 3, 17]), on: [[.f32(17)], [.f32(3, 1)], [.f32()], [.f32(2, 3, 17)]],
     rejects: [[.f32(4)], [.f32(1, 1, 1, 1)], [.f32(2)]]),
   OpSpec(Broadcast(to: [0, 3]), on: [[.f32(3)], [.f32(0, 1)], [.f32(1, 3)]]),
+  OpSpec(
+    Loop(
+      domain: [2, 17], reducedAxes: [1],
+      program: LoopProgram(
+        [
+          .init(.apply(Multiply()), [.operand(0), .operand(1)]),
+          .init(.apply(Exp()), [.value(0)]), .init(.reduce(Sum.self), [.value(1)]),
+        ], outputs: [1, 2])),
+    on: [[.f32(2, 17), .f32(17)], [.f32(1), .f32(2, 1)]], rejects: [[.f32(3), .f32(17)]],
+    smoothness: .none),
   OpSpec(CustomGradientOp(id: 0), on: [[.f32(3)]], smoothness: .none, isVariadic: true),
   OpSpec(
     Reshape([4, 6]), on: [[.f32(24)], [.f32(2, 3, 4)], [.i32(24)]],

@@ -1,0 +1,30 @@
+// Quotient of two tensors.
+
+import ApusGraph
+
+/// `y = a / b`, broadcasting; integers divide towards zero, by zero gives 0.
+public struct Divide: PlainElementwiseOp {
+  public static let mnemonic = "div"
+  public static let arity = 2
+  public static let signature = ElementwiseSignature.numeric
+
+  public init() {}
+
+  // dy/da = 1/b, dy/db = -a/b² = -y/b
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    let g = context.gradient / context.operands[1]
+    return [g, context.isNeeded[1] ? -(g * context.result) : nil]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double { x[0] / x[1] }
+}
+
+extension Tensor {
+  /// Elementwise quotient with NumPy broadcasting.
+  public static func / (a: Tensor, b: Tensor) -> Tensor {
+    let (a, b) = promoted(a, b)
+    return .apply(Divide(), to: a, b)
+  }
+  public static func / (a: Tensor, b: Double) -> Tensor { a / a.scalar(b) }
+  public static func / (a: Double, b: Tensor) -> Tensor { b.scalar(a) / b }
+}

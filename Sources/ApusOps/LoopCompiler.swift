@@ -1,0 +1,455 @@
+// From loop programs to the tile machine's instructions.
+//
+// The domain's axes are reordered so that folded ones come last (rows) or before the kept inner ones
+// (columns), every value gets a phase (one more than the reductions it reads) and a slot, and what a
+// later phase needs of an earlier one is emitted again there.
+
+import ApusGraph
+import CKernels
+
+struct LoopCompiler {
+  private let loop: Loop
+  private let site: LoweringSite
+  private let types: [TensorType]
+  /// The domain's axes in the order in which the machine walks them.
+  private var order: [Int] = []
+  private var firstReduced = 0
+  private var isColumns = false
+
+  /// A value of the program, or an operand read into a slot.
+  private enum Item: Hashable {
+    case load(Int)
+    case value(Int)
+  }
+
+  private var phases: [Int] = []
+  private var instructions: [ck_loop_instruction] = []
+  private var slots: [Item: UInt8] = [:]
+  private var freeSlots: [UInt8] = []
+  private var slotCount = 0
+  /// How often each item is still to be read, in single-phase programs, where slots are used again.
+  private var pendingReads: [Item: Int] = [:]
+  private var reusesSlots = true
+  /// The last phase in which each operand is loaded.
+  private var lastLoad: [Int: Int] = [:]
+
+  init(_ loop: Loop, _ site: LoweringSite) {
+    self.loop = loop
+    self.site = site
+    types =
+      (try? loop.program.types(
+        site.operands, domain: loop.domain, reducedAxes: loop.reducedAxes)) ?? []
+  }
+
+  mutating func compile() throws -> KernelCall {
+    if let wide = (site.operands + types).first(where: { $0.dtype == .f64 }) {
+      throw ApusError(
+        .unsupported, "\(wide) has no kernels: f64 is for the interpreter and for gradient checks",
+        expected: "f32")
+    }
+    orderAxes()
+    assignPhases()
+    countReads()
+    let phaseCount = (phases.max() ?? 0) + (loop.program.reduces ? 1 : 0) + 1
+    reusesSlots = phaseCount == 1
+    for phase in 0..<phaseCount { try emit(phase: phase) }
+    guard slotCount <= Int(CK_LOOP_SLOTS) else {
+      throw ApusError(
+        .unsupported,
+        "a loop of \(loop.program.instructions.count) instructions needs \(slotCount) "
+          + "slots", expected: "at most \(CK_LOOP_SLOTS)")
+    }
+    return try makeCall()
+  }
+
+  // MARK: Domain
+
+  private mutating func orderAxes() {
+    let rank = loop.domain.rank
+    let reduced = loop.program.reduces ? loop.reducedAxes : []
+    let kept = (0..<rank).filter { !reduced.contains($0) }
+    // Axes of extent 1 decide nothing.
+    let lastReal = (0..<rank).last { loop.domain[$0] != 1 } ?? rank - 1
+    isColumns = !reduced.isEmpty && !reduced.contains(lastReal)
+    if isColumns {
+      let outer = kept.filter { $0 < reduced[0] }
+      order = outer + reduced + kept.filter { $0 > reduced[0] }
+      firstReduced = outer.count
+    } else {
+      order = kept + reduced
+      firstReduced = kept.count
+    }
+  }
+
+  /// Strides over the domain, in the machine's order, of an operand.
+  private func strides(operand index: Int) -> [Int] {
+    let view = site.views[index].broadcast(to: loop.domain)
+    return order.map { loop.domain[$0] == 1 ? 0 : view.strides[$0] }
+  }
+
+  /// Strides over the domain of a dense result; 0 along folded axes.
+  private func strides(output index: Int) -> [Int] {
+    let view = View(dense: types[loop.program.outputs[index]].shape).broadcast(to: loop.domain)
+    return order.map { loop.domain[$0] == 1 ? 0 : view.strides[$0] }
+  }
+
+  // MARK: Phases
+
+  private mutating func assignPhases() {
+    for instruction in loop.program.instructions {
+      var phase = 0
+      for case .value(let index) in instruction.arguments {
+        phase = max(phase, phases[index] + (isReduction(index) ? 1 : 0))
+      }
+      phases.append(phase)
+    }
+  }
+
+  private func isReduction(_ index: Int) -> Bool {
+    if case .reduce = loop.program.instructions[index].action { true } else { false }
+  }
+
+  /// The phase in which an output can be stored: a reduction's value exists after its own phase.
+  private func storePhase(_ value: Int) -> Int { phases[value] + (isReduction(value) ? 1 : 0) }
+
+  private mutating func countReads() {
+    for instruction in loop.program.instructions {
+      for argument in instruction.arguments { pendingReads[item(argument), default: 0] += 1 }
+    }
+    for output in loop.program.outputs { pendingReads[.value(output), default: 0] += 1 }
+  }
+
+  private func item(_ argument: LoopProgram.Argument) -> Item {
+    switch argument {
+    case .operand(let index): .load(index)
+    case .value(let index): .value(index)
+    }
+  }
+
+  // MARK: Instructions
+
+  private mutating func emit(phase: Int) throws {
+    /// What this phase already has in slots.
+    var present = Set<Item>()
+    for index in loop.program.instructions.indices where phases[index] == phase {
+      try ensure(.value(index), phase: phase, &present)
+    }
+    // Stores last, so that a result may share the memory of an operand that dies here.
+    for (index, value) in loop.program.outputs.enumerated() where storePhase(value) == phase {
+      try ensure(.value(value), phase: phase, &present)
+      append(CK_OP_store, phase, dst: 0, a: slots[.value(value)]!, b: UInt8(operandCount + index))
+      read(.value(value))
+    }
+  }
+
+  private var operandCount: Int { site.operands.count }
+
+  /// Makes an item's value stand in its slot in this phase.
+  private mutating func ensure(_ item: Item, phase: Int, _ present: inout Set<Item>) throws {
+    guard !present.contains(item) else { return }
+    if case .value(let index) = item, isReduction(index), phases[index] < phase { return }
+    present.insert(item)
+    // In `columns`, later phases walk the reduced domain: slots of the first phase do not fit them.
+    let isRepeat = slots[item] != nil && !isColumns
+    if isColumns && phase > 0 { slots[item] = nil }
+    let flags = isRepeat ? UInt8(CK_LOOP_REPEAT) : 0
+    switch item {
+    case .load(let operand):
+      let slot = slot(for: item)
+      append(CK_OP_load, phase, flags, dst: slot, a: UInt8(operand))
+      lastLoad[operand] = phase
+    case .value(let index):
+      let instruction = loop.program.instructions[index]
+      for argument in instruction.arguments {
+        try ensure(self.item(argument), phase: phase, &present)
+      }
+      let sources = instruction.arguments.map { slots[self.item($0)]! }
+      let slot = slot(for: item)
+      try append(instruction, sources, phase, flags, dst: slot)
+      if !isRepeat { for argument in instruction.arguments { read(self.item(argument)) } }
+    }
+  }
+
+  private mutating func slot(for item: Item) -> UInt8 {
+    if let slot = slots[item] { return slot }
+    let slot = freeSlots.popLast() ?? UInt8(truncatingIfNeeded: slotCount)
+    if Int(slot) == slotCount { slotCount += 1 }
+    slots[item] = slot
+    return slot
+  }
+
+  /// Notes that an item has been read once; its slot is free after the last time.
+  private mutating func read(_ item: Item) {
+    guard reusesSlots else { return }
+    pendingReads[item]! -= 1
+    if pendingReads[item] == 0, let slot = slots[item] { freeSlots.append(slot) }
+  }
+
+  private mutating func append(
+    _ op: ck_op, _ phase: Int, _ flags: UInt8 = 0, dst: UInt8, a: UInt8 = 0, b: UInt8 = 0,
+    c: UInt8 = 0, imm: (Float, Float) = (0, 0)
+  ) {
+    instructions.append(
+      ck_loop_instruction(
+        op: UInt16(op.rawValue), phase: UInt8(truncatingIfNeeded: phase), flags: flags, dst: dst,
+        a: a,
+        b: b, c: c, imm: imm))
+  }
+
+  private mutating func append(
+    _ instruction: LoopProgram.Instruction, _ sources: [UInt8], _ phase: Int, _ flags: UInt8,
+    dst: UInt8
+  ) throws {
+    let arguments = instruction.arguments.map { argument -> DType in
+      switch argument {
+      case .operand(let index): site.operands[index].dtype
+      case .value(let index): types[index].dtype
+      }
+    }
+    func source(_ index: Int) -> UInt8 { index < sources.count ? sources[index] : 0 }
+    switch instruction.action {
+    case .constant(let value, let dtype):
+      try append(constant: value, dtype, phase, flags, dst: dst)
+    case .reduce(let type):
+      let name = Self.name(reducing: type.mnemonic, arguments[0])
+      let op = try opcode(name, for: type.mnemonic, arguments)
+      append(op, phase, flags, dst: dst, a: source(0))
+    case .apply(let cast as Cast):
+      let steps = try castSteps(from: arguments[0], to: cast.dtype)
+      var from = source(0)
+      for step in steps {
+        append(step, phase, flags, dst: dst, a: from)
+        from = dst
+      }
+    case .apply(let op):
+      // select's first operand is its condition: the last one says the class.
+      let name = Self.name(applying: op.mnemonic, arguments.last ?? .f32)
+      let immediates = op.immediates.map { Float($0) }
+      append(
+        try opcode(name, for: op.mnemonic, arguments), phase, flags,
+        dst: dst,
+        a: source(0), b: source(1), c: source(2),
+        imm: (immediates.first ?? 0, immediates.count > 1 ? immediates[1] : 0))
+    }
+  }
+
+  private mutating func append(
+    constant value: Double, _ dtype: DType, _ phase: Int, _ flags: UInt8, dst: UInt8
+  ) throws {
+    switch dtype {
+    case .f32: append(CK_OP_const_f32, phase, flags, dst: dst, imm: (Float(value), 0))
+    case .bf16, .f16:
+      let rounded = NDArray(doubles: [value], type: TensorType(dtype, [])).floats[0]
+      append(CK_OP_const_f32, phase, flags, dst: dst, imm: (rounded, 0))
+    case .i32, .u8:
+      let bits = UInt32(bitPattern: Int32(value))
+      append(CK_OP_const_i32, phase, flags, dst: dst, imm: (Float(bitPattern: bits), 0))
+    case .i64:
+      let bits = UInt64(bitPattern: Int64(value))
+      append(
+        CK_OP_const_i64, phase, flags, dst: dst,
+        imm: (
+          Float(bitPattern: UInt32(truncatingIfNeeded: bits)),
+          Float(bitPattern: UInt32(truncatingIfNeeded: bits >> 32))
+        ))
+    case .bool: append(CK_OP_const_bool, phase, flags, dst: dst, imm: (value != 0 ? 1 : 0, 0))
+    case .f64: throw ApusError(.unsupported, "an f64 constant has no kernel", expected: "f32")
+    }
+  }
+
+  private static func suffix(_ dtype: DType) -> String {
+    switch dtype {
+    case .f32, .bf16, .f16, .f64: "f32"
+    case .i32, .u8: "i32"
+    case .i64: "i64"
+    case .bool: "bool"
+    }
+  }
+
+  /// Opcodes that are other opcodes on bools, which slots hold as 0 and -1.
+  private static let synonyms = [
+    "ne_bool": "xor_bool", "reduce_max_bool": "reduce_any_bool",
+    "reduce_min_bool": "reduce_all_bool",
+  ]
+
+  /// The name of the opcode of an elementwise op whose last operand has the given type.
+  private static func name(applying mnemonic: String, _ dtype: DType) -> String {
+    let name = "\(mnemonic)_\(suffix(dtype))"
+    return synonyms[name] ?? name
+  }
+
+  private static func name(reducing mnemonic: String, _ dtype: DType) -> String {
+    let stem = mnemonic.hasPrefix("reduce_") ? mnemonic : "reduce_" + mnemonic
+    let name = "\(stem)_\(suffix(dtype))"
+    return synonyms[name] ?? name
+  }
+
+  static func hasOpcode(applying mnemonic: String, _ dtype: DType) -> Bool {
+    ck_op_from_name(name(applying: mnemonic, dtype)) >= 0
+  }
+
+  static func hasOpcode(reducing mnemonic: String, _ dtype: DType) -> Bool {
+    ck_op_from_name(name(reducing: mnemonic, dtype)) >= 0
+  }
+
+  private func opcode(_ name: String, for mnemonic: String, _ types: [DType]) throws -> ck_op {
+    let number = ck_op_from_name(name)
+    guard number >= 0 else {
+      throw ApusError(
+        .unsupported,
+        "\(mnemonic) has no kernel for \(types.map(\.rawValue).joined(separator: ", "))",
+        expected: "other element types, or a cast first")
+    }
+    return ck_op(rawValue: UInt32(number))
+  }
+
+  /// The opcodes that convert a slot's value to what an array of type `to` would hold.
+  private func castSteps(from: DType, to: DType) throws -> [ck_op] {
+    let source = Self.suffix(from), target = Self.suffix(to)
+    var steps: [String] = []
+    if source != target {
+      if source == "i64" && to == .u8 || source == "f32" && to == .u8 {
+        steps.append("cast_\(source)_i32")
+      } else {
+        steps.append("cast_\(source)_\(target)")
+      }
+    }
+    switch to {
+    case .bf16 where from != .bf16: steps.append("round_bf16_f32")
+    case .f16 where from != .f16: steps.append("round_f16_f32")
+    case .u8 where from != .u8 && from != .bool: steps.append("cast_i32_u8")
+    default: break
+    }
+    if steps.isEmpty { steps.append("copy_\(source)") }
+    return try steps.map { try opcode($0, for: "cast", [from]) }
+  }
+
+  // MARK: The argument block
+
+  private func makeCall() throws -> KernelCall {
+    var extents = order.map { loop.domain[$0] }
+    var all =
+      (0..<operandCount).map { strides(operand: $0) }
+      + loop.program.outputs.indices.map { strides(output: $0) }
+    var reducedDims = loop.program.reduces ? loop.reducedAxes.count : 0
+    var first = reducedDims == 0 ? 0 : firstReduced
+    if extents.isEmpty {
+      extents = [1]
+      all = all.map { _ in [0] }
+    }
+    if loop.program.reduces && reducedDims == 0 {
+      // Folding over no axes, or a scalar's fold: one more axis of extent 1 to fold over.
+      first = extents.count
+      extents.append(1)
+      all = all.map { $0 + [0] }
+      reducedDims = 1
+    }
+    try collapse(&extents, &all, &first, &reducedDims)
+
+    let operands = all.count
+    let size = ck_loop_args_bytes(Int32(operands), Int32(instructions.count))
+    let block = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 64)
+    defer { block.deallocate() }
+    block.initializeMemory(as: UInt8.self, repeating: 0)
+    let args = block.baseAddress!.assumingMemoryBound(to: ck_loop_args.self)
+    args.pointee.operands = Int32(operands)
+    args.pointee.instructions = Int32(instructions.count)
+    args.pointee.dims = Int32(extents.count)
+    args.pointee.first_reduced = Int32(first)
+    args.pointee.reduced_dims = Int32(reducedDims)
+    withUnsafeMutableBytes(of: &args.pointee.extent) { bytes in
+      let target = bytes.bindMemory(to: Int64.self)
+      for (axis, extent) in extents.enumerated() { target[axis] = Int64(extent) }
+    }
+    let table = ck_loop_operands(args)!
+    for (index, strides) in all.enumerated() {
+      let dtype =
+        index < operandCount
+        ? site.operands[index].dtype : types[loop.program.outputs[index - operandCount]].dtype
+      table[index].dtype = Int16(dtype.kernelCode)
+      withUnsafeMutableBytes(of: &table[index].stride) { bytes in
+        let target = bytes.bindMemory(to: Int64.self)
+        for (axis, stride) in strides.enumerated() { target[axis] = Int64(stride) }
+      }
+    }
+    let code = ck_loop_instructions(args)!
+    for (index, instruction) in instructions.enumerated() { code[index] = instruction }
+    guard ck_loop_prepare(args) else {
+      throw ApusError(
+        .unsupported, "the tile machine refuses a loop over \(loop.domain): \(loop.program.lines)",
+        expected: "a program that it can run")
+    }
+
+    var call = KernelCall(
+      "ck_loop_\(site.isa.name)", entry: KernelEntry(entryAddress(ck_loop(ck_isa(site.isa)))),
+      bytes: Array(block))
+    let tableOffset = MemoryLayout<ck_loop_args>.size
+    let dataOffset = MemoryLayout<ck_loop_operand>.offset(of: \.data)!
+    for index in 0..<operands {
+      let field = tableOffset + index * MemoryLayout<ck_loop_operand>.stride + dataOffset
+      call.bind(field, to: index < operandCount ? .operand(index) : .result(index - operandCount))
+    }
+    call.workspaceBytes = ck_loop_workspace_bytes(args)
+    if call.workspaceBytes > 0 {
+      call.bind(MemoryLayout<ck_loop_args>.offset(of: \.workspace)!, to: .workspace)
+    }
+    call.scratchBytesPerThread = ck_loop_scratch_bytes(args)
+    call.inPlace = inPlacePairs(all)
+    call.flops = Double(loop.domain.count * loop.program.instructions.count)
+    call.bytes = Double(
+      site.operands.reduce(0) { $0 + $1.byteCount } + site.results.reduce(0) { $0 + $1.byteCount })
+    return call
+  }
+
+  /// Joins neighbouring axes that every operand walks as one, where there are more than the machine has
+  /// dimensions.
+  private func collapse(
+    _ extents: inout [Int], _ strides: inout [[Int]], _ first: inout Int, _ reduced: inout Int
+  ) throws {
+    var axis = extents.count - 2
+    while extents.count > Int(CK_LOOP_DIMS) && axis >= 0 {
+      let folded = first..<first + reduced
+      let joins =
+        folded.contains(axis) == folded.contains(axis + 1)
+        && strides.allSatisfy { $0[axis] == $0[axis + 1] * extents[axis + 1] }
+      if joins {
+        if folded.contains(axis) { reduced -= 1 } else if axis < first { first -= 1 }
+        extents[axis] *= extents[axis + 1]
+        extents.remove(at: axis + 1)
+        for index in strides.indices { strides[index].remove(at: axis) }
+      }
+      axis -= 1
+    }
+    guard extents.count <= Int(CK_LOOP_DIMS) else {
+      throw ApusError(
+        .unsupported, "a loop over \(loop.domain) has \(extents.count) axes that cannot be joined",
+        expected: "at most \(CK_LOOP_DIMS)")
+    }
+  }
+
+  /// An operand that lies just as a whole-domain output does, and is not loaded after that is stored.
+  private func inPlacePairs(_ strides: [[Int]]) -> [(operand: Int, result: Int)] {
+    var pairs: [(operand: Int, result: Int)] = []
+    for (result, value) in loop.program.outputs.enumerated()
+    where types[value].shape == loop.domain {
+      for operand in 0..<operandCount
+      where strides[operand] == strides[operandCount + result]
+        && site.operands[operand].dtype.byteCount == types[value].dtype.byteCount
+        && lastLoad[operand, default: 0] <= storePhase(value) && !isColumns
+      {
+        pairs.append((operand, result))
+      }
+    }
+    return pairs
+  }
+}
+
+extension ck_isa {
+  /// The C level of a Swift one.
+  init(_ isa: ISA) { self.init(rawValue: UInt32(isa.rawValue)) }
+}
+
+/// The address of a kernel's entry point.
+func entryAddress(_ kernel: ck_kernel?) -> UnsafeRawPointer {
+  unsafeBitCast(kernel, to: UnsafeRawPointer.self)
+}

@@ -1,0 +1,26 @@
+// The square root.
+
+import ApusGraph
+
+/// `y = √x`; NaN below 0.
+public struct Sqrt: PlainElementwiseOp {
+  public static let mnemonic = "sqrt"
+  public static let arity = 1
+  public static let signature = ElementwiseSignature.float
+
+  public init() {}
+
+  // dy/dx = 1/(2√x) = 1/(2y)
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    [context.gradient * 0.5 / context.result]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double { x[0].squareRoot() }
+}
+
+/// The square root of every element.
+///
+///     sqrt(x)   // f32[2,3] → f32[2,3]
+public func sqrt(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
+  .apply(Sqrt(), to: x, location: sourceLocation(file, line))
+}

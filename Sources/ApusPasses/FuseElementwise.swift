@@ -1,0 +1,253 @@
+// Joins elementwise chains, and the reductions that end them, into loops.
+//
+// Assumes:    views are folded and matrix products have taken their epilogues; what is left between
+//             them is worth one pass over memory, not one an op.
+// Guarantees: the same values. A value that only the loop reads never reaches memory; a loop's nodes
+//             have one domain, its reductions one set of axes, and nothing is computed twice.
+//
+//     %1 = mul(%0, %0) : f32[64]             %1 = loop(%0) {domain=[64], axes=[],
+//     %2 = exp(%1) : f32[64]            →          program=["v0 = mul(a0, a0)", "v1 = exp(v0)"],
+//     output "y" = %2                              outputs=[1]} : f32[64]
+//                                            output "y" = %1
+
+import ApusGraph
+import ApusOps
+
+/// Fuses elementwise ops and reductions into `loop` nodes.
+public struct FuseElementwise: Pass {
+  public static let name = "fuse-elementwise"
+
+  public init() {}
+
+  public func run(on graph: inout Graph) throws -> Statistics {
+    var groups = FusionGroups(graph)
+    groups.merge()
+    var statistics = Statistics()
+    guard groups.members.contains(where: { $0.count > 1 }) else { return statistics }
+    var rewriter = GraphRewriter(graph)
+    for group in groups.inOrder() {
+      if group.count == 1 {
+        try rewriter.copy(graph.nodes[group[0]])
+      } else {
+        try emitLoop(group, graph, &rewriter)
+        statistics["loops"] += 1
+        statistics["fused"] += group.count
+      }
+    }
+    graph = rewriter.finish()
+    return statistics
+  }
+
+  /// Emits one loop for the nodes of a group, given in order.
+  private func emitLoop(_ group: [Int], _ graph: Graph, _ rewriter: inout GraphRewriter) throws {
+    let inside = Set(group)
+    var builder = LoopBuilder(graph)
+    for index in group { builder.add(graph.nodes[index]) }
+    // What the world outside reads.
+    var escaping = Set(graph.outputs.map(\.operand.value) + graph.assignments.map(\.operand.value))
+    for (index, node) in graph.nodes.enumerated() where !inside.contains(index) {
+      escaping.formUnion(node.operands.map(\.value))
+    }
+    let results = group.map { graph.nodes[$0].results[0] }.filter { escaping.contains($0) }
+    let reduction = group.lazy.compactMap { graph.nodes[$0].op as? any ReductionOp }.first
+    let domain = FusionGroups.domain(graph.nodes[group[0]], graph)
+    let loop = Loop(
+      domain: domain, reducedAxes: reduction?.axes ?? [],
+      program: LoopProgram(builder.instructions, outputs: results.map { builder.values[$0]! }))
+    var origins: [Origin] = []
+    for origin in group.reversed().flatMap({ graph.nodes[$0].origins })
+    where !origins.contains(origin) {
+      origins.append(origin)
+    }
+    let recomputation = graph.nodes[group[0]].recomputation
+    let values = try rewriter.emit(
+      loop, builder.operands.map { rewriter.map($0) }, origins: origins,
+      recomputation: recomputation)
+    for (old, new) in zip(results, values) {
+      var value = new
+      let shape = graph.type(of: old).shape
+      if rewriter.result.type(of: new).shape != shape {
+        value = try rewriter.emit(
+          Reshape(shape), [Operand(new)], origins: origins, recomputation: recomputation)[0]
+      }
+      rewriter.replace(old, by: Operand(value))
+    }
+  }
+}
+
+/// Turns nodes into a loop's program.
+private struct LoopBuilder {
+  let graph: Graph
+  var instructions: [LoopProgram.Instruction] = []
+  var operands: [Operand] = []
+  /// The instruction of each value made inside.
+  var values: [ValueID: Int] = [:]
+  private let constants: [ValueID: NDArray]
+  private var constantInstructions: [ValueID: Int] = [:]
+
+  init(_ graph: Graph) {
+    self.graph = graph
+    constants = Dictionary(
+      uniqueKeysWithValues: graph.constants.filter { $0.array.count == 1 }.map {
+        ($0.value, $0.array)
+      })
+  }
+
+  mutating func add(_ node: Node) {
+    let arguments = node.operands.map { argument($0) }
+    if let op = node.op as? any ElementwiseOp {
+      instructions.append(.init(.apply(op), arguments))
+    } else if let op = node.op as? any ReductionOp {
+      instructions.append(.init(.reduce(type(of: op)), arguments))
+    }
+    values[node.results[0]] = instructions.count - 1
+  }
+
+  private mutating func argument(_ operand: Operand) -> LoopProgram.Argument {
+    if operand.view == nil, let value = values[operand.value] { return .value(value) }
+    let type = graph.type(of: operand)
+    // A scalar constant is an immediate; one of more axes could widen the result's shape.
+    if type.rank == 0, let array = constants[operand.value], isExact(array) {
+      if let known = constantInstructions[operand.value] { return .value(known) }
+      instructions.append(.init(.constant(array.scalar, array.dtype), []))
+      constantInstructions[operand.value] = instructions.count - 1
+      return .value(instructions.count - 1)
+    }
+    if let known = operands.firstIndex(of: operand) { return .operand(known) }
+    operands.append(operand)
+    return .operand(operands.count - 1)
+  }
+
+  /// Whether the element survives being written as a double.
+  private func isExact(_ array: NDArray) -> Bool {
+    NDArray(doubles: [array.scalar], type: array.type) == array
+  }
+}
+
+/// The partition of a graph's nodes into loops and single nodes, grown by merging neighbours.
+private struct FusionGroups {
+  private let graph: Graph
+  private let producers: [Int?]
+  private let consumers: [[Int]]
+  private var group: [Int]
+  /// The nodes of each group in order; empty where the group was merged into another.
+  private(set) var members: [[Int]]
+  private let isFusable: [Bool]
+
+  /// Bounds that keep a program within the tile machine's slots and its tiles within the L1 cache.
+  private static let maximumInstructions = 36
+  private static let maximumOperands = 20
+
+  init(_ graph: Graph) {
+    self.graph = graph
+    producers = graph.definingNodes
+    let readers = graph.readers
+    consumers = graph.nodes.map { node in node.results.flatMap { readers[$0.index] } }
+    group = Array(graph.nodes.indices)
+    members = graph.nodes.indices.map { [$0] }
+    isFusable = graph.nodes.map { node in
+      node.results.count == 1
+        && (node.op is any ElementwiseOp || node.op is any ReductionOp)
+        && Loop.supports(node.op, node.operands.map { graph.type(of: $0) })
+    }
+  }
+
+  /// The shape that a node walks over.
+  static func domain(_ node: Node, _ graph: Graph) -> Shape {
+    node.op is any ReductionOp
+      ? graph.type(of: node.operands[0]).shape : graph.type(of: node.results[0]).shape
+  }
+
+  /// Tries to join every fusable node with the groups that make its operands, in order.
+  mutating func merge() {
+    for (index, node) in graph.nodes.enumerated() where isFusable[index] {
+      for operand in node.operands where operand.view == nil {
+        guard let producer = producers[operand.value.index], isFusable[producer],
+          group[producer] != group[index], canMerge(group[producer], group[index])
+        else { continue }
+        join(group[producer], group[index])
+      }
+    }
+  }
+
+  private func canMerge(_ a: Int, _ b: Int) -> Bool {
+    let nodes = members[a] + members[b]
+    let first = graph.nodes[nodes[0]]
+    let domain = Self.domain(first, graph)
+    var axes: [Int]?
+    for index in nodes {
+      let node = graph.nodes[index]
+      guard Self.domain(node, graph) == domain, node.recomputation == first.recomputation else {
+        return false
+      }
+      if let reduction = node.op as? any ReductionOp {
+        guard axes == nil || axes == reduction.axes else { return false }
+        axes = reduction.axes
+        // Values that reductions make are not read again inside: their shape is not the domain's.
+        if consumers[index].contains(where: { nodes.contains($0) }) { return false }
+      }
+    }
+    var operands = Set<Operand>()
+    var inside = Set<ValueID>()
+    for index in nodes { inside.formUnion(graph.nodes[index].results) }
+    for index in nodes {
+      for operand in graph.nodes[index].operands where !inside.contains(operand.value) {
+        operands.insert(operand)
+      }
+      // A value read both as it is and through a view would have to be stored first.
+      if graph.nodes[index].operands.contains(where: { $0.view != nil && inside.contains($0.value) }
+      ) {
+        return false
+      }
+    }
+    return nodes.count <= Self.maximumInstructions && operands.count <= Self.maximumOperands
+      && !hasDetour(from: a, to: b)
+  }
+
+  /// Whether something outside both groups depends on `a` and is needed by `b`: joined, they would
+  /// depend on themselves.
+  private func hasDetour(from a: Int, to b: Int) -> Bool {
+    let last = members[b].last!
+    var seen = Set<Int>()
+    var stack: [Int] = []
+    func push(_ consumer: Int) {
+      let next = group[consumer]
+      if next != a && next != b && seen.insert(next).inserted { stack.append(next) }
+    }
+    for index in members[a] { consumers[index].forEach(push) }
+    while let current = stack.popLast() {
+      for index in members[current] {
+        for consumer in consumers[index] {
+          if group[consumer] == b || group[consumer] == a { return true }
+          if consumer <= last || members[group[consumer]].count > 1 { push(consumer) }
+        }
+      }
+    }
+    return false
+  }
+
+  private mutating func join(_ a: Int, _ b: Int) {
+    members[a] = (members[a] + members[b]).sorted()
+    for index in members[b] { group[index] = a }
+    members[b] = []
+  }
+
+  /// The groups in an order in which they can run, close to the nodes' own.
+  func inOrder() -> [[Int]] {
+    var result: [[Int]] = []
+    var isDone = Set<Int>()
+    func visit(_ id: Int) {
+      guard isDone.insert(id).inserted else { return }
+      for index in members[id] {
+        for operand in graph.nodes[index].operands {
+          if let producer = producers[operand.value.index], group[producer] != id {
+            visit(group[producer])
+          }
+        }
+      }
+      result.append(members[id])
+    }
+    for index in graph.nodes.indices { visit(group[index]) }
+    return result
+  }
+}
