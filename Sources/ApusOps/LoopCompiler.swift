@@ -25,7 +25,8 @@ struct LoopCompiler {
   private var phases: [Int] = []
   private var instructions: [ck_loop_instruction] = []
   private var slots: [Item: UInt8] = [:]
-  private var freeSlots: [UInt8] = []
+  /// Slots that can be used again, by what they hold: a slot keeps one class.
+  private var freeSlots: [String: [UInt8]] = [:]
   private var slotCount = 0
   /// How often each item is still to be read, in single-phase programs, where slots are used again.
   private var pendingReads: [Item: Int] = [:]
@@ -172,7 +173,7 @@ struct LoopCompiler {
 
   private mutating func slot(for item: Item) -> UInt8 {
     if let slot = slots[item] { return slot }
-    let slot = freeSlots.popLast() ?? UInt8(truncatingIfNeeded: slotCount)
+    let slot = freeSlots[slotClass(item)]?.popLast() ?? UInt8(truncatingIfNeeded: slotCount)
     if Int(slot) == slotCount { slotCount += 1 }
     slots[item] = slot
     return slot
@@ -182,7 +183,16 @@ struct LoopCompiler {
   private mutating func read(_ item: Item) {
     guard reusesSlots else { return }
     pendingReads[item]! -= 1
-    if pendingReads[item] == 0, let slot = slots[item] { freeSlots.append(slot) }
+    if pendingReads[item] == 0, let slot = slots[item] {
+      freeSlots[slotClass(item), default: []].append(slot)
+    }
+  }
+
+  private func slotClass(_ item: Item) -> String {
+    switch item {
+    case .load(let operand): Self.suffix(site.operands[operand].dtype)
+    case .value(let index): Self.suffix(types[index].dtype)
+    }
   }
 
   private mutating func append(
