@@ -9,7 +9,10 @@ public protocol Comparison: PlainElementwiseOp {
 
 extension Comparison {
   public static var arity: Int { 2 }
-  public static var signature: ElementwiseSignature { .comparison }
+  // Bools are equal or not; only numbers are ordered.
+  public static var signature: ElementwiseSignature {
+    self == Equal.self || self == NotEqual.self ? .comparison : .ordering
+  }
   // The result is a bool: nothing flows back.
   public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil, nil] }
   public func evaluate(_ x: [Double]) -> Double { Self.holds(x[0], x[1]) ? 1 : 0 }

@@ -2,7 +2,7 @@
 
 import ApusGraph
 
-/// `y = a / b`, broadcasting; integers divide towards zero, by zero gives 0.
+/// `y = a / b`, broadcasting. Integers truncate towards zero; division by an integer 0 gives 0.
 public struct Divide: PlainElementwiseOp {
   public static let mnemonic = "div"
   public static let arity = 2
@@ -10,17 +10,20 @@ public struct Divide: PlainElementwiseOp {
 
   public init() {}
 
-  // dy/da = 1/b, dy/db = -a/b² = -y/b
+  // dy/da = 1/b, dy/db = -y/b
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
-    let g = context.gradient / context.operands[1]
-    return [g, context.isNeeded[1] ? -(g * context.result) : nil]
+    let (g, b) = (context.gradient, context.operands[1])
+    return [
+      context.isNeeded[0] ? g / b : nil,
+      context.isNeeded[1] ? -(g * context.result / b) : nil,
+    ]
   }
 
   public func evaluate(_ x: [Double]) -> Double { x[0] / x[1] }
 }
 
 extension Tensor {
-  /// Elementwise quotient with NumPy broadcasting.
+  /// Elementwise quotient with NumPy broadcasting. Integers truncate towards zero.
   public static func / (a: Tensor, b: Tensor) -> Tensor {
     let (a, b) = promoted(a, b)
     return .apply(Divide(), to: a, b)

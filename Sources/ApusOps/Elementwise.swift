@@ -14,6 +14,8 @@ public enum ElementwiseSignature: Sendable {
   case numeric
   /// Any one type in, bool out.
   case comparison
+  /// Any one type but bool in, bool out.
+  case ordering
   /// Floats in, bool out.
   case predicate
   /// Bools in, bool out.
@@ -56,19 +58,21 @@ extension ElementwiseOp {
     let isAllowed =
       switch Self.signature {
       case .float, .predicate: dtype.isFloat
-      case .numeric: dtype != .bool
+      case .numeric, .ordering: dtype != .bool
       case .comparison: true
       case .logical: dtype == .bool
       }
     guard isAllowed else {
       throw ApusError(
         .dtypeMismatch, "\(mnemonic): not defined for \(operands[0])",
-        expected: Self.signature == .logical ? "bool" : "floats")
+        expected: Self.signature == .logical
+          ? "bool" : Self.signature == .float || Self.signature == .predicate ? "floats" : "numbers"
+      )
     }
     let shape = try broadcastShape(operands)
     switch Self.signature {
     case .float, .numeric: return [TensorType(dtype, shape)]
-    case .comparison, .predicate, .logical: return [TensorType(.bool, shape)]
+    case .comparison, .ordering, .predicate, .logical: return [TensorType(.bool, shape)]
     }
   }
 

@@ -1,12 +1,7 @@
 // The exponential function.
 
 import ApusGraph
-
-#if canImport(Glibc)
-  import Glibc
-#else
-  import Foundation
-#endif
+import Glibc
 
 /// `y = eˣ`.
 public struct Exp: PlainElementwiseOp {

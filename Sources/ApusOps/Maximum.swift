@@ -1,8 +1,8 @@
-// The greater of two tensors, element by element.
+// The greater of two tensors.
 
 import ApusGraph
 
-/// `y = max(a, b)`, broadcasting; NaN where either is NaN, as in NumPy.
+/// `y = max(a, b)`, broadcasting; NaN where either is NaN.
 public struct Maximum: PlainElementwiseOp {
   public static let mnemonic = "max"
   public static let arity = 2
@@ -10,29 +10,31 @@ public struct Maximum: PlainElementwiseOp {
 
   public init() {}
 
-  // The winner takes the gradient; a tie shares it evenly, as in PyTorch.
+  // The gradient goes where the value came from; a tie splits it evenly, as in PyTorch.
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
-    let (a, b, g) = (context.operands[0], context.operands[1], context.gradient)
-    let half = g * 0.5
-    let zero = g.scalar(0)
-    func share(_ wins: Tensor) -> Tensor { `where`(wins, g, `where`(equal(a, b), half, zero)) }
+    let (g, a, b) = (context.gradient, context.operands[0], context.operands[1])
+    let half = `where`(equal(a, b), g * 0.5, 0)
     return [
-      context.isNeeded[0] ? share(greater(a, b)) : nil,
-      context.isNeeded[1] ? share(less(a, b)) : nil,
+      context.isNeeded[0] ? `where`(greater(a, b), g, half) : nil,
+      context.isNeeded[1] ? `where`(greater(b, a), g, half) : nil,
     ]
   }
 
-  public func evaluate(_ x: [Double]) -> Double {
-    x[0].isNaN || x[1].isNaN ? .nan : max(x[0], x[1])
-  }
+  public func evaluate(_ x: [Double]) -> Double { x[0].isNaN || x[0] > x[1] ? x[0] : x[1] }
 }
 
-/// The greater of two tensors, element by element.
-///
-///     maximum(a, b)   // f32[2,3], f32[3] → f32[2,3]
+/// The greater of two elements, with NumPy broadcasting; NaN where either is NaN.
 public func maximum(
   _ a: Tensor, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
 ) -> Tensor {
   let (a, b) = Tensor.promoted(a, b)
   return .apply(Maximum(), to: a, b, location: sourceLocation(file, line))
 }
+
+public func maximum(
+  _ a: Tensor, _ b: Double, file: StaticString = #fileID, line: UInt = #line
+) -> Tensor { maximum(a, a.scalar(b), file: file, line: line) }
+
+public func maximum(
+  _ a: Double, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
+) -> Tensor { maximum(b.scalar(a), b, file: file, line: line) }

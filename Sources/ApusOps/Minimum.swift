@@ -1,8 +1,8 @@
-// The smaller of two tensors, element by element.
+// The lesser of two tensors.
 
 import ApusGraph
 
-/// `y = min(a, b)`, broadcasting; NaN where either is NaN, as in NumPy.
+/// `y = min(a, b)`, broadcasting; NaN where either is NaN.
 public struct Minimum: PlainElementwiseOp {
   public static let mnemonic = "min"
   public static let arity = 2
@@ -10,29 +10,31 @@ public struct Minimum: PlainElementwiseOp {
 
   public init() {}
 
-  // The winner takes the gradient; a tie shares it evenly, as in PyTorch.
+  // The gradient goes where the value came from; a tie splits it evenly, as in PyTorch.
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
-    let (a, b, g) = (context.operands[0], context.operands[1], context.gradient)
-    let half = g * 0.5
-    let zero = g.scalar(0)
-    func share(_ wins: Tensor) -> Tensor { `where`(wins, g, `where`(equal(a, b), half, zero)) }
+    let (g, a, b) = (context.gradient, context.operands[0], context.operands[1])
+    let half = `where`(equal(a, b), g * 0.5, 0)
     return [
-      context.isNeeded[0] ? share(less(a, b)) : nil,
-      context.isNeeded[1] ? share(greater(a, b)) : nil,
+      context.isNeeded[0] ? `where`(less(a, b), g, half) : nil,
+      context.isNeeded[1] ? `where`(less(b, a), g, half) : nil,
     ]
   }
 
-  public func evaluate(_ x: [Double]) -> Double {
-    x[0].isNaN || x[1].isNaN ? .nan : min(x[0], x[1])
-  }
+  public func evaluate(_ x: [Double]) -> Double { x[0].isNaN || x[0] < x[1] ? x[0] : x[1] }
 }
 
-/// The smaller of two tensors, element by element.
-///
-///     minimum(a, b)   // f32[2,3], f32[3] → f32[2,3]
+/// The lesser of two elements, with NumPy broadcasting; NaN where either is NaN.
 public func minimum(
   _ a: Tensor, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
 ) -> Tensor {
   let (a, b) = Tensor.promoted(a, b)
   return .apply(Minimum(), to: a, b, location: sourceLocation(file, line))
 }
+
+public func minimum(
+  _ a: Tensor, _ b: Double, file: StaticString = #fileID, line: UInt = #line
+) -> Tensor { minimum(a, a.scalar(b), file: file, line: line) }
+
+public func minimum(
+  _ a: Double, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
+) -> Tensor { minimum(b.scalar(a), b, file: file, line: line) }

@@ -1,4 +1,4 @@
-// The negative of a tensor.
+// The sign changed.
 
 import ApusGraph
 
@@ -10,6 +10,7 @@ public struct Negate: PlainElementwiseOp {
 
   public init() {}
 
+  // dy/dx = -1
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [-context.gradient]
   }
@@ -18,6 +19,6 @@ public struct Negate: PlainElementwiseOp {
 }
 
 extension Tensor {
-  /// The negative of every element.
+  /// Every element with its sign changed.
   public static prefix func - (x: Tensor) -> Tensor { .apply(Negate(), to: x) }
 }

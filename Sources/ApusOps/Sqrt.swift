@@ -10,17 +10,15 @@ public struct Sqrt: PlainElementwiseOp {
 
   public init() {}
 
-  // dy/dx = 1/(2√x) = 1/(2y)
+  // dy/dx = 1 / (2y): the result is kept rather than the operand.
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
-    [context.gradient * 0.5 / context.result]
+    [context.gradient / (context.result * 2)]
   }
 
   public func evaluate(_ x: [Double]) -> Double { x[0].squareRoot() }
 }
 
 /// The square root of every element.
-///
-///     sqrt(x)   // f32[2,3] → f32[2,3]
 public func sqrt(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
   .apply(Sqrt(), to: x, location: sourceLocation(file, line))
 }

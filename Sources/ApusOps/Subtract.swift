@@ -10,6 +10,7 @@ public struct Subtract: PlainElementwiseOp {
 
   public init() {}
 
+  // dy/da = 1, dy/db = -1
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient, context.isNeeded[1] ? -context.gradient : nil]
   }

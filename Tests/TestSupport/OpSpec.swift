@@ -29,6 +29,8 @@ public struct OpSpec: Sendable, CustomStringConvertible {
 
   /// How often the op can be differentiated where the domains say.
   public enum Smoothness: Int, Sendable, Comparable {
+    /// The gradient is tested elsewhere.
+    case unchecked
     /// No operand has a gradient.
     case none
     case once
@@ -116,7 +118,7 @@ public struct OpSpec: Sendable, CustomStringConvertible {
     }
     switch E.signature {
     case .float, .predicate: rejected += [types([3]).map { $0.with(.i32) }]
-    case .numeric: rejected += [types([3]).map { $0.with(.bool) }]
+    case .numeric, .ordering: rejected += [types([3]).map { $0.with(.bool) }]
     case .logical: rejected += [types([3]).map { $0.with(.f32) }]
     case .comparison: break
     }

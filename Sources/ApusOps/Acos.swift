@@ -1,0 +1,25 @@
+// The inverse cosine.
+
+import ApusGraph
+import Glibc
+
+/// `y = arccos x`; NaN outside [-1, 1].
+public struct Acos: PlainElementwiseOp {
+  public static let mnemonic = "acos"
+  public static let arity = 1
+  public static let signature = ElementwiseSignature.float
+
+  public init() {}
+
+  // dy/dx = -1 / √(1 - x²)
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    [-(context.gradient * rsqrt(1 - square(context.operands[0])))]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double { acos(x[0]) }
+}
+
+/// The inverse cosine of every element, in [0, π].
+public func acos(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
+  .apply(Acos(), to: x, location: sourceLocation(file, line))
+}

@@ -1,0 +1,25 @@
+// The inverse tangent.
+
+import ApusGraph
+import Glibc
+
+/// `y = arctan x`.
+public struct Atan: PlainElementwiseOp {
+  public static let mnemonic = "atan"
+  public static let arity = 1
+  public static let signature = ElementwiseSignature.float
+
+  public init() {}
+
+  // dy/dx = 1 / (1 + x²)
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    [context.gradient / (square(context.operands[0]) + 1)]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double { atan(x[0]) }
+}
+
+/// The inverse tangent of every element, in [-π/2, π/2].
+public func atan(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
+  .apply(Atan(), to: x, location: sourceLocation(file, line))
+}

@@ -1,0 +1,25 @@
+// The error function.
+
+import ApusGraph
+import Glibc
+
+/// `y = erf x = 2/√π ∫₀ˣ exp(-t²) dt`.
+public struct Erf: PlainElementwiseOp {
+  public static let mnemonic = "erf"
+  public static let arity = 1
+  public static let signature = ElementwiseSignature.float
+
+  public init() {}
+
+  // dy/dx = 2/√π exp(-x²)
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    [context.gradient * (exp(-square(context.operands[0])) * M_2_SQRTPI)]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double { erf(x[0]) }
+}
+
+/// The error function of every element.
+public func erf(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
+  .apply(Erf(), to: x, location: sourceLocation(file, line))
+}

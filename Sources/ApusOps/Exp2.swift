@@ -1,0 +1,25 @@
+// Two to the power.
+
+import ApusGraph
+import Glibc
+
+/// `y = 2ˣ`.
+public struct Exp2: PlainElementwiseOp {
+  public static let mnemonic = "exp2"
+  public static let arity = 1
+  public static let signature = ElementwiseSignature.float
+
+  public init() {}
+
+  // dy/dx = y ln 2
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    [context.gradient * (context.result * M_LN2)]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double { exp2(x[0]) }
+}
+
+/// Two to the power of every element.
+public func exp2(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
+  .apply(Exp2(), to: x, location: sourceLocation(file, line))
+}

@@ -1,0 +1,28 @@
+// The Gaussian error linear unit.
+
+import ApusGraph
+import Glibc
+
+/// `y = x Φ(x) = x/2 (1 + erf(x/√2))` (Hendrycks & Gimpel 2016, "Gaussian Error Linear Units").
+public struct Gelu: PlainElementwiseOp {
+  public static let mnemonic = "gelu"
+  public static let arity = 1
+  public static let signature = ElementwiseSignature.float
+
+  public init() {}
+
+  // dy/dx = Φ(x) + x φ(x), with φ(x) = exp(-x²/2) / √(2π)
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    let x = context.operands[0]
+    let cumulative = (erf(x * 0.5.squareRoot()) + 1) * 0.5
+    let density = exp(square(x) * -0.5) * (1 / (2 * Double.pi).squareRoot())
+    return [context.gradient * (cumulative + x * density)]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double { 0.5 * x[0] * erfc(-x[0] * 0.5.squareRoot()) }
+}
+
+/// The Gaussian error linear unit, with the error function itself.
+public func gelu(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
+  .apply(Gelu(), to: x, location: sourceLocation(file, line))
+}

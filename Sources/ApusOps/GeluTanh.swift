@@ -1,0 +1,33 @@
+// The Gaussian error linear unit, approximated.
+
+import ApusGraph
+import Glibc
+
+/// `y = x/2 (1 + tanh u)` with `u = √(2/π) (x + 0.044715 x³)` (Hendrycks & Gimpel 2016).
+public struct GeluTanh: PlainElementwiseOp {
+  public static let mnemonic = "gelu_tanh"
+  public static let arity = 1
+  public static let signature = ElementwiseSignature.float
+
+  public init() {}
+
+  // dy/dx = (1 + t)/2 + x/2 (1 - t²) du/dx, with t = tanh u
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    let x = context.operands[0]
+    let scale = (2 / Double.pi).squareRoot()
+    let squared = square(x)
+    let t = tanh(x * (squared * (0.044715 * scale) + scale))
+    let slope = squared * (3 * 0.044715 * scale) + scale
+    return [context.gradient * ((t + 1) * 0.5 + x * 0.5 * (1 - square(t)) * slope)]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double {
+    let u = (2 / Double.pi).squareRoot() * (x[0] + 0.044715 * x[0] * x[0] * x[0])
+    return 0.5 * x[0] * (1 + tanh(u))
+  }
+}
+
+/// The Gaussian error linear unit in its tanh form, as in GPT-2 and BERT.
+public func geluTanh(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
+  .apply(GeluTanh(), to: x, location: sourceLocation(file, line))
+}

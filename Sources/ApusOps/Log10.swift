@@ -1,0 +1,25 @@
+// The decimal logarithm.
+
+import ApusGraph
+import Glibc
+
+/// `y = log₁₀ x`.
+public struct Log10: PlainElementwiseOp {
+  public static let mnemonic = "log10"
+  public static let arity = 1
+  public static let signature = ElementwiseSignature.float
+
+  public init() {}
+
+  // dy/dx = 1 / (x ln 10)
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    [context.gradient / (context.operands[0] * M_LN10)]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double { log10(x[0]) }
+}
+
+/// The decimal logarithm of every element.
+public func log10(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
+  .apply(Log10(), to: x, location: sourceLocation(file, line))
+}

@@ -1,0 +1,25 @@
+// The binary logarithm.
+
+import ApusGraph
+import Glibc
+
+/// `y = log₂ x`.
+public struct Log2: PlainElementwiseOp {
+  public static let mnemonic = "log2"
+  public static let arity = 1
+  public static let signature = ElementwiseSignature.float
+
+  public init() {}
+
+  // dy/dx = 1 / (x ln 2)
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    [context.gradient / (context.operands[0] * M_LN2)]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double { log2(x[0]) }
+}
+
+/// The binary logarithm of every element.
+public func log2(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
+  .apply(Log2(), to: x, location: sourceLocation(file, line))
+}

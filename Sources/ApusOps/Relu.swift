@@ -1,0 +1,24 @@
+// The rectifier.
+
+import ApusGraph
+
+/// `y = max(x, 0)`; NaN stays.
+public struct Relu: PlainElementwiseOp {
+  public static let mnemonic = "relu"
+  public static let arity = 1
+  public static let signature = ElementwiseSignature.float
+
+  public init() {}
+
+  // dy/dx = [x > 0] = [y > 0]: the result is kept rather than the operand.
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    [gate(context.result, context.gradient)]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double { x[0] < 0 ? 0 : x[0] }
+}
+
+/// The rectifier: negative elements become 0.
+public func relu(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
+  .apply(Relu(), to: x, location: sourceLocation(file, line))
+}

@@ -1,0 +1,51 @@
+// Remainder of a truncated division.
+
+import ApusGraph
+import Glibc
+
+/// `y = a - b · trunc(a/b)`, with the sign of `a`, as C's and PyTorch's `fmod` and Swift's `%`. The
+/// remainder by an integer 0 is 0.
+public struct Remainder: PlainElementwiseOp {
+  public static let mnemonic = "rem"
+  public static let arity = 2
+  public static let signature = ElementwiseSignature.numeric
+
+  public init() {}
+
+  // dy/da = 1, dy/db = -trunc(a/b)
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    let (g, a, b) = (context.gradient, context.operands[0], context.operands[1])
+    return [g, context.isNeeded[1] ? -(g * trunc(a / b)) : nil]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double { fmod(x[0], x[1]) }
+}
+
+extension Tensor {
+  /// Elementwise remainder with the sign of the dividend, as Swift's `%` (PyTorch's `fmod`).
+  public static func % (a: Tensor, b: Tensor) -> Tensor {
+    let (a, b) = promoted(a, b)
+    return .apply(Remainder(), to: a, b)
+  }
+  public static func % (a: Tensor, b: Double) -> Tensor { a % a.scalar(b) }
+  public static func % (a: Double, b: Tensor) -> Tensor { b.scalar(a) % b }
+}
+
+/// Elementwise remainder with the sign of the divisor: NumPy's `mod`, PyTorch's `remainder`.
+public func mod(_ a: Tensor, _ b: Tensor) -> Tensor {
+  let (a, b) = Tensor.promoted(a, b)
+  let r = a % b
+  // A truncated remainder whose sign is not the divisor's is one divisor short.
+  let isOff = logicalAnd(notEqual(r, 0), notEqual(less(r, 0), less(b, 0)))
+  return `where`(isOff, r + b, r)
+}
+public func mod(_ a: Tensor, _ b: Double) -> Tensor { mod(a, a.scalar(b)) }
+public func mod(_ a: Double, _ b: Tensor) -> Tensor { mod(b.scalar(a), b) }
+
+/// Elementwise quotient rounded down: NumPy's `floor_divide`.
+public func floorDivide(_ a: Tensor, _ b: Tensor) -> Tensor {
+  let (a, b) = Tensor.promoted(a, b)
+  return a.dtype.isFloat ? floor(a / b) : (a - mod(a, b)) / b
+}
+public func floorDivide(_ a: Tensor, _ b: Double) -> Tensor { floorDivide(a, a.scalar(b)) }
+public func floorDivide(_ a: Double, _ b: Tensor) -> Tensor { floorDivide(b.scalar(a), b) }

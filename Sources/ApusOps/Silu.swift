@@ -1,0 +1,25 @@
+// The sigmoid linear unit, or swish.
+
+import ApusGraph
+
+/// `y = x · sigmoid(x)` (Elfwing et al. 2017; Ramachandran et al. 2017, "Searching for Activation Functions").
+public struct Silu: PlainElementwiseOp {
+  public static let mnemonic = "silu"
+  public static let arity = 1
+  public static let signature = ElementwiseSignature.float
+
+  public init() {}
+
+  // dy/dx = s + y (1 - s), with s = sigmoid x
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    let s = sigmoid(context.operands[0])
+    return [context.gradient * (s + context.result * (1 - s))]
+  }
+
+  public func evaluate(_ x: [Double]) -> Double { x[0] * Sigmoid().evaluate(x) }
+}
+
+/// The sigmoid linear unit (swish) of every element.
+public func silu(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
+  .apply(Silu(), to: x, location: sourceLocation(file, line))
+}
