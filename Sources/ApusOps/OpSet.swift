@@ -54,6 +54,7 @@ public let opSet: [any Op.Type] = [
   Loop.self,
   Maximum.self,
   Minimum.self,
+  MatMul.self,
   Multiply.self,
   Negate.self,
   Not.self,

@@ -6,5 +6,6 @@ import TestSupport
 let opSpecs: [OpSpec] = [
   coreSpecs,
   elementwiseSpecs,
+  matMulSpecs,
   reductionSpecs,
 ].flatMap { $0 }

@@ -1,0 +1,37 @@
+// Specs of the matrix products: tails of the tiles, all transposes, broadcast batches, empty axes.
+
+import ApusGraph
+import ApusOps
+import TestSupport
+
+let matMulSpecs: [OpSpec] = [
+  OpSpec(
+    MatMul(),
+    on: [
+      [.f32(3, 4), .f32(4, 5)], [.f32(2, 3, 4), .f32(4, 5)], [.f32(3, 1, 2, 4), .f32(2, 4, 3)],
+      [.f32(2, 3), .f32(5, 3, 2)], [.f32(33, 70), .f32(70, 37)], [.f32(64, 1030), .f32(1030, 10)],
+      [.f32(1, 40), .f32(40, 65)], [.f32(3, 0), .f32(0, 2)], [.f32(0, 3), .f32(3, 2)],
+      [.f32(2, 1, 2, 1, 3, 4), .f32(1, 3, 1, 2, 4, 2)],
+    ],
+    rejects: [
+      [.f32(3, 4), .f32(3, 4)], [.f32(4), .f32(4, 2)], [.f32(3, 4), .i32(4, 2)],
+      [.i32(3, 4), .i32(4, 2)], [.f32(2, 3, 4), .f32(3, 4, 2)],
+    ],
+    examples: [
+      .init(
+        [NDArray([1, 2, 3, 4], shape: [2, 2]), NDArray([5, 6, 7, 8], shape: [2, 2])],
+        gives: [NDArray([19, 22, 43, 50], shape: [2, 2])])
+    ]),
+  OpSpec(
+    MatMul(transposeA: true),
+    on: [[.f32(4, 3), .f32(4, 5)], [.f32(2, 64, 30), .f32(2, 64, 17)], [.f32(64, 10), .f32(64, 128)]],
+    rejects: [[.f32(3, 4), .f32(4, 5)]]),
+  OpSpec(
+    MatMul(transposeB: true),
+    on: [[.f32(3, 4), .f32(5, 4)], [.f32(2, 3, 4), .f32(5, 4)], [.f32(64, 128), .f32(10, 128)]],
+    rejects: [[.f32(3, 4), .f32(4, 5)]]),
+  OpSpec(
+    MatMul(transposeA: true, transposeB: true),
+    on: [[.f32(4, 3), .f32(5, 4)], [.f32(20, 31), .f32(3, 18, 20)]],
+    rejects: [[.f32(3, 4), .f32(4, 5)]]),
+]
