@@ -108,10 +108,10 @@ enum GemmLowering {
 
     /// The call without an epilogue's program.
     func call(isa: ISA) -> KernelCall {
-      let level = ck_isa(rawValue: UInt32(isa.rawValue))
+      let level = ck_isa(isa)
       var call = KernelCall(
         "gemm \(block.M)x\(block.N)x\(block.K)",
-        entry: KernelEntry(unsafeBitCast(ck_gemm(level), to: UnsafeRawPointer.self)), block: block)
+        entry: KernelEntry(entryAddress(ck_gemm(level))), block: block)
       withUnsafePointer(to: block) {
         call.scratchBytesPerThread = ck_gemm_scratch_bytes($0, level)
         call.workspaceBytes = ck_gemm_workspace_bytes($0, level)

@@ -68,7 +68,8 @@ public struct MatMul: Op {
         ? b.product(dC, transposeB, true) : dC.product(b, false, !transposeB)
     }
     if context.isNeeded[1] {
-      let isFoldable = !transposeA && b.shape.leading.count == 1 && a.rank > 2 && dC.type.count > 0
+      let isFoldable =
+        !transposeA && b.shape.leading.count == 1 && a.rank > 2 && dC.type.count > 0
         && a.shape.leading == dC.shape.leading
       let (x, y) =
         isFoldable
@@ -113,7 +114,8 @@ public struct MatMul: Op {
   func matrixViews(of views: [View], batch: Shape) -> [View] {
     zip(views.prefix(2), [transposeA, transposeB]).map { view, isTransposed in
       let rank = view.shape.rank
-      let order = Array(0..<(rank - 2)) + (isTransposed ? [rank - 1, rank - 2] : [rank - 2, rank - 1])
+      let order =
+        Array(0..<(rank - 2)) + (isTransposed ? [rank - 1, rank - 2] : [rank - 2, rank - 1])
       let matrix = view.transposed(order)
       return matrix.broadcast(
         to: Shape(batch.dimensions + matrix.shape.dimensions.suffix(2)))

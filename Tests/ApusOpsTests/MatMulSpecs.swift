@@ -24,7 +24,9 @@ let matMulSpecs: [OpSpec] = [
     ]),
   OpSpec(
     MatMul(transposeA: true),
-    on: [[.f32(4, 3), .f32(4, 5)], [.f32(2, 64, 30), .f32(2, 64, 17)], [.f32(64, 10), .f32(64, 128)]],
+    on: [
+      [.f32(4, 3), .f32(4, 5)], [.f32(2, 64, 30), .f32(2, 64, 17)], [.f32(64, 10), .f32(64, 128)],
+    ],
     rejects: [[.f32(3, 4), .f32(4, 5)]]),
   OpSpec(
     MatMul(transposeB: true),
