@@ -56,7 +56,9 @@ let package = Package(
 
     .target(
       name: "TestSupport",
-      dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "ApusRuntime"],
+      dependencies: [
+        "ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "ApusRuntime", "CKernels",
+      ],
       path: "Tests/TestSupport"),
     .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
     .testTarget(name: "ApusGraphTests", dependencies: ["ApusGraph", "ApusOps", "TestSupport"]),

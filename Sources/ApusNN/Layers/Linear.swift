@@ -1,0 +1,25 @@
+// The fully connected layer.
+
+import ApusGraph
+import ApusOps
+
+/// `y = x·Wᵀ + b`, on the last axis: `[…, in]` → `[…, out]`.
+///
+/// The weight is `[out, in]`, as in PyTorch; weight and bias start in U(±1/√in).
+public struct Linear: Layer {
+  public let weight: Parameter
+  public let bias: Parameter?
+
+  public init(
+    _ inputs: Int, _ outputs: Int, bias: Bool = true, initializer: Initializer = .fanInUniform()
+  ) {
+    weight = Parameter([outputs, inputs], initializer)
+    self.bias = bias ? Parameter([outputs], .fanInUniform(fanIn: inputs)) : nil
+  }
+
+  public func forward(_ x: Tensor) -> Tensor {
+    let product = x.matmul(weight.tensor, transposeOther: true)
+    guard let bias else { return product }
+    return product + bias
+  }
+}
