@@ -18,20 +18,21 @@ static inline int64_t index_at(const void *indices, int32_t dtype, int64_t i) {
   }
 }
 
-/// Notes that the index at `position` is `value`, outside 0 ..< `limit`. Keeps the lowest position.
-/// Rare, so a spin lock of one word will do.
+/// Notes that the index at `position` is `value`, which is outside its table. Keeps the lowest
+/// position. While a thread writes the pair, the position is `busy`; this is rare, so others spin.
 static __attribute__((noinline, unused)) void note_bad_index(int64_t *block, int64_t position,
-                                                             int64_t value, int64_t limit) {
+                                                             int64_t value) {
+  const int64_t none = -1, busy = -2;
   if (block == NULL) return;
   ck_index_error *error = (ck_index_error *)block;
-  while (__atomic_exchange_n(&error->lock, 1, __ATOMIC_ACQUIRE) != 0) {
-  }
-  if (error->position == 0 || position + 1 < error->position) {
-    error->position = position + 1;
-    error->value = value;
-    error->limit = limit;
-  }
-  __atomic_store_n(&error->lock, 0, __ATOMIC_RELEASE);
+  int64_t seen = __atomic_load_n(&error->position, __ATOMIC_RELAXED);
+  do {
+    while (seen == busy) seen = __atomic_load_n(&error->position, __ATOMIC_RELAXED);
+    if (seen != none && seen <= position) return;
+  } while (!__atomic_compare_exchange_n(&error->position, &seen, busy, true, __ATOMIC_ACQUIRE,
+                                        __ATOMIC_RELAXED));
+  error->value = value;
+  __atomic_store_n(&error->position, position, __ATOMIC_RELEASE);
 }
 
 #endif

@@ -14,7 +14,7 @@
 
 static const ck_entry entries[] = {
 #define CK_GATHER(level, operation, function, same_bits) \
-  {CK_ISA_##level, CK_GATHER_##operation, same_bits, #function, function},
+  {level, CK_GATHER_##operation, same_bits, #function, function},
 #include "gather_kernels.inc"
 #undef CK_GATHER
 };
@@ -33,7 +33,7 @@ static inline int64_t checked(const void *indices, int32_t dtype, int64_t at, in
                               int64_t *error) {
   const int64_t index = index_at(indices, dtype, at);
   if (index >= 0 && index < limit) return index;
-  note_bad_index(error, at, index, limit);
+  note_bad_index(error, at, index);
   return -1;
 }
 

@@ -40,7 +40,7 @@ static inline int64_t scatter_row(const ck_scatter_args *a, const scatter_box *b
   const int64_t at = o * a->index_outer + k * a->index_count + i * a->index_inner;
   const int64_t row = index_at(a->indices, a->index_dtype, at);
   if (row < 0 || row >= a->axis) {
-    note_bad_index(a->error, at, row, a->axis);
+    note_bad_index(a->error, at, row);
     return -1;
   }
   return row >= box->d0 && row < box->d1 ? row : -1;

@@ -24,20 +24,15 @@ typedef struct ck_entry {
 /// operation; NULL means that `op` is not the family's.
 ck_kernel ck_entry_find(const ck_entry *entries, size_t count, int32_t op, ck_isa isa);
 
-/// Words of an error block (see `ck_index_error`).
-#define CK_INDEX_ERROR_WORDS 4
-
 /// Where a kernel notes an index that its input data got wrong: a class label, a token. The runtime
-/// zeroes the block before a step and throws if `position` is not zero after it. The kernel itself
-/// goes on, without reading or writing out of bounds, as if the item were absent.
+/// sets the block to {-1, 0} before a step and throws if `position` is not -1 after it. The kernel
+/// itself goes on, without reading or writing out of bounds, as if the item were absent.
 ///
 /// Whatever the number of threads, the block ends up holding the lowest bad position. Argument
 /// structs carry it as `int64_t *error`, which may be NULL.
 typedef struct ck_index_error {
-  int64_t position;  // 1 + the flat position of the bad index in its tensor; 0: all were good
+  int64_t position;  // the flat position of the bad index in its tensor; -1: all were good
   int64_t value;     // what stood there
-  int64_t limit;     // how many values were valid: 0 ... limit - 1
-  int64_t lock;      // private to the kernels
 } ck_index_error;
 
 #ifdef __cplusplus

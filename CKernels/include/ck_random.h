@@ -1,7 +1,7 @@
 // Random numbers by counter: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers:
 // as easy as 1, 2, 3", SC 2011).
 //
-// There is no generator to carry along: word j of block c is a function of key, stream and counter.
+// There is no generator to carry along: a word is a function of key, step, stream and position.
 // So every cut of the work gives the same numbers, and a dropout mask is regenerated, not stored.
 #ifndef CK_RANDOM_H
 #define CK_RANDOM_H
@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-/// Element i uses word r = i mod 4 of the block with counter state[1] + i / 4.
+/// Element i uses word i mod 4 of block i / 4.
 typedef enum ck_random_op {
   CK_RANDOM_BITS = 0,       // out: u32 or i32, the word itself
   CK_RANDOM_UNIFORM = 1,    // out: f32 in [0, 1), the word's upper 24 bits over 2^24
@@ -21,9 +21,9 @@ typedef enum ck_random_op {
   CK_RANDOM_DROPOUT = 4,  // out: f32, x / (1 - p) where the uniform number is less than 1 - p, or 0
 } ck_random_op;
 
-/// Block c: Philox with the 128-bit counter (c mod 2^64, stream) and the key state[0], all
-/// little-endian in 32-bit words. A kernel that has written n elements has used ceil(n / 4) blocks;
-/// whoever owns the state adds them.
+/// Block b: Philox with key state[0] and the 128-bit counter stream 2^40 + b (lower half), state[1]
+/// (upper half), all little-endian in 32-bit words. state[1] counts steps: whoever owns the state
+/// adds 1 between two steps, and no number is drawn twice.
 ///
 /// Normal numbers, from words a and b of elements 2k and 2k + 1:
 ///
@@ -32,10 +32,10 @@ typedef enum ck_random_op {
 typedef struct ck_random_args {
   void *out;             // [count]
   const float *x;        // [count]; dropout only. Its backward pass is dropout of the gradient
-  const int64_t *state;  // [2]: key, counter
-  int64_t count;
-  int64_t stream;  // sets apart the random ops that share a state
-  float p;         // 0 ... 1; bernoulli and dropout
+  const int64_t *state;  // [2]: key, step
+  int64_t count;         // less than 2^42
+  int64_t stream;        // sets apart the random ops of a step: 0 ... 2^24 - 1
+  float p;               // 0 ... 1; bernoulli and dropout
 } ck_random_args;
 
 /// The entry point of `op` at `isa`.

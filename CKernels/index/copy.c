@@ -12,7 +12,7 @@
 
 static const ck_entry entries[] = {
 #define CK_COPY(level, operation, function, same_bits) \
-  {CK_ISA_##level, CK_COPY_##operation, same_bits, #function, function},
+  {level, CK_COPY_##operation, same_bits, #function, function},
 #include "copy_kernels.inc"
 #undef CK_COPY
 };

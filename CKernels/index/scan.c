@@ -8,7 +8,7 @@
 
 static const ck_entry entries[] = {
 #define CK_SCAN(level, operation, function, same_bits) \
-  {CK_ISA_##level, CK_SCAN_##operation, same_bits, #function, function},
+  {level, CK_SCAN_##operation, same_bits, #function, function},
 #include "scan_kernels.inc"
 #undef CK_SCAN
 };

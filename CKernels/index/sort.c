@@ -10,7 +10,7 @@
 
 static const ck_entry entries[] = {
 #define CK_SORT(level, operation, function, same_bits) \
-  {CK_ISA_##level, CK_SORT_##operation, same_bits, #function, function},
+  {level, CK_SORT_##operation, same_bits, #function, function},
 #include "sort_kernels.inc"
 #undef CK_SORT
 };

@@ -10,7 +10,7 @@
 
 static const ck_entry entries[] = {
 #define CK_NORM(level, operation, function, same_bits) \
-  {CK_ISA_##level, CK_NORM_##operation, same_bits, #function, function},
+  {level, CK_NORM_##operation, same_bits, #function, function},
 #include "norm_kernels.inc"
 #undef CK_NORM
 };

@@ -8,7 +8,7 @@
 
 static const ck_entry entries[] = {
 #define CK_RANDOM(level, operation, function, same_bits) \
-  {CK_ISA_##level, CK_RANDOM_##operation, same_bits, #function, function},
+  {level, CK_RANDOM_##operation, same_bits, #function, function},
 #include "random_kernels.inc"
 #undef CK_RANDOM
 };

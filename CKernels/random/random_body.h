@@ -18,14 +18,15 @@ CK_INLINE void multiply_wide(ck_v16u a, uint32_t m, ck_v16u *high, ck_v16u *low)
                                   11, 27, 13, 29, 15, 31);
 }
 
-/// The words of the sixteen blocks from `counter` on: words[w] holds word w of each lane's block.
-CK_INLINE void philox16(const ck_random_args *a, uint64_t counter, ck_v16u words[4]) {
+/// The words of the sixteen blocks from `block` on: words[w] holds word w of each lane's block.
+CK_INLINE void philox16(const ck_random_args *a, uint64_t block, ck_v16u words[4]) {
   const ck_v16u place = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
-  const uint64_t key = (uint64_t)a->state[0], stream = (uint64_t)a->stream;
+  const uint64_t key = (uint64_t)a->state[0], step = (uint64_t)a->state[1];
+  const uint64_t counter = ((uint64_t)a->stream << 40) + block;
   const ck_v16u base = (ck_v16u)(uint32_t)counter;
   ck_v16u c0 = base + place;
   ck_v16u c1 = (ck_v16u)(uint32_t)(counter >> 32) - (ck_v16u)(c0 < base);  // carry: a mask is -1
-  ck_v16u c2 = (ck_v16u)(uint32_t)stream, c3 = (ck_v16u)(uint32_t)(stream >> 32);
+  ck_v16u c2 = (ck_v16u)(uint32_t)step, c3 = (ck_v16u)(uint32_t)(step >> 32);
   uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
   for (int round = 0; round < 10; ++round) {
     ck_v16u h0, l0, h2, l2;
@@ -97,10 +98,10 @@ CK_INLINE void box_muller(ck_v16u a, ck_v16u b, ck_v16u *first, ck_v16u *second)
   *second = (ck_v16u)(radius * sine);
 }
 
-/// The 64 elements from block `counter` on, as they are written (4 bytes each).
-CK_INLINE void draw(const ck_random_args *a, ck_random_op op, uint64_t counter, ck_v16u out[4]) {
+/// The 64 elements from `block` on, as they are written (4 bytes each).
+CK_INLINE void draw(const ck_random_args *a, ck_random_op op, uint64_t block, ck_v16u out[4]) {
   ck_v16u words[4];
-  philox16(a, counter, words);
+  philox16(a, block, words);
   if (op == CK_RANDOM_NORMAL) {
     box_muller(words[0], words[1], &words[0], &words[1]);
     box_muller(words[2], words[3], &words[2], &words[3]);
@@ -121,7 +122,7 @@ CK_INLINE void fill(const ck_random_args *a, ck_random_op op, const ck_thread *t
   uint32_t *out = a->out;
   for (int64_t i = begin * TILE; i < end; i += 64) {
     ck_v16u v[4];
-    draw(a, op, (uint64_t)a->state[1] + (uint64_t)i / 4, v);
+    draw(a, op, (uint64_t)i / 4, v);
     for (int j = 0; j < 4; ++j) {
       const int64_t at = i + j * CK_LANES;
       if (at + CK_LANES <= end) {
@@ -154,7 +155,7 @@ void CK_NAME(ck_random_bernoulli)(const void *args, const ck_thread *t) {
   uint8_t *out = a->out;
   for (int64_t i = begin * TILE; i < end; i += 64) {
     ck_v16u v[4];
-    draw(a, CK_RANDOM_BITS, (uint64_t)a->state[1] + (uint64_t)i / 4, v);
+    draw(a, CK_RANDOM_BITS, (uint64_t)i / 4, v);
     for (int j = 0; j < 4; ++j) {
       const int64_t at = i + j * CK_LANES;
       const ck_v16b hit = __builtin_convertvector(((ck_v16i)(v[j] >> 8) < bound) & 1, ck_v16b);
@@ -178,7 +179,7 @@ void CK_NAME(ck_dropout_f32)(const void *args, const ck_thread *t) {
   float *out = a->out;
   for (int64_t i = begin * TILE; i < end; i += 64) {
     ck_v16u v[4];
-    draw(a, CK_RANDOM_BITS, (uint64_t)a->state[1] + (uint64_t)i / 4, v);
+    draw(a, CK_RANDOM_BITS, (uint64_t)i / 4, v);
     for (int j = 0; j < 4; ++j) {
       const int64_t at = i + j * CK_LANES;
       const ck_v16i hit = (ck_v16i)(v[j] >> 8) < bound;

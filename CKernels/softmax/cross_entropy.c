@@ -10,7 +10,7 @@
 
 static const ck_entry entries[] = {
 #define CK_CROSS_ENTROPY(level, operation, function, same_bits) \
-  {CK_ISA_##level, CK_CROSS_ENTROPY_##operation, same_bits, #function, function},
+  {level, CK_CROSS_ENTROPY_##operation, same_bits, #function, function},
 #include "cross_entropy_kernels.inc"
 #undef CK_CROSS_ENTROPY
 };

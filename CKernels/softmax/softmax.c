@@ -8,7 +8,7 @@
 
 static const ck_entry entries[] = {
 #define CK_SOFTMAX(level, operation, function, same_bits) \
-  {CK_ISA_##level, CK_SOFTMAX_##operation, same_bits, #function, function},
+  {level, CK_SOFTMAX_##operation, same_bits, #function, function},
 #include "softmax_kernels.inc"
 #undef CK_SOFTMAX
 };
