@@ -1,8 +1,9 @@
 """How `apus bench --peers` talks to a peer: one process a peer, JSON lines out, commands in.
 
-The harness starts the process, reads one "ready" line, then alternates short blocks between all
-sides: it writes "run N", and the peer answers with the seconds that N repetitions took. So all
-sides see the same clock speed and the same neighbours. End of input ends the process.
+The harness starts the process and waits for {"first_step": true} (training only) and
+{"ready": true}. Then it alternates short blocks between all sides: it writes "run N", and the peer
+answers with the seconds that N repetitions took. So all sides see the same clock speed and the same
+neighbours. End of input ends the process.
 """
 
 import json

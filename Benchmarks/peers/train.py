@@ -129,16 +129,16 @@ def main():
     batch = options.batch or batch
     mixed = options.precision == "mixed"
 
-    start = time.perf_counter()
     if options.peer == "jax":
         step, value = jax_step(widths, batch, optimizer, options.threads, mixed)
     else:
         step, value = torch_step(
             widths, batch, optimizer, options.threads, mixed, options.peer == "torch-compile")
     first_loss = value(step())
+    protocol.say(first_step=True)
     for _ in range(2):
         value(step())
-    protocol.say(ready=True, peer=options.peer, first_steps_s=time.perf_counter() - start)
+    protocol.say(ready=True)
 
     def run(steps):
         for _ in range(max(1, steps // 10)):  # wakes the thread pool and the caches, untimed

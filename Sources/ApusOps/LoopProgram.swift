@@ -23,6 +23,7 @@ public struct LoopProgram: Sendable, Hashable {
     case constant(Double, DType)
   }
 
+  /// One opcode with where it reads and what it holds.
   public struct Instruction: Sendable, Hashable {
     public var action: Action
     public var arguments: [Argument]

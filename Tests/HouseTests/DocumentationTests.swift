@@ -10,11 +10,13 @@ import Testing
     var documentedCount = 0
     for file in try SourceTree.swiftSources {
       let lines = file.lines
+      var overloads = requirements  // further overloads of a function need no words of their own
       for (number, line) in lines.enumerated() {
         guard let declaration = line.publicTypeOrFunction else { continue }
         if lines[..<number].endsInDocumentation {
           documentedCount += 1
-        } else if declaration.kind != "func" || !requirements.contains(declaration.name) {
+          overloads.insert(declaration.name)
+        } else if declaration.kind != "func" || !overloads.contains(declaration.name) {
           undocumented.append("\(file):\(number + 1): \(declaration.kind) \(declaration.name)")
         }
       }
@@ -36,6 +38,23 @@ import Testing
     }
     let linked = try FileManager.default.subpathsOfDirectory(atPath: catalogue.path)
     #expect(linked.filter { $0.hasSuffix(".md") }.count == pages.count)
+  }
+
+  /// Blocks of code that start with `// path` are quotations.
+  @Test func codeQuotedInPagesIsInTheTree() throws {
+    var quotations = 0
+    for page in try SourceTree.pages {
+      for block in page.codeBlocks {
+        guard let first = block.split(separator: "\n").first,
+          let match = first.wholeMatch(of: /\/\/ ((?:Sources|CKernels|Tests)\/\S+)/)
+        else { continue }
+        quotations += 1
+        let quoted = block.dropFirst(first.count + 1)
+        let isThere = try SourceTree.file(String(match.1)).text.contains(quoted)
+        #expect(isThere, "\(page) quotes what \(match.1) does not say:\n\(quoted)")
+      }
+    }
+    #expect(quotations > 5)
   }
 
   /// Functions that implement a requirement are documented at the protocol, of ours or the library's.

@@ -16,6 +16,11 @@ struct SourceFile: Sendable, CustomStringConvertible {
     String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...])
   }
   var description: String { path }
+
+  /// The fenced blocks of a page, with the newline that ends each line.
+  var codeBlocks: [String] {
+    text.matches(of: /(?m)^```\w*\n([\s\S]*?)^```$/).map { String($0.1) }
+  }
 }
 
 /// The project's folder and what stands in it.
