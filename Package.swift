@@ -68,7 +68,8 @@ let package = Package(
     .testTarget(
       name: "ApusPassesTests", dependencies: ["ApusPasses", "TestSupport"], exclude: ["Golden"]),
     .testTarget(name: "ApusRuntimeTests", dependencies: ["ApusRuntime", "TestSupport"]),
-    .testTarget(name: "ApusNNTests", dependencies: ["Apus", "TestSupport"]),
+    .testTarget(
+      name: "ApusNNTests", dependencies: ["Apus", "TestSupport"], resources: [.copy("Reference")]),
     .testTarget(name: "ApusDataTests", dependencies: ["ApusData", "Apus"]),
     .testTarget(name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"]),
     .testTarget(name: "ApusCommandTests", dependencies: ["Apus"]),
