@@ -350,7 +350,8 @@ private let nothing: ck_kernel = { _, _ in }
 
 /// User and system time of one thread of this process, in hundredths of a second.
 private func processorTicks(ofThread identifier: Int64) -> Int? {
-  guard let text = try? String(contentsOfFile: "/proc/self/task/\(identifier)/stat", encoding: .utf8)
+  let path = "/proc/self/task/\(identifier)/stat"
+  guard let text = try? String(contentsOfFile: path, encoding: .utf8)
   else { return nil }
   // The fields after the name, which is in parentheses and may hold spaces: state is the first.
   let fields = text[text.lastIndex(of: ")")!...].split(separator: " ")
