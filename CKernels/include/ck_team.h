@@ -14,6 +14,9 @@ extern "C" {
 
 typedef struct ck_team ck_team;
 
+/// How many processors the calling thread may run on: its affinity mask.
+int32_t ck_processors(void);
+
 /// A team of `threads` members (at least 1) with `scratch_bytes` of scratch each, or NULL where the
 /// system gives no more threads or memory.
 ck_team *ck_team_create(int32_t threads, size_t scratch_bytes);

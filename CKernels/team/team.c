@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "team_internal.h"
 
@@ -20,6 +21,14 @@ static void count_fork(void) { atomic_fetch_add(&forks, 1); }
 uint32_t fork_count(void) { return atomic_load_explicit(&forks, memory_order_relaxed); }
 
 static void watch_forks(void) { pthread_atfork(NULL, NULL, count_fork); }
+
+int32_t ck_processors(void) {
+  cpu_set_t affinity;
+  if (sched_getaffinity(0, sizeof affinity, &affinity) == 0) return CPU_COUNT(&affinity);
+  // More processors than a cpu_set_t holds.
+  const long online = sysconf(_SC_NPROCESSORS_ONLN);
+  return online > 0 ? (int32_t)online : 1;
+}
 
 static void *scratch_alloc(size_t bytes) {
   const size_t huge = (size_t)2 << 20;

@@ -1,0 +1,114 @@
+// A plan bound to addresses: argument blocks with their pointers filled in, and the steps that name them.
+
+import ApusGraph
+import CKernels
+
+/// The memory that an executable's steps work on. Only its executable uses it, one run at a time.
+final class Binding: @unchecked Sendable {
+  let steps: UnsafeMutableBufferPointer<ck_step>
+  /// {position, index} of the first bad index of each slot; position is -1 where there is none.
+  let errorSlots: UnsafeMutableBufferPointer<(position: Int64, index: Int64)>
+  private let arena: Arena
+  private let blocks: UnsafeMutableRawBufferPointer
+  private let states: [StateStore.Buffer]
+  private let constants: [NDArray]
+  /// Where in the blocks a pointer into an input stands.
+  private var inputFields: [(input: Int, field: UnsafeMutableRawPointer, offset: Int)] = []
+  private var inputAddresses: [UnsafeRawPointer?]
+
+  /// - Throws: `resource` where there is no memory for the arena, `shapeMismatch` where the store has a
+  ///   state of another type.
+  init(_ plan: Plan, schedule: Schedule, states store: StateStore) throws {
+    arena = try Arena(byteCount: plan.memory.arena)
+    states = try plan.states.map { try store.buffer($0.name, $0.type) }
+    constants = plan.constants
+    inputAddresses = Array(repeating: nil, count: plan.inputs.count)
+    steps = .allocate(capacity: plan.steps.count)
+    errorSlots = .allocate(capacity: plan.errorSlots)
+    errorSlots.initialize(repeating: (-1, 0))
+    let alignment = 64
+    var offsets: [Int] = []
+    var total = 0
+    for step in plan.steps {
+      offsets.append(total)
+      total += (step.call.arguments.count + alignment - 1) / alignment * alignment
+    }
+    blocks = .allocate(byteCount: max(total, alignment), alignment: alignment)
+    for (index, step) in plan.steps.enumerated() {
+      let block = blocks.baseAddress! + offsets[index]
+      step.call.arguments.withUnsafeBytes { bytes in
+        guard let source = bytes.baseAddress else { return }
+        block.copyMemory(from: source, byteCount: bytes.count)
+      }
+      for binding in step.call.bindings { bind(binding, of: step, at: block + binding.field) }
+      let entry = schedule.entries[index]
+      (steps.baseAddress! + index).initialize(
+        to: ck_step(
+          kernel: unsafeBitCast(step.call.entry.address, to: ck_kernel.self), args: block,
+          threads: entry.isAlone ? 1 : 0, barrier: entry.barrier ? 1 : 0))
+    }
+  }
+
+  deinit {
+    steps.deallocate()
+    errorSlots.deallocate()
+    blocks.deallocate()
+  }
+
+  private func bind(
+    _ binding: KernelCall.Binding, of step: Plan.Step, at field: UnsafeMutableRawPointer
+  ) {
+    let place: Place?
+    switch binding.buffer {
+    case .operand(let index): place = step.operands[index].place
+    case .result(let index): place = step.results[index].place
+    case .workspace: place = step.workspace
+    case .errorSlot:
+      if let slot = step.errorSlot {
+        store(UnsafeRawPointer(errorSlots.baseAddress! + slot) + binding.byteOffset, at: field)
+      }
+      return
+    }
+    guard let place else { return }
+    if case .input(let input) = place.space {
+      inputFields.append((input, field, place.offset + binding.byteOffset))
+    } else if let address = address(of: place) {
+      store(address + binding.byteOffset, at: field)
+    }
+  }
+
+  private func store(_ pointer: UnsafeRawPointer?, at field: UnsafeMutableRawPointer) {
+    field.storeBytes(of: UInt(bitPattern: pointer), as: UInt.self)
+  }
+
+  /// Where a place is now; nil for an input outside a run.
+  func address(of place: Place) -> UnsafeRawPointer? {
+    let base: UnsafeRawPointer? =
+      switch place.space {
+      case .arena: UnsafeRawPointer(arena.base)
+      case .state(let index): UnsafeRawPointer(states[index].address)
+      case .constant(let index): constants[index].withUnsafeBytes { $0.baseAddress }
+      case .input(let index): inputAddresses[index]
+      }
+    return base.map { $0 + place.offset }
+  }
+
+  /// Points the kernels at these arrays, which must outlive the run, and clears the error slots.
+  func prepare(_ inputs: [NDArray]) {
+    for (index, input) in inputs.enumerated() {
+      inputAddresses[index] = input.withUnsafeBytes { $0.baseAddress }
+    }
+    for entry in inputFields {
+      store(inputAddresses[entry.input].map { $0 + entry.offset }, at: entry.field)
+    }
+    for index in errorSlots.indices { errorSlots[index] = (-1, 0) }
+  }
+
+  /// A copy of what lies at a port.
+  func array(_ port: Plan.Port) -> NDArray {
+    NDArray(port.type) { bytes in
+      guard let source = address(of: port.place), let target = bytes.baseAddress else { return }
+      target.copyMemory(from: source, byteCount: bytes.count)
+    }
+  }
+}

@@ -1,0 +1,83 @@
+// The engine alone: a closure over tensors becomes a function over arrays.
+
+import ApusGraph
+
+/// A compiled closure.
+///
+///     let f = try compile(.f32(64, 784), .f32(784, 10)) { x, w in softmax(x.matmul(w)) }
+///     let probabilities: NDArray = try f(x, w)
+public struct CompiledFunction: Sendable {
+  public let executable: Executable
+
+  public init(_ executable: Executable) { self.executable = executable }
+
+  /// The result for these arrays.
+  ///
+  /// - Throws: `missing`, `shapeMismatch` or `dtypeMismatch` naming the argument; see ``Executable/run(_:)-([NDArray])``.
+  public func callAsFunction(_ arguments: NDArray...) throws -> NDArray {
+    let results = try executable.run(arguments)
+    guard results.count == 1 else {
+      throw ApusError(
+        .invalidArgument, "the function has \(results.count) results",
+        expected: "one, or use [NDArray]")
+    }
+    return results[0]
+  }
+
+  /// All results for these arrays.
+  ///
+  /// - Throws: as for one result.
+  @_disfavoredOverload
+  public func callAsFunction(_ arguments: NDArray...) throws -> [NDArray] {
+    try executable.run(arguments)
+  }
+}
+
+/// Compiles a closure over any number of tensors.
+///
+///     let f = try compile([.f32(4), .f32(4)]) { [$0[0] + $0[1], $0[0] * $0[1]] }
+///     let both: [NDArray] = try f(a, b)
+///
+/// - Throws: the first mistake in the closure, with its place; else as ``Executable/init(_:states:options:)``.
+public func compile(
+  _ types: [TensorType], options: CompileOptions = CompileOptions(),
+  _ body: ([Tensor]) throws -> [Tensor]
+) throws -> CompiledFunction {
+  let trace = Trace()
+  try Trace.$current.withValue(trace) {
+    let arguments = types.enumerated().map { trace.input("argument\($0)", $1) }
+    for (index, result) in try body(arguments).enumerated() {
+      trace.output("result\(index)", result)
+    }
+  }
+  return CompiledFunction(try Executable(trace.finish(), options: options))
+}
+
+/// Compiles a closure over one tensor.
+///
+/// - Throws: as ``compile(_:options:_:)-([TensorType],_,_)``.
+public func compile(
+  _ type: TensorType, options: CompileOptions = CompileOptions(), _ body: (Tensor) throws -> Tensor
+) throws -> CompiledFunction {
+  try compile([type], options: options) { [try body($0[0])] }
+}
+
+/// Compiles a closure over two tensors.
+///
+/// - Throws: as ``compile(_:options:_:)-([TensorType],_,_)``.
+public func compile(
+  _ a: TensorType, _ b: TensorType, options: CompileOptions = CompileOptions(),
+  _ body: (Tensor, Tensor) throws -> Tensor
+) throws -> CompiledFunction {
+  try compile([a, b], options: options) { [try body($0[0], $0[1])] }
+}
+
+/// Compiles a closure over three tensors.
+///
+/// - Throws: as ``compile(_:options:_:)-([TensorType],_,_)``.
+public func compile(
+  _ a: TensorType, _ b: TensorType, _ c: TensorType, options: CompileOptions = CompileOptions(),
+  _ body: (Tensor, Tensor, Tensor) throws -> Tensor
+) throws -> CompiledFunction {
+  try compile([a, b, c], options: options) { [try body($0[0], $0[1], $0[2])] }
+}

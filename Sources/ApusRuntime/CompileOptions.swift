@@ -1,0 +1,42 @@
+// What a caller may ask of the compiler.
+
+import ApusGraph
+
+/// How products are computed.
+public enum Precision: String, Sendable, CaseIterable {
+  /// As accurate as fused multiply-adds in `f32`.
+  case highest
+  /// Three bf16 products for one f32 product where the machine has AMX; elsewhere the same as `highest`.
+  case high
+}
+
+/// Settings of one compilation. The defaults are what training wants.
+public struct CompileOptions: Sendable {
+  /// The level of the kernels; nil for `APUS_ISA`, else the best of this machine.
+  public var isa: ISA?
+  /// Threads of the team; nil for the process's team as it is (see ``Team/shared(threads:)``).
+  public var threads: Int?
+  /// Names of passes to leave out.
+  public var disabledPasses: Set<String> = []
+  public var precision = Precision.highest
+  /// Bytes that the arena may take at most; compiling throws where the plan needs more.
+  public var memoryLimit: Int?
+  /// What to check while running; nil for `APUS_CHECK`.
+  public var check: Environment.Check?
+  /// Called after every pass with its name and the graph's text form, and with `plan` and the plan's.
+  public var dump: (@Sendable (_ stage: String, _ text: String) -> Void)?
+
+  public init(
+    isa: ISA? = nil, threads: Int? = nil, disabledPasses: Set<String> = [],
+    precision: Precision = .highest, memoryLimit: Int? = nil, check: Environment.Check? = nil,
+    dump: (@Sendable (_ stage: String, _ text: String) -> Void)? = nil
+  ) {
+    self.isa = isa
+    self.threads = threads
+    self.disabledPasses = disabledPasses
+    self.precision = precision
+    self.memoryLimit = memoryLimit
+    self.check = check
+    self.dump = dump
+  }
+}

@@ -1,0 +1,171 @@
+// A compiled graph with its memory, ready to run.
+
+import ApusGraph
+import ApusPasses
+import Synchronization
+
+/// A graph that has been optimised, planned and bound to memory.
+///
+///     let graph = try traced([.f32(2, 3)]) { [$0[0] + $0[0]] }
+///     let executable = try Executable(graph)
+///     let sum = try executable.run([x])[0]
+///
+/// Running allocates nothing but the arrays that it returns. Runs from several tasks take turns.
+public final class Executable: Sendable {
+  public let plan: Plan
+  public let schedule: Schedule
+  /// What each pass did.
+  public let passes: [PassReport]
+  /// The states that runs read and update.
+  public let states: StateStore
+  public let team: Team
+  public let check: Environment.Check
+  let binding: Binding
+  private let running = Mutex(())
+
+  /// Optimises, plans and binds `graph`.
+  ///
+  /// - Parameters:
+  ///   - graph: any valid graph.
+  ///   - states: where the graph's states live; missing ones are made, zeroed.
+  /// - Throws: `unsupported` where an op has no kernel or the level is not available, `invalidArgument`
+  ///   for a bad option or environment variable, `shapeMismatch` where `states` has a state of another
+  ///   type, `resource` where memory or threads are short or the arena would exceed the limit.
+  public init(
+    _ graph: Graph, states: StateStore = StateStore(), options: CompileOptions = CompileOptions()
+  ) throws {
+    let environment = Environment.current
+    let isa = try options.isa ?? environment.isa()
+    try Environment.checkAvailable(isa, place: "CompileOptions.isa")
+    check = try options.check ?? environment.check()
+    var optimised = graph
+    passes = try PassManager(
+      options: PassOptions(disabled: options.disabledPasses, dump: options.dump)
+    ).run(on: &optimised)
+    plan = try Plan(optimised, isa: isa)
+    if let limit = options.memoryLimit, plan.memory.arena > limit {
+      throw ApusError(
+        .resource, "the plan needs an arena of \(plan.memory.arena) bytes",
+        expected: "at most \(limit), the memory limit; a smaller batch, or checkpoint { }")
+    }
+    team = try Team.shared(threads: options.threads)
+    schedule = Schedule(plan, threads: team.threads.count)
+    self.states = states
+    binding = try Binding(plan, schedule: schedule, states: states)
+    options.dump?("plan", plan.text(schedule))
+  }
+
+  /// Memory in bytes, known before the first run.
+  public var memory: MemoryReport { plan.memory }
+
+  /// Runs the graph once.
+  ///
+  /// - Parameter inputs: arrays in the order of the graph's inputs. They are read in place.
+  /// - Returns: arrays in the order of the graph's outputs.
+  /// - Throws: `missing` for a wrong number of arrays, `shapeMismatch` or `dtypeMismatch` naming the
+  ///   input, `outOfRange` where an index lies outside its table (the states have then been updated, the
+  ///   bad element left out), and with ``Environment/Check/nan`` `nonFinite` naming the first op that
+  ///   made a NaN.
+  public func run(_ inputs: [NDArray]) throws -> [NDArray] {
+    try run(inputs, nanoseconds: nil)
+  }
+
+  /// Runs the graph once, inputs and outputs by name.
+  ///
+  /// - Throws: `missing` for an input that is not given or does not exist; else as ``run(_:)-([NDArray])``.
+  public func run(_ inputs: [String: NDArray]) throws -> [String: NDArray] {
+    let known = plan.inputs.map(\.name)
+    if let unknown = inputs.keys.filter({ !known.contains($0) }).min() {
+      throw ApusError(
+        .missing, "there is no input '\(unknown)'",
+        expected: known.isEmpty ? "no inputs" : known.joined(separator: ", "))
+    }
+    let arrays = try plan.inputs.map { port in
+      guard let array = inputs[port.name] else {
+        throw ApusError(
+          .missing, "input '\(port.name)' is not given", expected: "an array of type \(port.type)")
+      }
+      return array
+    }
+    let results = try run(arrays)
+    return Dictionary(zip(plan.outputs.map(\.name), results), uniquingKeysWith: { $1 })
+  }
+
+  /// Runs the graph once and times each step.
+  ///
+  /// The threads wait for each other after every step, so the sum is more than a plain run takes.
+  ///
+  /// - Throws: as ``run(_:)-([NDArray])``.
+  public func profile(_ inputs: [NDArray]) throws -> (outputs: [NDArray], profile: Profile) {
+    var nanoseconds = [Int64](repeating: 0, count: plan.steps.count)
+    let outputs = try nanoseconds.withUnsafeMutableBufferPointer {
+      try run(inputs, nanoseconds: $0.baseAddress)
+    }
+    return (outputs, Profile(plan, schedule, nanoseconds: nanoseconds))
+  }
+
+  private func run(
+    _ inputs: [NDArray], nanoseconds: UnsafeMutablePointer<Int64>?
+  ) throws -> [NDArray] {
+    try validate(inputs)
+    return try running.withLock { _ in
+      try states.withExclusiveAccess {
+        try withExtendedLifetime(inputs) {
+          binding.prepare(inputs)
+          if check == .nan && nanoseconds == nil {
+            try runChecked()
+          } else {
+            try team.run(
+              UnsafeBufferPointer(binding.steps), scratchBytes: plan.memory.scratchPerThread,
+              nanoseconds: nanoseconds)
+          }
+          try throwBadIndices()
+          return plan.outputs.map(binding.array)
+        }
+      }
+    }
+  }
+
+  private func validate(_ inputs: [NDArray]) throws {
+    guard inputs.count == plan.inputs.count else {
+      let names = plan.inputs.map { "'\($0.name)' \($0.type)" }.joined(separator: ", ")
+      throw ApusError(
+        .missing, "\(inputs.count) inputs were given",
+        expected: plan.inputs.isEmpty ? "no inputs" : "\(plan.inputs.count): \(names)")
+    }
+    for (input, port) in zip(inputs, plan.inputs) where input.type != port.type {
+      throw ApusError(
+        input.shape == port.type.shape ? .dtypeMismatch : .shapeMismatch,
+        "input '\(port.name)' is \(input.type)", expected: "\(port.type)")
+    }
+  }
+
+  /// Turns what kernels left in their error slots into an error.
+  private func throwBadIndices() throws {
+    for step in plan.steps {
+      guard let number = step.errorSlot else { continue }
+      let slot = binding.errorSlots[number]
+      guard slot.position >= 0 else { continue }
+      let names = step.operands.map(\.name).joined(separator: ", ")
+      throw ApusError(
+        .outOfRange,
+        "\(step.mnemonic)(\(names)): index \(slot.index) at position \(slot.position) lies outside "
+          + "its table",
+        at: step.origins.first?.description,
+        expected: "indices within \(step.operands.map(\.type.description).joined(separator: ", "))")
+    }
+  }
+
+  /// Runs step by step and looks at what each wrote.
+  private func runChecked() throws {
+    var search = NonFiniteSearch(binding)
+    try search.start(plan)
+    for (index, step) in plan.steps.enumerated() {
+      search.before(step)
+      try team.run(
+        UnsafeBufferPointer(rebasing: binding.steps[index...index]),
+        scratchBytes: plan.memory.scratchPerThread)
+      try search.after(step)
+    }
+  }
+}

@@ -1,0 +1,185 @@
+// From a graph to kernel calls in order, still without memory.
+//
+// Nodes that only rename bytes (a reshape of a dense value, an identity) become aliases and cost
+// nothing. Copies are added where an output or an assignment needs one.
+
+import ApusGraph
+import ApusOps
+import CKernels
+
+/// A graph's kernel calls, and which values are other names for the bytes of one.
+struct LoweredGraph {
+  /// One call of a kernel.
+  struct Call {
+    var call: KernelCall
+    var mnemonic: String
+    var operands: [Operand]
+    var results: [ValueID]
+    var origins: [Origin]
+  }
+
+  /// The graph, with the nodes that were added at its end.
+  private(set) var graph: Graph
+  private(set) var calls: [Call] = []
+  /// For each value the value whose buffer holds it, and where in it, in bytes.
+  private(set) var roots: [(value: ValueID, offset: Int)]
+  /// Nodes that must not become aliases.
+  private var copies: Set<Int> = []
+
+  /// - Throws: what lowering an op throws, with the node's place.
+  init(_ graph: Graph, isa: ISA) throws {
+    self.graph = graph
+    roots = graph.types.indices.map { (ValueID($0), 0) }
+    for index in graph.nodes.indices { noteAlias(index) }
+    try addCopies()
+    for index in self.graph.nodes.indices where !isAlias(index) {
+      calls.append(try lower(index, isa))
+    }
+  }
+
+  // MARK: Aliases
+
+  /// The operand that an op passes on unchanged but for its shape.
+  private static func passedOn(_ node: Node) -> Operand? {
+    switch node.op {
+    case is Reshape, is StopGradient: node.operands.first
+    case is CustomGradientOp: node.operands.last
+    default: nil
+    }
+  }
+
+  private func alias(_ index: Int) -> Operand? {
+    guard !copies.contains(index), let operand = Self.passedOn(graph.nodes[index]),
+      operand.view?.isContiguous ?? true
+    else { return nil }
+    return operand
+  }
+
+  private func isAlias(_ index: Int) -> Bool { alias(index) != nil }
+
+  private mutating func noteAlias(_ index: Int) {
+    guard let operand = alias(index) else { return }
+    roots[graph.nodes[index].results[0].index] = root(operand)
+  }
+
+  /// The buffer and the byte offset at which an operand's first element lies.
+  func root(_ operand: Operand) -> (value: ValueID, offset: Int) {
+    let root = roots[operand.value.index]
+    let size = graph.type(of: operand.value).dtype.byteCount
+    return (root.value, root.offset + (operand.view?.offset ?? 0) * size)
+  }
+
+  /// The bytes that an operand reads, counted from the start of its root's buffer.
+  func extent(_ operand: Operand) -> Range<Int> {
+    let type = graph.type(of: operand.value)
+    let size = type.dtype.byteCount
+    let start = roots[operand.value.index].offset
+    guard let view = operand.view else { return start..<start + type.byteCount }
+    guard let extent = view.extent else { return start..<start }
+    return start + extent.lowerBound * size..<start + (extent.upperBound + 1) * size
+  }
+
+  // MARK: Copies
+
+  /// Whether an assignment changes nothing: a state assigned itself.
+  func isIdentity(_ assignment: GraphAssignment) -> Bool {
+    root(assignment.operand) == (assignment.state, 0)
+      && assignment.operand.view?.isContiguous ?? true
+  }
+
+  private mutating func addCopies() throws {
+    graph.assignments = graph.assignments.filter { !isIdentity($0) }
+    let assigned = Set(graph.assignments.map(\.state))
+    // An output or an assignment is read at the end of the step, densely. A state that the step
+    // changes may by then hold its new value, so what is read of it is set aside.
+    func mustCopy(_ operand: Operand) -> Bool {
+      !(operand.view?.isContiguous ?? true) || assigned.contains(root(operand).value)
+    }
+    for index in graph.outputs.indices where mustCopy(graph.outputs[index].operand) {
+      let name = graph.outputs[index].name
+      graph.outputs[index].operand = try copy(
+        graph.outputs[index].operand, origin: Origin(scope: "output \(name)"))
+    }
+    for index in graph.assignments.indices where mustCopy(graph.assignments[index].operand) {
+      let state = graph.states.first { $0.value == graph.assignments[index].state }
+      graph.assignments[index].operand = try copy(
+        graph.assignments[index].operand, origin: Origin(scope: "assign \(state?.name ?? "")"))
+    }
+  }
+
+  private mutating func copy(_ operand: Operand, origin: Origin) throws -> Operand {
+    copies.insert(graph.nodes.count)
+    let shape = graph.type(of: operand).shape
+    let results = try graph.addNode(Reshape(shape), [operand], origins: [origin])
+    roots.append((results[0], 0))
+    return Operand(results[0])
+  }
+
+  // MARK: Calls
+
+  private func lower(_ index: Int, _ isa: ISA) throws -> Call {
+    let node = graph.nodes[index]
+    let types = node.operands.map { graph.type(of: $0) }
+    var call: KernelCall
+    if copies.contains(index), node.operands[0].view?.isContiguous ?? true {
+      call = ByteCopy.call(types[0])
+    } else {
+      let site = LoweringSite(
+        operands: types, views: node.operands.map(\.view),
+        results: node.results.map { graph.type(of: $0) }, isa: isa)
+      do {
+        call = try node.op.lower(site)
+      } catch let error as ApusError {
+        throw error.located(at: node.origins.first?.description ?? "")
+      }
+    }
+    if call.bytes == 0 {
+      let results = node.results.map { graph.type(of: $0) }
+      call.bytes = Double((types + results).reduce(0) { $0 + $1.byteCount })
+    }
+    return Call(
+      call: call, mnemonic: node.op.mnemonic, operands: node.operands, results: node.results,
+      origins: node.origins)
+  }
+}
+
+/// A copy of bytes as they lie.
+enum ByteCopy {
+  private struct Arguments: BitwiseCopyable {
+    var target: UnsafeMutableRawPointer?
+    var source: UnsafeRawPointer?
+    var byteCount: Int64
+  }
+
+  /// Bytes are handed out in runs of this many.
+  private static let run = 4096
+
+  private static let kernel: ck_kernel = { block, thread in
+    guard let block, let thread else { return }
+    let arguments = block.assumingMemoryBound(to: Arguments.self).pointee
+    let run = Int64(ByteCopy.run)
+    var begin: Int64 = 0
+    var end: Int64 = 0
+    ck_share((arguments.byteCount + run - 1) / run, thread, &begin, &end)
+    let first = Int(begin * run)
+    let count = Int(min(end * run, arguments.byteCount)) - first
+    guard count > 0, let target = arguments.target, let source = arguments.source else { return }
+    (target + first).copyMemory(from: source + first, byteCount: count)
+  }
+
+  /// Operand 0 to result 0.
+  static func call(_ type: TensorType) -> KernelCall {
+    let byteCount = type.byteCount
+    let address = unsafeBitCast(kernel, to: UnsafeRawPointer.self)
+    var call = KernelCall(
+      "copy_bytes", entry: KernelEntry(address),
+      block: Arguments(target: nil, source: nil, byteCount: Int64(byteCount)))
+    call.bind(MemoryLayout<Arguments>.offset(of: \.target)!, to: .result(0))
+    call.bind(MemoryLayout<Arguments>.offset(of: \.source)!, to: .operand(0))
+    call.partition = .tiles(
+      count: (byteCount + run - 1) / run, elementsPerTile: run / type.dtype.byteCount,
+      alignedOperands: [0])
+    call.bytes = Double(2 * byteCount)
+    return call
+  }
+}

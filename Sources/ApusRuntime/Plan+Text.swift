@@ -1,0 +1,166 @@
+// A plan for people and for other programs: text, JSON, DOT.
+
+import ApusGraph
+import Foundation
+
+/// A plan and its schedule in the form that is written as JSON.
+///
+/// The schema, which readers may rely on: every field below under its own name; bytes as numbers;
+/// `space` is `arena`, `input`, `state` or `constant`, with `number` saying which (0 for the arena).
+public struct PlanDescription: Sendable, Codable {
+  public struct Access: Sendable, Codable {
+    public var name: String
+    public var type: String
+    public var space: String
+    public var number: Int
+    public var offset: Int
+    public var bytes: Int
+  }
+  public struct Step: Sendable, Codable {
+    public var index: Int
+    public var op: String
+    public var kernel: String
+    public var threads: Int
+    public var barrier: Bool
+    public var predictedNanoseconds: Double
+    public var flops: Double
+    public var bytes: Double
+    public var operands: [Access]
+    public var results: [Access]
+    public var workspaceBytes: Int
+    public var origins: [String]
+  }
+
+  public var isa: String
+  public var threads: Int
+  public var barriers: Int
+  public var memory: MemoryReport
+  public var steps: [Step]
+}
+
+extension Plan {
+  /// The plan on a team of `threads`.
+  public func description(_ schedule: Schedule) -> PlanDescription {
+    PlanDescription(
+      isa: isa.name, threads: schedule.threads, barriers: schedule.barrierCount, memory: memory,
+      steps: steps.indices.map { index in
+        let step = steps[index], entry = schedule.entries[index]
+        return PlanDescription.Step(
+          index: index, op: step.mnemonic, kernel: step.call.name,
+          threads: entry.isAlone ? 1 : schedule.threads, barrier: entry.barrier,
+          predictedNanoseconds: entry.predictedNanoseconds.rounded(), flops: step.call.flops,
+          bytes: step.call.bytes, operands: step.operands.map(\.description),
+          results: step.results.map(\.description), workspaceBytes: step.call.workspaceBytes,
+          origins: step.origins.map(\.description).filter { !$0.isEmpty })
+      })
+  }
+
+  /// One line a step, under a head with the memory.
+  ///
+  ///     plan for avx512, 2 threads: 14 steps, 5 barriers
+  ///     arena 196608 bytes (at least 196608), states 407080, constants 0, inputs 200960
+  ///       0  gemm_14x32  threads 2  14.2 µs  barrier  %5@arena+0 = matmul(x@input0, w@state0)  hidden
+  public func text(_ schedule: Schedule) -> String {
+    let described = description(schedule)
+    var lines = [
+      "plan for \(isa.name), \(schedule.threads) threads: \(steps.count) steps, "
+        + "\(described.barriers) barriers",
+      "arena \(memory.arena) bytes (at least \(memory.lowerBound); \(memory.values) without reuse), "
+        + "states \(memory.states), constants \(memory.constants), inputs \(memory.inputs), "
+        + "scratch \(memory.scratchPerThread) a thread",
+    ]
+    for step in described.steps {
+      var line = String(repeating: " ", count: max(0, 4 - "\(step.index)".count)) + "\(step.index)"
+      line += "  \(step.kernel)  threads \(step.threads)"
+      line += String(format: "  %.1f µs", step.predictedNanoseconds / 1000)
+      line += "  \(step.results.map(\.text).joined(separator: ", "))"
+      line += " = \(step.op)(\(step.operands.map(\.text).joined(separator: ", ")))"
+      if step.workspaceBytes > 0 { line += "  workspace \(step.workspaceBytes)" }
+      if !step.origins.isEmpty { line += "  from \(step.origins.joined(separator: ", "))" }
+      lines.append(line)
+      if step.barrier { lines.append("      ---- barrier") }
+    }
+    return lines.map { $0 + "\n" }.joined()
+  }
+
+  /// The plan as JSON; see ``PlanDescription`` for the schema.
+  ///
+  /// - Throws: what encoding throws; it does not for a valid plan.
+  public func json(_ schedule: Schedule) throws -> Data {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return try encoder.encode(description(schedule))
+  }
+
+  /// The plan as a Graphviz digraph: a box a step, an edge for every value that one step hands another.
+  public func dot(_ schedule: Schedule) -> String {
+    let described = description(schedule)
+    func escaped(_ text: String) -> String {
+      text.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "\"", with: "\\\"")
+    }
+    var lines = [
+      "digraph plan {", "  rankdir=TB;", "  node [shape=box, fontname=\"monospace\"];",
+    ]
+    for (index, port) in inputs.enumerated() {
+      lines.append(
+        "  input\(index) [shape=ellipse, label=\"\(escaped(port.name))\\n\(port.type)\"];")
+    }
+    for (index, port) in states.enumerated() {
+      lines.append(
+        "  state\(index) [shape=cylinder, label=\"\(escaped(port.name))\\n\(port.type)\"];")
+    }
+    /// The step that wrote each name last.
+    var writers: [String: Int] = [:]
+    for step in described.steps {
+      let label = ([step.op, step.kernel] + step.origins).map(escaped).joined(separator: "\\n")
+      lines.append("  step\(step.index) [label=\"\(label)\"];")
+      for operand in step.operands {
+        let source: String? =
+          switch operand.space {
+          case "input": "input\(operand.number)"
+          case "arena": writers[operand.name].map { "step\($0)" }
+          case "state": writers[operand.name].map { "step\($0)" } ?? "state\(operand.number)"
+          default: nil
+          }
+        guard let source else { continue }
+        lines.append(
+          "  \(source) -> step\(step.index) [label=\"\(escaped(operand.name)) \(operand.type)\"];")
+      }
+      for result in step.results {
+        writers[result.name] = step.index
+        if result.space == "state" {
+          lines.append("  step\(step.index) -> state\(result.number) [style=dashed];")
+        }
+      }
+    }
+    for (index, port) in outputs.enumerated() {
+      lines.append(
+        "  output\(index) [shape=ellipse, label=\"\(escaped(port.name))\\n\(port.type)\"];")
+      let writer = steps.lastIndex { $0.results.contains { $0.place == port.place } }
+      if let writer { lines.append("  step\(writer) -> output\(index);") }
+    }
+    lines.append("}")
+    return lines.map { $0 + "\n" }.joined()
+  }
+}
+
+extension Plan.Access {
+  fileprivate var description: PlanDescription.Access {
+    let (space, number) =
+      switch place.space {
+      case .arena: ("arena", 0)
+      case .input(let index): ("input", index)
+      case .state(let index): ("state", index)
+      case .constant(let index): ("constant", index)
+      }
+    return PlanDescription.Access(
+      name: name, type: type.description, space: space, number: number, offset: place.offset,
+      bytes: type.byteCount)
+  }
+}
+
+extension PlanDescription.Access {
+  fileprivate var text: String {
+    "\(name)@\(space)\(space == "arena" ? "" : "\(number)")+\(offset)"
+  }
+}

@@ -1,0 +1,148 @@
+// The frozen form of a graph: kernel calls in order, every byte of memory placed, no addresses yet.
+//
+// A plan is a value that can be printed (`Plan+Text.swift`) and scheduled for any number of threads
+// (`Schedule.swift`); an `Executable` binds it to memory and runs it.
+
+import ApusGraph
+
+/// A graph, lowered and laid out.
+///
+///     let plan = try Plan(optimised(graph))
+///     print(plan.text(threads: 2))
+public struct Plan: Sendable {
+  /// A value as a step reads or writes it.
+  public struct Access: Sendable {
+    /// `%3`, or the name of an input, state or output.
+    public var name: String
+    /// As the kernel sees it.
+    public var type: TensorType
+    /// Where its first element lies.
+    public var place: Place
+    /// The bytes of the place's space that may be touched.
+    public var extent: Range<Int>
+  }
+
+  /// One kernel call.
+  public struct Step: Sendable {
+    public var call: KernelCall
+    public var mnemonic: String
+    public var operands: [Access]
+    public var results: [Access]
+    public var workspace: Place?
+    /// The number of its error slot, where it reports bad indices.
+    public var errorSlot: Int?
+    public var origins: [Origin]
+  }
+
+  /// An output, or an input: what a run takes and gives.
+  public struct Port: Sendable {
+    public var name: String
+    public var type: TensorType
+    public var place: Place
+  }
+
+  public let isa: ISA
+  public let steps: [Step]
+  public let inputs: [Port]
+  public let states: [Port]
+  public let outputs: [Port]
+  public let constants: [NDArray]
+  public let memory: MemoryReport
+  /// Error slots that the steps use.
+  public let errorSlots: Int
+  /// The arena's buffers, for tests and pictures.
+  let buffers: [(interval: Interval, offset: Int)]
+
+  /// Lowers every node of `graph` and lays out its memory.
+  ///
+  /// - Parameters:
+  ///   - graph: normally what `optimised` gives; any valid graph whose ops have kernels will do.
+  ///   - isa: the level of the kernels.
+  /// - Throws: `unsupported` where an op has no kernel, naming the op's place in the model.
+  public init(_ graph: Graph, isa: ISA) throws {
+    let lowered = try LoweredGraph(graph, isa: isa)
+    let memory = MemoryPlan(lowered)
+    let namer = ValueNames(lowered.graph)
+    self.isa = isa
+    self.memory = memory.report
+    buffers = memory.buffers
+    let builder = StepBuilder(lowered: lowered, memory: memory, names: namer)
+    var steps: [Step] = []
+    var slots = 0
+    for (index, call) in lowered.calls.enumerated() {
+      var step = builder.step(call, workspace: memory.workspaces[index])
+      if call.call.bindings.contains(where: { $0.buffer == .errorSlot }) {
+        step.errorSlot = slots
+        slots += 1
+      }
+      steps.append(step)
+    }
+    for copy in memory.copies { steps.append(builder.copyStep(copy.operand, toState: copy.state)) }
+    self.steps = steps
+    errorSlots = slots
+    let final = lowered.graph
+    func port(_ name: String, _ operand: Operand) -> Port {
+      Port(name: name, type: final.type(of: operand), place: builder.place(operand))
+    }
+    inputs = final.inputs.map { port($0.name, Operand($0.value)) }
+    states = final.states.map { port($0.name, Operand($0.value)) }
+    outputs = final.outputs.map { port($0.name, $0.operand) }
+    constants = final.constants.map(\.array)
+  }
+}
+
+/// What values are called in dumps.
+private struct ValueNames {
+  private var names: [Int: String] = [:]
+
+  init(_ graph: Graph) {
+    for input in graph.inputs { names[input.value.index] = input.name }
+    for state in graph.states { names[state.value.index] = state.name }
+  }
+
+  func name(_ value: ValueID) -> String { names[value.index] ?? value.description }
+}
+
+private struct StepBuilder {
+  let lowered: LoweredGraph
+  let memory: MemoryPlan
+  let names: ValueNames
+
+  func place(_ operand: Operand) -> Place {
+    // Every value that a valid graph reads is an input, a state, a constant or a call's result.
+    var place = memory.places[operand.value.index]!
+    let size = lowered.graph.type(of: operand.value).dtype.byteCount
+    place.offset += (operand.view?.offset ?? 0) * size
+    return place
+  }
+
+  func access(_ operand: Operand) -> Plan.Access {
+    let place = place(operand)
+    let start = memory.places[operand.value.index]!.offset
+    let shift = start - lowered.extent(Operand(operand.value)).lowerBound
+    let extent = lowered.extent(operand)
+    return Plan.Access(
+      name: names.name(operand.value), type: lowered.graph.type(of: operand), place: place,
+      extent: extent.lowerBound + shift..<extent.upperBound + shift)
+  }
+
+  func step(_ call: LoweredGraph.Call, workspace: Place?) -> Plan.Step {
+    Plan.Step(
+      call: call.call, mnemonic: call.mnemonic, operands: call.operands.map(access),
+      results: call.results.map { access(Operand($0)) }, workspace: workspace, errorSlot: nil,
+      origins: call.origins)
+  }
+
+  /// The step that writes a state's new value where it could not be computed in place.
+  func copyStep(_ operand: Operand, toState index: Int) -> Plan.Step {
+    let state = lowered.graph.states[index]
+    let type = lowered.graph.type(of: operand)
+    let target = Plan.Access(
+      name: state.name, type: type, place: Place(space: .state(index), offset: 0),
+      extent: 0..<type.byteCount)
+    return Plan.Step(
+      call: ByteCopy.call(type), mnemonic: "assign", operands: [access(operand)],
+      results: [target], workspace: nil, errorSlot: nil,
+      origins: [Origin(scope: "assign \(state.name)")])
+  }
+}
