@@ -6,10 +6,23 @@ import ApusGraph
 public enum Pipeline {
   /// Read from top to bottom; each line says why it stands there.
   public static let passes: [any Pass] = [
+    // First, so that all others see what is really computed.
+    Decompose(),
+    // Before the algebra, whose rules look for constants.
+    FoldConstants(),
+    // After the algebra, which brings more nodes to the same form; views are nodes still, so that two
+    // equal transposes are one.
+    CommonSubexpressions(),
+    // Before anything counts readers: a dead reader would stop a fusion.
+    DeadCode(),
+    // Before fusion, which then sees arithmetic next to arithmetic.
+    FoldViews(),
     // After contractions have taken their epilogues: what is left between them becomes loops.
     FuseElementwise(),
-    // Last of the clean-up: every pass above leaves nodes behind that nobody reads.
+    // Fusion leaves nodes behind that nobody reads.
     DeadCode(),
+    // Last: the order of what is really run.
+    Order(),
   ]
 }
 

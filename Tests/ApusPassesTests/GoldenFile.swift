@@ -41,7 +41,8 @@ struct GoldenFile: CustomTestStringConvertible, Sendable {
   /// The file that belongs to a pass: its name with `.golden` behind it.
   init(of pass: any Pass, _ file: StaticString = #filePath) {
     self.pass = pass
-    path = URL(fileURLWithPath: "\(file)").deletingLastPathComponent()
+    path =
+      URL(fileURLWithPath: "\(file)").deletingLastPathComponent()
       .appendingPathComponent("Golden/\(pass.name).golden").path
   }
 

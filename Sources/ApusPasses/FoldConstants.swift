@@ -1,0 +1,70 @@
+// Computes while compiling what depends on constants alone.
+//
+// Assumes: nothing.
+// Guarantees: a node whose operands are all constants is left only where its result is large, larger than
+// its operands together, or where the op refuses its operands (an index outside its table: that error
+// belongs to the run).
+//
+// The result is the reference's, computed in double and rounded once. Limits on size keep the graph small:
+// broadcasting a scalar is cheaper done by the reader than stored.
+//
+//     constant %0 : f64[2] = [1.0, 2.0]
+//     constant %1 : f64[] = [0.5]          =>      constant %0 : f64[2] = [0.5, 1.0]
+//     %2 = mul(%0, %1) : f64[2]                    output "y" = %0
+//     output "y" = %2
+
+import ApusGraph
+
+/// Replaces small nodes of constants by constants.
+public struct FoldConstants: Pass {
+  public static let name = "fold-constants"
+
+  /// The most elements that a folded result may have.
+  public var limit: Int
+
+  public init(limit: Int = 4096) { self.limit = limit }
+
+  /// Results of up to this many elements are folded even where they outgrow their operands.
+  private static let small = 16
+
+  public func run(on graph: inout Graph) throws -> Statistics {
+    var statistics = Statistics()
+    var rewriter = GraphRewriter(graph)
+    var known: [ValueID: NDArray] = [:]
+    for constant in rewriter.result.constants { known[constant.value] = constant.array }
+    for node in graph.nodes {
+      let operands = node.operands.map { rewriter.map($0) }
+      guard let results = fold(node, operands, known, types: node.results.map(graph.type)) else {
+        try rewriter.copy(node)
+        continue
+      }
+      for (old, array) in zip(node.results, results) {
+        let new = rewriter.result.addConstant(array)
+        known[new] = array
+        rewriter.replace(old, by: Operand(new))
+      }
+      statistics["folded"] += 1
+    }
+    guard !statistics.isEmpty else { return statistics }
+    graph = rewriter.finish()
+    return statistics
+  }
+
+  private func fold(
+    _ node: Node, _ operands: [Operand], _ known: [ValueID: NDArray], types: [TensorType]
+  ) -> [NDArray]? {
+    let size = types.reduce(0) { $0 + $1.count }
+    guard size <= limit else { return nil }
+    var arrays: [NDArray] = []
+    for operand in operands {
+      guard let array = known[operand.value] else { return nil }
+      let seen = operand.view.map { array.viewed(through: $0) } ?? array
+      arrays.append(seen.cast(to: seen.dtype.widened))
+    }
+    let given = operands.reduce(0) { $0 + known[$1.value]!.count }
+    guard operands.isEmpty || size <= max(given, Self.small) else { return nil }
+    let wide = types.map { $0.with($0.dtype.widened) }
+    guard let results = try? node.op.reference(arrays, results: wide) else { return nil }
+    return zip(results, types).map { $0.cast(to: $1.dtype) }
+  }
+}
