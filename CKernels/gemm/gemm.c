@@ -59,8 +59,30 @@ static int64_t scratch_b(const ck_gemm_args *g, const gemm_level *level) {
   return columns * ck_gemm_k_block(g->K);
 }
 
-size_t gemm_scratch_bytes(const ck_gemm_args *g, const gemm_level *level) {
-  return (size_t)(scratch_a(g, level) + scratch_b(g, level)) * sizeof(float);
+/// A product with one column fills one lane of a vector: its transpose, with one row, fills all.
+/// The order of the sums is the same.
+static bool is_better_transposed(const ck_gemm_args *g) {
+  return g->N == 1 && g->M > 1 && g->c_row == 1 && !g->bias && !g->epilogue && !g->b_packed;
+}
+
+static ck_gemm_args transposed(const ck_gemm_args *g) {
+  ck_gemm_args other = *g;
+  other.a = g->b, other.a_row = g->b_col, other.a_col = g->b_row;
+  other.b = g->a, other.b_row = g->a_col, other.b_col = g->a_row;
+  other.M = 1, other.N = g->M, other.c_row = g->M;
+  for (int d = 0; d < CK_GEMM_BATCH_DIMS; d++) {
+    other.a_batch[d] = g->b_batch[d];
+    other.b_batch[d] = g->a_batch[d];
+  }
+  return other;
+}
+
+size_t gemm_scratch_bytes(const ck_gemm_args *args, const gemm_level *level) {
+  const ck_gemm_args other = transposed(args);
+  const ck_gemm_args *g = is_better_transposed(args) ? &other : args;
+  const ck_loop_args *epilogue = ck_gemm_epilogue(g);
+  return (size_t)(scratch_a(g, level) + scratch_b(g, level)) * sizeof(float) +
+         (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
 }
 
 // MARK: The blocks of one thread
@@ -141,9 +163,10 @@ typedef struct job {
   const ck_gemm_args *g;
   const gemm_level *level;
   matrix m;
+  int64_t index;  // of the matrix
   range rows, columns;
   bool pack_a, pack_b;
-  float *a_scratch, *b_scratch;
+  float *a_scratch, *b_scratch, *epilogue_scratch;
 } job;
 
 /// Points the tile at its panel of B, packing it where that is due, and widens it over two panels
@@ -180,6 +203,13 @@ static void take_panel(const job *job, gemm_tile *tile, block *at, range columns
   tile->columns = (int32_t)at->columns;
 }
 
+static void run_epilogue(const job *job, block at, range columns) {
+  const ck_gemm_args *g = job->g;
+  ck_loop_block(job->level->isa)(ck_gemm_epilogue(g), job->epilogue_scratch, job->index, at.row,
+                                 at.rows, columns.begin, columns.end - columns.begin,
+                                 job->m.c + at.row * g->c_row + columns.begin, g->c_row);
+}
+
 /// One block of K against the thread's rows and a range of columns.
 static void multiply_steps(const job *job, range columns, int64_t step, int64_t steps) {
   const ck_gemm_args *g = job->g;
@@ -197,12 +227,19 @@ static void multiply_steps(const job *job, range columns, int64_t step, int64_t 
     block at = {.row = job->rows.begin + rows * r / row_blocks, .step = step, .steps = steps};
     at.rows = job->rows.begin + rows * (r + 1) / row_blocks - at.row;
     if (job->pack_a) pack_a_block(g, job->level, job->m.a, at, job->a_scratch);
+    range done = {columns.begin, columns.begin};  // not yet seen by the epilogue
     for (int64_t j = columns.begin; j < columns.end; j += at.columns) {
       at.column = j;
       take_panel(job, &tile, &at, columns, r, row_blocks);
       tile.bias = g->bias && last ? g->bias + j : NULL;
       multiply_panel(g, job->level, &tile, job->m.a, job->pack_a ? job->a_scratch : NULL, job->m.c,
                      at);
+      done.end = j + at.columns;
+      if (last && g->epilogue &&
+          (done.end == columns.end || done.end - done.begin >= job->level->epilogue_columns)) {
+        run_epilogue(job, at, done);
+        done.begin = done.end;
+      }
     }
   }
 }
@@ -241,7 +278,10 @@ static int64_t column_groups(const ck_gemm_args *g, const gemm_level *level, int
   return best;
 }
 
-void gemm_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level) {
+void gemm_run(const ck_gemm_args *args, const ck_thread *t, const gemm_level *level) {
+  const bool transposes = is_better_transposed(args);
+  const ck_gemm_args other = transposes ? transposed(args) : (ck_gemm_args){0};
+  const ck_gemm_args *g = transposes ? &other : args;
   const int64_t matrices = g->batch[0] * g->batch[1] * g->batch[2];
   if (matrices <= 0 || g->M <= 0 || g->N <= 0) return;
   const int32_t groups = (int32_t)column_groups(g, level, matrices, t->count);
@@ -257,9 +297,11 @@ void gemm_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level
   job.pack_a = packs_a(g, level);
   job.pack_b = packs_b(g, level);
   job.b_scratch = job.a_scratch + scratch_a(g, level);
+  job.epilogue_scratch = job.b_scratch + scratch_b(g, level);
   while (row < row_end) {
     const int64_t index = row / g->M, first = row % g->M;
     const int64_t rows = least(g->M - first, row_end - row);
+    job.index = index;
     job.m = matrix_at(g, index);
     job.rows = (range){first, first + rows};
     multiply(&job);

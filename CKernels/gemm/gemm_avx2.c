@@ -81,12 +81,14 @@ static void tile(const gemm_tile *t) {
 }
 
 const gemm_level gemm_avx2 = {
+    .isa = CK_ISA_AVX2,
     .vector = 8,
     .max_rows = 6,
     .columns = 16,
     .flat_rows = 3,
     .block_rows = 276,
     .block_columns = 1024,
+    .epilogue_columns = 256,
     .tile = tile,
     .pack = pack_panel,
 };

@@ -115,12 +115,14 @@ static void tile(const gemm_tile *t) {
 }
 
 const gemm_level gemm_avx512 = {
+    .isa = CK_ISA_AVX512,
     .vector = 16,
     .max_rows = 14,
     .columns = 32,
     .flat_rows = 6,
     .block_rows = 280,
     .block_columns = 1024,
+    .epilogue_columns = 256,
     .tile = tile,
     .pack = pack_panel,
 };

@@ -29,7 +29,9 @@ const gemm_level *gemm_level_of(ck_isa isa) {
 
 size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa) {
   const gemm_level *level = gemm_level_of(isa);
-  return level ? gemm_scratch_bytes(args, level) : 0;
+  if (level) return gemm_scratch_bytes(args, level);
+  const ck_loop_args *epilogue = ck_gemm_epilogue(args);
+  return epilogue ? ck_loop_scratch_bytes(epilogue) : 0;
 }
 
 size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa) {

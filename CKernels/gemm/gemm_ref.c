@@ -37,5 +37,8 @@ void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
       c += index * g->c_batch[d];
     }
     for (int64_t j = 0; j < g->N; j++) c[j] = element(g, a, b, c[j], i, j);
+    if (g->epilogue)
+      ck_loop_block(CK_ISA_REF)(ck_gemm_epilogue(g), t->scratch, row / g->M, i, 1, 0, g->N, c,
+                                g->c_row);
   }
 }

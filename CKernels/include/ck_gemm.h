@@ -9,6 +9,7 @@
 #define CK_GEMM_H
 
 #include "ck_base.h"
+#include "ck_loop.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -52,7 +53,17 @@ typedef struct ck_gemm_args {
   int32_t relu;        // 1: max(0, x) after the bias
   int32_t b_packed;  // 1: b is what `ck_gemm_pack_b` wrote at this level; b_row, b_col are unused,
                      // b_batch counts floats of the packed form
+
+  // Where not 0, a program runs on each block of C that is finished, while the block lies in the
+  // cache: bytes from this block's start to a ck_loop_args made by `ck_loop_prepare_block`. Its
+  // operand 0 is C after alpha, bias and ReLU; it may store to C's own place. Its rows and columns
+  // are C's, its batch counts matrices, outermost first.
+  int64_t epilogue;
 } ck_gemm_args;
+
+static inline const ck_loop_args *ck_gemm_epilogue(const ck_gemm_args *args) {
+  return args->epilogue ? (const ck_loop_args *)((const char *)args + args->epilogue) : NULL;
+}
 
 /// The entry at that level (the best one not above it). Args: `ck_gemm_args`.
 ck_kernel ck_gemm(ck_isa isa);
