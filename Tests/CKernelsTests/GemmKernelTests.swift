@@ -178,8 +178,8 @@ private struct Problem {
   }
 }
 
-/// The rows that this machine runs, the reference last.
-private let rows: [ck_gemm_row] = {
+/// The rows that this machine runs, the reference last. A constant table, so any thread may read it.
+private nonisolated(unsafe) let rows: [ck_gemm_row] = {
   var count = 0
   let table = ck_gemm_rows(&count)!
   return (0..<count).map { table[$0] }.filter { $0.isa.rawValue <= ck_isa_best().rawValue }
