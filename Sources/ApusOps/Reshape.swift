@@ -58,7 +58,7 @@ extension Tensor {
   public func flattened(
     from axis: Int = 0, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
-    let first = axis < 0 ? max(axis + rank, 0) : min(axis, rank)
+    let first = axis < 0 ? Swift.max(axis + rank, 0) : Swift.min(axis, rank)
     let kept = shape.dimensions.prefix(first)
     let joined = shape.dimensions.dropFirst(first).reduce(1, *)
     return reshaped(Shape(Array(kept) + [joined]), file: file, line: line)

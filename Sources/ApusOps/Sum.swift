@@ -3,7 +3,7 @@
 import ApusGraph
 
 /// An op that folds the elements along some axes into one. The mnemonic is the tile machine's name of
-/// the reduction with `reduce_` before it dropped: `sum`, `product`, `max`, `min`.
+/// the reduction, with or without the `reduce_` before it: an elementwise `max` exists too.
 public protocol ReductionOp: Op {
   /// Axes from 0, sorted; folded into one element each.
   var axes: [Int] { get }
@@ -12,10 +12,17 @@ public protocol ReductionOp: Op {
   init(axes: [Int], keepDims: Bool)
   /// What an empty fold gives.
   static var identity: Double { get }
+  /// Whether the op folds bools (and only them).
+  static var foldsBools: Bool { get }
+  /// Whether an empty fold has a value; a greatest element of none does not exist.
+  static var foldsNothing: Bool { get }
   func combine(_ a: Double, _ b: Double) -> Double
 }
 
 extension ReductionOp {
+  public static var foldsBools: Bool { false }
+  public static var foldsNothing: Bool { true }
+
   public init(attributes: AttributeReader) throws {
     self.init(axes: try attributes.ints("axes"), keepDims: try attributes.bool("keepDims"))
   }
@@ -26,13 +33,26 @@ extension ReductionOp {
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
-    let axes = try operands[0].shape.normalized(axes: axes)
-    return [operands[0].with(operands[0].shape.reducing(axes, keepDims: keepDims))]
+    let shape = operands[0].shape
+    let axes = try shape.normalized(axes: axes)
+    guard (operands[0].dtype == .bool) == Self.foldsBools else {
+      throw ApusError(
+        .dtypeMismatch, "\(mnemonic): not defined for \(operands[0])",
+        expected: Self.foldsBools ? "bool" : "numbers")
+    }
+    let result = operands[0].with(shape.reducing(axes, keepDims: keepDims))
+    guard Self.foldsNothing || result.count == 0 || operands[0].count > 0 else {
+      throw ApusError(
+        .invalidArgument, "\(mnemonic): \(operands[0]) has no elements to choose from",
+        expected: "folded axes that are not empty")
+    }
+    return [result]
   }
 
   public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let shape = operands[0].shape
     var values = [Double](repeating: Self.identity, count: results[0].count)
+    let axes = try shape.normalized(axes: axes)
     // Each element's place in the result: strides of the kept axes, 0 along folded ones.
     let kept = shape.reducing(axes, keepDims: true).strides
     let target = View(
@@ -66,9 +86,19 @@ public struct Sum: ReductionOp {
 
   // Every summand has derivative 1: the gradient is repeated along the folded axes.
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
-    let shape = context.operands[0].shape
-    let kept = shape.reducing(axes, keepDims: true)
-    return [context.gradient.reshaped(kept).broadcast(to: shape)]
+    [unfolded(context.gradient, to: context.operands[0].shape)]
+  }
+}
+
+extension ReductionOp {
+  /// A tensor of the result's shape, repeated along the folded axes to the operand's shape.
+  func unfolded(_ x: Tensor, to shape: Shape) -> Tensor {
+    kept(x, shape).broadcast(to: shape)
+  }
+
+  /// A tensor of the result's shape with the folded axes kept at extent 1.
+  func kept(_ x: Tensor, _ shape: Shape) -> Tensor {
+    x.reshaped(shape.reducing(axes, keepDims: true))
   }
 }
 
@@ -80,6 +110,27 @@ extension Tensor {
     axes: [Int]? = nil, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
     reduce(axes, file, line) { Sum(axes: $0, keepDims: keepDims) }
+  }
+
+  /// The mean over `axes`, all of them by default; NaN where there is nothing to average.
+  public func mean(
+    axes: [Int]? = nil, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
+  ) -> Tensor {
+    guard dtype.isFloat else {
+      return .poisoned(
+        ApusError(
+          .dtypeMismatch, "mean: not defined for \(type)", expected: "floats: cast the tensor first"
+        ),
+        like: self, location: sourceLocation(file, line))
+    }
+    let sum = sum(axes: axes, keepDims: keepDims, file: file, line: line)
+    return sum / Double(foldedCount(axes))
+  }
+
+  /// How many elements a fold over `axes` makes one of; 1 for axes that do not exist, which the
+  /// reduction itself reports.
+  func foldedCount(_ axes: [Int]?) -> Int {
+    ((try? shape.normalized(axes: axes)) ?? []).reduce(1) { $0 * shape[$1] }
   }
 
   /// Applies a reduction to `axes` (negative ones count from the end, nil means all).

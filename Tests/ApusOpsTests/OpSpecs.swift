@@ -8,4 +8,5 @@ let opSpecs: [OpSpec] = [
   elementwiseSpecs,
   matMulSpecs,
   reductionSpecs,
+  structuralSpecs,
 ].flatMap { $0 }

@@ -1,0 +1,102 @@
+// Tensors out of nothing: constants and ranges, in the trace that is current or another tensor's.
+//
+// Shapes are fixed when a graph is recorded, so that each of these is a small constant, broadcast where
+// it is large: nothing is computed at run time that need not be.
+
+import ApusGraph
+
+extension Trace {
+  /// A tensor of equal elements.
+  public func full(_ shape: Shape, _ value: Double, _ dtype: DType = .f32) -> Tensor {
+    constant(value, dtype).broadcast(to: shape)
+  }
+
+  /// `start, start + step, …`: the numbers before `stop`.
+  ///
+  /// A range without an end (a step of 0, or NaN) is noted as a mistake.
+  public func range(
+    from start: Double = 0, to stop: Double, by step: Double = 1, _ dtype: DType = .i32
+  ) -> Tensor {
+    let count = ((stop - start) / step).rounded(.up)
+    guard count.isFinite, count < 0x1p31 else {
+      record(
+        ApusError(
+          .invalidArgument, "a range from \(start) to \(stop) by \(step)",
+          expected: "a step that reaches the end"))
+      return constant(NDArray(zeros: TensorType(dtype, [0])))
+    }
+    // Multiplied, not added up: the last element is as exact as the first.
+    let values = (0..<max(Int(count), 0)).map { start + Double($0) * step }
+    return constant(NDArray(doubles: values, type: TensorType(dtype, [values.count])))
+  }
+
+  /// `0, 1, … count - 1`.
+  func indices(_ count: Int, _ dtype: DType = .i32) -> Tensor { range(to: Double(count), dtype) }
+
+  /// The identity matrix, `columns` wide where that is given.
+  public func eye(_ rows: Int, columns: Int? = nil, _ dtype: DType = .f32) -> Tensor {
+    equal(indices(rows).expandingDims(at: 1), indices(columns ?? rows)).cast(to: dtype)
+  }
+}
+
+extension Tensor {
+  /// Zeros of this tensor's type.
+  public func zerosLike() -> Tensor { fullLike(0) }
+  /// Ones of this tensor's type.
+  public func onesLike() -> Tensor { fullLike(1) }
+  /// Equal elements in a tensor of this one's type.
+  public func fullLike(_ value: Double) -> Tensor { trace.full(shape, value, dtype) }
+
+  /// A tensor of equal elements, in the current trace.
+  public static func full(_ shape: Shape, _ value: Double, _ dtype: DType = .f32) -> Tensor {
+    Trace.recording.full(shape, value, dtype)
+  }
+
+  /// Zeros, in the current trace.
+  public static func zeros(_ shape: Shape, _ dtype: DType = .f32) -> Tensor {
+    full(shape, 0, dtype)
+  }
+
+  /// Ones, in the current trace.
+  public static func ones(_ shape: Shape, _ dtype: DType = .f32) -> Tensor {
+    full(shape, 1, dtype)
+  }
+
+  /// `start, start + step, …` before `stop`, in the current trace: NumPy's `arange`.
+  ///
+  ///     Tensor.arange(to: 4)                     // i32 [0, 1, 2, 3]
+  ///     Tensor.arange(from: 1, to: 2, by: 0.25, .f32)
+  public static func arange(
+    from start: Double = 0, to stop: Double, by step: Double = 1, _ dtype: DType = .i32
+  ) -> Tensor {
+    Trace.recording.range(from: start, to: stop, by: step, dtype)
+  }
+
+  /// The position along `axis` of each element of a tensor of that shape.
+  ///
+  ///     Tensor.iota([2, 3], axis: 1)   // i32 [[0, 1, 2], [0, 1, 2]]
+  public static func iota(
+    _ shape: Shape, axis: Int, _ dtype: DType = .i32, file: StaticString = #fileID,
+    line: UInt = #line
+  ) -> Tensor {
+    let trace = Trace.recording
+    return trace.constant(0, dtype).located(file, line) {
+      let axis = try shape.normalized(axis: axis)
+      let column = Shape((0..<shape.rank).map { $0 == axis ? shape[axis] : 1 })
+      return trace.indices(shape[axis], dtype).reshaped(column).broadcast(to: shape)
+    }
+  }
+
+  /// The identity matrix, in the current trace.
+  public static func eye(_ rows: Int, columns: Int? = nil, _ dtype: DType = .f32) -> Tensor {
+    Trace.recording.eye(rows, columns: columns, dtype)
+  }
+
+  /// `array` as a constant of the current trace.
+  public static func constant(_ array: NDArray) -> Tensor { Trace.recording.constant(array) }
+}
+
+extension Trace {
+  /// The current trace; where there is none, a trace of its own, whose tensors mix with no others.
+  static var recording: Trace { current ?? Trace() }
+}

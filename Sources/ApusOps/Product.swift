@@ -1,0 +1,66 @@
+// Products over axes.
+
+import ApusGraph
+
+/// `y = Π x` over `axes`.
+public struct Product: ReductionOp {
+  public static let mnemonic = "reduce_product"
+  public static let identity = 1.0
+  public let axes: [Int]
+  public let keepDims: Bool
+
+  public init(axes: [Int], keepDims: Bool) {
+    self.axes = axes
+    self.keepDims = keepDims
+  }
+
+  public func combine(_ a: Double, _ b: Double) -> Double { a * b }
+
+  // dy/dxᵢ is the product of the others. Dividing y by xᵢ fails where an element is 0; the product of
+  // all elements before i and all after it does not, and can be differentiated again.
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    let x = context.operands[0]
+    let folded = try x.shape.normalized(axes: axes)
+    let order = (0..<x.rank).filter { !folded.contains($0) } + folded
+    let moved = x.transposed(order)
+    let count = folded.reduce(1) { $0 * x.shape[$1] }
+    let rows = moved.reshaped([count == 0 ? 0 : x.type.count / count, count])
+    let others = rows.productBefore(isReversed: false) * rows.productBefore(isReversed: true)
+    var inverse = order
+    for (from, to) in order.enumerated() { inverse[to] = from }
+    let slope = others.reshaped(moved.shape).transposed(inverse)
+    return [kept(context.gradient, x.shape) * slope]
+  }
+}
+
+extension Tensor {
+  /// The product over `axes`, all of them by default.
+  ///
+  ///     x.product(axes: [0])   // f32[64,10] → f32[10]
+  public func product(
+    axes: [Int]? = nil, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
+  ) -> Tensor {
+    reduce(axes, file, line) { Product(axes: $0, keepDims: keepDims) }
+  }
+
+  /// For each element of each row, the product of those before it (after it, where reversed), in
+  /// log₂ n steps (Hillis & Steele 1986, "Data Parallel Algorithms").
+  fileprivate func productBefore(isReversed: Bool) -> Tensor {
+    func shifted(_ x: Tensor, by distance: Int) -> Tensor {
+      let count = shape[1]
+      let kept =
+        isReversed
+        ? x.sliced(axis: 1, from: distance) : x.sliced(axis: 1, from: 0, to: count - distance)
+      return kept.padded(
+        low: [0, isReversed ? 0 : distance], high: [0, isReversed ? distance : 0], value: 1)
+    }
+    guard shape[1] > 1 else { return scalar(1).broadcast(to: shape) }
+    var product = shifted(self, by: 1)
+    var reach = 1
+    while reach < shape[1] {
+      product = product * shifted(product, by: reach)
+      reach *= 2
+    }
+    return product
+  }
+}

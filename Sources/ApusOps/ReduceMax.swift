@@ -1,0 +1,38 @@
+// The greatest element along axes.
+
+import ApusGraph
+
+/// `y = max x` over `axes`; NaN where any element is NaN.
+public struct ReduceMax: ReductionOp {
+  public static let mnemonic = "reduce_max"
+  public static let identity = -Double.infinity
+  public static let foldsNothing = false
+  public let axes: [Int]
+  public let keepDims: Bool
+
+  public init(axes: [Int], keepDims: Bool) {
+    self.axes = axes
+    self.keepDims = keepDims
+  }
+
+  public func combine(_ a: Double, _ b: Double) -> Double { a.isNaN || a > b ? a : b }
+
+  // The elements equal to the greatest share the gradient evenly, as PyTorch's amax has it.
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    let (x, g) = (context.operands[0], context.gradient)
+    let isChosen = equal(x, kept(context.result, x.shape))
+    let count = isChosen.cast(to: g.dtype).sum(axes: axes, keepDims: true)
+    return [`where`(isChosen, kept(g, x.shape) / count, 0)]
+  }
+}
+
+extension Tensor {
+  /// The greatest element over `axes`, all of them by default; NaN where any element is NaN.
+  ///
+  ///     x.max(axes: [1])   // f32[64,10] → f32[64]
+  public func max(
+    axes: [Int]? = nil, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
+  ) -> Tensor {
+    reduce(axes, file, line) { ReduceMax(axes: $0, keepDims: keepDims) }
+  }
+}
