@@ -8,6 +8,7 @@ import Foundation
 /// The schema, which readers may rely on: every field below under its own name; bytes as numbers;
 /// `space` is `arena`, `input`, `state` or `constant`, with `number` saying which (0 for the arena).
 public struct PlanDescription: Sendable, Codable {
+  /// A value as a step reads or writes it, and where it lies.
   public struct Access: Sendable, Codable {
     public var name: String
     public var type: String
@@ -16,6 +17,7 @@ public struct PlanDescription: Sendable, Codable {
     public var offset: Int
     public var bytes: Int
   }
+  /// One kernel call.
   public struct Step: Sendable, Codable {
     public var index: Int
     public var op: String

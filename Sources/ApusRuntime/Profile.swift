@@ -9,6 +9,7 @@ import Foundation
 ///     print(profile)                                       // a table, slowest first
 ///     try profile.chromeTrace().write(to: url)             // for chrome://tracing or Perfetto
 public struct Profile: Sendable, CustomStringConvertible {
+  /// One kernel call and the time it took.
   public struct Entry: Sendable {
     /// The kernel's name.
     public var kernel: String

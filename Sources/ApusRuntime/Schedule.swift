@@ -38,6 +38,7 @@ public struct CostModel: Sendable {
 
 /// A plan's steps on a team of a certain size.
 public struct Schedule: Sendable {
+  /// How one step of the plan is run.
   public struct Entry: Sendable, Hashable {
     /// Whether thread 0 runs the step by itself.
     public var isAlone: Bool
