@@ -43,6 +43,11 @@ import Testing
   }
 
   @Test(arguments: opSpecs)
+  func kernelsAgreeWithTheReference(_ spec: OpSpec) {
+    expectNone(spec.problemsOfKernels())
+  }
+
+  @Test(arguments: opSpecs)
   func decompositionAgreesWithTheReference(_ spec: OpSpec) {
     expectNone(spec.problemsOfDecomposition())
   }
