@@ -10,6 +10,10 @@ public enum Pipeline {
     Decompose(),
     // Before the algebra, whose rules look for constants.
     FoldConstants(),
+    // Before merging: rules bring nodes that differ in form only to the same form.
+    SimplifyAlgebra(),
+    // What the rules have put together.
+    FoldConstants(),
     // After the algebra, which brings more nodes to the same form; views are nodes still, so that two
     // equal transposes are one.
     CommonSubexpressions(),
