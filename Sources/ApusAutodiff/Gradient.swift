@@ -36,6 +36,11 @@ public func gradients(
         .dtypeMismatch, "a gradient with respect to \(bad.type) does not exist",
         expected: "float inputs")
     }
+    if let seed, !seed.isPoisoned, seed.shape != output.shape || !seed.dtype.isFloat {
+      throw ApusError(
+        .shapeMismatch, "the seed of a gradient is \(seed.type)",
+        expected: "a float of shape \(output.shape), the output's")
+    }
     guard !output.isPoisoned, !inputs.contains(where: \.isPoisoned) else { return inputs }
     var walk = ReverseWalk(trace: trace, targets: inputs.compactMap(\.value))
     try walk.run(from: output, seed: seed ?? output.scalar(1).broadcast(to: output.shape))

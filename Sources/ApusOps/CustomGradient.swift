@@ -101,11 +101,11 @@ extension Tensor {
 ///   - inputs: what the function depends on.
 ///   - forward: the function. Nothing flows back through its own ops.
 ///   - gradient: gets the inputs, the result and its gradient; returns a gradient (or nil) an input.
-public func withGradient(
+public func withGradient<Failure: Error>(
   _ inputs: [Tensor], file: StaticString = #fileID, line: UInt = #line,
-  _ forward: ([Tensor]) throws -> Tensor,
+  _ forward: ([Tensor]) throws(Failure) -> Tensor,
   gradient: @escaping (GradientContext) throws -> [Tensor?]
-) rethrows -> Tensor {
+) throws(Failure) -> Tensor {
   let location = sourceLocation(file, line)
   let value = try forward(inputs)
   let trace = value.trace

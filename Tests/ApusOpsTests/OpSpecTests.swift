@@ -43,13 +43,18 @@ import Testing
   }
 
   @Test(arguments: opSpecs)
+  func decompositionAgreesWithTheReference(_ spec: OpSpec) {
+    expectNone(spec.problemsOfDecomposition())
+  }
+
+  @Test(arguments: opSpecs)
   func kernelsAgreeWithTheReference(_ spec: OpSpec) {
     expectNone(spec.problemsOfKernels())
   }
 
   @Test(arguments: opSpecs)
-  func decompositionAgreesWithTheReference(_ spec: OpSpec) {
-    expectNone(spec.problemsOfDecomposition())
+  func compiledGraphsAgreeWithTheReference(_ spec: OpSpec) {
+    expectNone(spec.problemsOfCompiledGraph())
   }
 
   private var covered: Set<String> { Set(opSpecs.map(\.name)) }

@@ -139,28 +139,37 @@ extension OpSpec {
     var problems: [String] = []
     for types in cases where types.reduce(0, { $0 + $1.count }) <= 200 {
       do {
-        let wide = widened(types)
-        let inputs = operands(wide)
-        let probe = GradientProbe(self, wide)
-        let first = try traced(wide) { try probe.firstOrder($0) }
+        let inputs = operands(widened(types))
         if smoothness == .none {
-          let flows = try first.interpret(inputs: inputs).outputs.dropFirst()
-          if let flow = flows.first(where: { !$0.isZero }) {
+          let graph = try traced(inputs.map(\.type)) { operands in
+            let floats = operands.filter(\.dtype.isFloat)
+            return gradients(of: try objective(operands), withRespectTo: floats)
+          }
+          if let flow = try graph.interpret(inputs: inputs).outputs.first(where: { !$0.isZero }) {
             problems.append("\(types): a gradient of \(flow) flows through")
           }
-          continue
+        } else {
+          try checkGradients(inputs, order: smoothness == .twice ? 2 : 1, objective)
         }
-        problems += try probe.compare(first, inputs, order: 1)
-        if smoothness >= .twice {
-          let second = try traced(wide) { try probe.secondOrder($0) }
-          problems += try probe.compare(second, inputs, order: 2)
-        }
-
       } catch {
         problems.append("\(types): \(error)")
       }
     }
     return problems
+  }
+
+  /// A scalar that every element of every float result of the op flows into, with its own weight.
+  func objective(_ operands: [Tensor]) throws -> Tensor {
+    let trace = operands[0].trace
+    let count = try op.resultTypes(operands.map(\.type)).count
+    var random = SplitMix("\(name) weights")
+    var total = trace.constant(0, .f64)
+    for result in Tensor.applyAll(op, to: operands, resultCount: count) where result.dtype.isFloat {
+      let weights = (0..<result.type.count).map { _ in random.uniform(-1...1) }
+      let array = NDArray(doubles: weights, type: result.type.with(.f64))
+      total = total + (result * trace.constant(array)).sum()
+    }
+    return total
   }
 
   /// What is wrong between two arrays, or nil. NaN equals NaN; infinities must agree.
@@ -180,88 +189,6 @@ extension OpSpec {
       }
     }
     return nil
-  }
-}
-
-/// A scalar function made of an op, and its gradient.
-private struct GradientProbe {
-  let spec: OpSpec
-  let types: [TensorType]
-  /// Indices of operands that are floats.
-  let floats: [Int]
-
-  init(_ spec: OpSpec, _ types: [TensorType]) {
-    self.spec = spec
-    self.types = types
-    floats = types.indices.filter { types[$0].dtype.isFloat }
-  }
-
-  private func weights(_ type: TensorType, _ salt: String) -> NDArray {
-    var random = SplitMix("\(spec.name) \(types) \(salt)")
-    return NDArray(doubles: (0..<type.count).map { _ in random.uniform(-1...1) }, type: type)
-  }
-
-  /// `Σ w·y` over all float results y.
-  private func objective(_ operands: [Tensor]) throws -> Tensor {
-    let trace = operands[0].trace
-    let count = try spec.op.resultTypes(types).count
-    let results = Tensor.applyAll(spec.op, to: operands, resultCount: count)
-    var total = trace.constant(0, .f64)
-    for (index, result) in results.enumerated() where result.dtype.isFloat {
-      total = total + (result * trace.constant(weights(result.type, "w\(index)"))).sum()
-    }
-    return total
-  }
-
-  /// The objective and its gradients.
-  func firstOrder(_ operands: [Tensor]) throws -> [Tensor] {
-    let value = try objective(operands)
-    return [value] + gradients(of: value, withRespectTo: floats.map { operands[$0] })
-  }
-
-  /// The directional derivative of the objective, and its gradients.
-  func secondOrder(_ operands: [Tensor]) throws -> [Tensor] {
-    let first = try firstOrder(operands).dropFirst()
-    var slope = operands[0].trace.constant(0, .f64)
-    for (index, gradient) in first.enumerated() {
-      let direction = weights(gradient.type, "v\(index)")
-      slope = slope + (gradient * operands[0].trace.constant(direction)).sum()
-    }
-    return [slope] + gradients(of: slope, withRespectTo: floats.map { operands[$0] })
-  }
-
-  /// Compares output 0's central difference along a random direction with the other outputs.
-  func compare(_ graph: Graph, _ inputs: [NDArray], order: Int) throws -> [String] {
-    let results = try graph.interpret(inputs: inputs).outputs
-    let directions = floats.map { weights(types[$0], "u\($0)") }
-    var analytic = 0.0, size = 1.0
-    for (position, direction) in directions.enumerated() {
-      let gradient = results[1 + position]
-      guard gradient.shape == direction.shape else {
-        return ["\(types): gradient \(floats[position]) has shape \(gradient.shape)"]
-      }
-      for (g, u) in zip(gradient.doubles, direction.doubles) {
-        analytic += g * u
-        size += abs(g * u)
-      }
-    }
-    func value(_ step: Double) throws -> Double {
-      var moved = inputs
-      for (position, index) in floats.enumerated() {
-        moved[index] = NDArray(
-          doubles: zip(inputs[index].doubles, directions[position].doubles).map { $0 + step * $1 },
-          type: types[index])
-      }
-      return try graph.interpret(inputs: moved).outputs[0].scalar
-    }
-    // The five-point stencil: its error is h⁴·f⁽⁵⁾/30, so that rounding, ε·f/h, rules.
-    let h = 1e-4
-    let numeric = try (8 * (value(h) - value(-h)) - (value(2 * h) - value(-2 * h))) / (12 * h)
-    guard abs(numeric - analytic) <= 1e-6 * size else {
-      let kind = order == 1 ? "gradient" : "second derivative"
-      return ["\(types): the \(kind) along a direction is \(analytic), differences say \(numeric)"]
-    }
-    return []
   }
 }
 
