@@ -1,6 +1,6 @@
 // Where each buffer lies in the arena: dynamic storage allocation with known lifetimes.
 //
-// Best fit over several orders, the best kept, then improved by packing first whatever stood highest.
+// Best fit over several orders, the best kept, then improved by a short local search.
 // Knows nothing of graphs. Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
 // Inference" (2020), greedy by size; Robson (1971) for why no order is always best.
 
@@ -44,26 +44,52 @@ struct ArenaPacking: Sendable {
     for order in orders {
       let packing = Self.place(intervals, sizes, order)
       if packing.total < best?.packing.total ?? .max { best = (packing, order) }
-      if packing.total == bound { break }
+      if Self.isGoodEnough(packing.total, bound) { break }
     }
-    var attempts = intervals.count <= 1500 ? 40 : 4
-    while attempts > 0, let current = best, current.packing.total > bound {
-      attempts -= 1
-      // The buffer that stands highest goes first: it then gets the bottom.
-      guard
-        let highest = current.order.max(by: {
-          current.packing.offsets[$0] + sizes[$0] < current.packing.offsets[$1] + sizes[$1]
-        }), let position = current.order.firstIndex(of: highest), position > 0
-      else { break }
-      var order = current.order
-      order.remove(at: position)
-      order.insert(highest, at: 0)
-      let packing = Self.place(intervals, sizes, order)
-      guard packing.total <= current.packing.total else { break }
-      best = (packing, order)
+    if let found = best, !Self.isGoodEnough(found.packing.total, bound) {
+      best = Self.improve(found, intervals, sizes, bound: bound)
     }
     offsets = best?.packing.offsets ?? []
     total = best?.packing.total ?? 0
+  }
+
+  /// Local search: a buffer that stands highest, or one below it, moves to an earlier place in the order;
+  /// what is no worse is kept. The same numbers in the same order on every machine.
+  private static func improve(
+    _ start: (packing: (offsets: [Int], total: Int), order: [Int]), _ intervals: [Interval],
+    _ sizes: [Int], bound: Int
+  ) -> (packing: (offsets: [Int], total: Int), order: [Int]) {
+    var best = start
+    var random: UInt64 = 1
+    func draw(below limit: Int) -> Int {
+      random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Int(random >> 33) % limit
+    }
+    let attempts = min(max(2_000_000 / max(intervals.count * intervals.count, 1), 8), 400)
+    for _ in 0..<attempts {
+      let (offsets, total) = best.packing
+      guard
+        let highest = intervals.indices.first(where: {
+          sizes[$0] > 0 && offsets[$0] + sizes[$0] == total
+        })
+      else { break }
+      // Those that stand in its way: needed at the same time.
+      let rivals = intervals.indices.filter { intervals[$0].overlaps(intervals[highest]) }
+      let moved = draw(below: 2) == 0 ? highest : rivals[draw(below: rivals.count)]
+      guard let position = best.order.firstIndex(of: moved) else { break }
+      var order = best.order
+      order.remove(at: position)
+      order.insert(moved, at: draw(below: max(position, 1)))
+      let packing = place(intervals, sizes, order)
+      if packing.total <= total { best = (packing, order) }
+      if isGoodEnough(packing.total, bound) { break }
+    }
+    return best
+  }
+
+  /// Within a hundredth of the bound.
+  private static func isGoodEnough(_ total: Int, _ bound: Int) -> Bool {
+    total <= bound + bound / 100
   }
 
   static func aligned(_ bytes: Int) -> Int { (bytes + alignment - 1) / alignment * alignment }

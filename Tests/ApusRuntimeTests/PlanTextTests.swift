@@ -1,0 +1,94 @@
+// Plans and profiles as text, JSON, DOT and traces.
+
+import ApusGraph
+import ApusOps
+import ApusPasses
+import Foundation
+import TestSupport
+import Testing
+
+@testable import ApusRuntime
+
+@Suite struct PlanTextTests {
+  private func plan() throws -> (Plan, Schedule) {
+    let graph = try perceptronStep(batch: 32, widths: [200, 100, 10])
+    let plan = try Plan(optimised(graph), isa: .ref)
+    return (plan, Schedule(plan, threads: 2))
+  }
+
+  @Test func theTextNamesEveryStepItsKernelAndItsPlace() throws {
+    let (plan, schedule) = try plan()
+    let text = plan.text(schedule)
+    #expect(text.hasPrefix("plan for ref, 2 threads: \(plan.steps.count) steps"))
+    #expect(text.contains("arena \(plan.memory.arena) bytes"))
+    #expect(text.components(separatedBy: "---- barrier").count - 1 == schedule.barrierCount)
+    for step in plan.steps { #expect(text.contains(step.call.name)) }
+    #expect(text.contains("layer0"))
+    #expect(text.contains("w0@state0"))
+  }
+
+  @Test func theJSONReadsBack() throws {
+    let (plan, schedule) = try plan()
+    let description = try JSONDecoder().decode(
+      PlanDescription.self, from: plan.json(schedule))
+    #expect(description.steps.count == plan.steps.count)
+    #expect(description.memory == plan.memory)
+    #expect(description.steps.filter(\.barrier).count == description.barriers)
+  }
+
+  @Test func theDOTIsAGraphOfAllStepsWithBalancedBraces() throws {
+    let (plan, schedule) = try plan()
+    let dot = plan.dot(schedule)
+    #expect(dot.hasPrefix("digraph plan {"))
+    #expect(dot.hasSuffix("}\n"))
+    for index in plan.steps.indices { #expect(dot.contains("  step\(index) [label=")) }
+    #expect(dot.contains("state0 -> "))
+    #expect(dot.contains(" -> output0;"))
+  }
+
+  @Test func dumpsComeInTheOrderOfThePipelineAndEndWithThePlan() throws {
+    let stages = Stages()
+    let options = CompileOptions(dump: { stage, text in stages.append(stage, text) })
+    _ = try compile(.f32(4), options: options) { $0 + 1 }
+    #expect(stages.names.first == "input")
+    #expect(stages.names.last == "plan")
+  }
+
+  @Test func aProfileTimesEveryStepAndWritesATrace() throws {
+    let graph = try perceptronStep(batch: 32, widths: [200, 100, 10])
+    let executable = try Executable(graph)
+    var generator = SplitMix("profile")
+    let (outputs, profile) = try executable.profile([
+      randomArray(.f32(32, 200), &generator), randomArray(.f32(32, 10), &generator),
+    ])
+    #expect(outputs.count == 1)
+    #expect(profile.entries.count == executable.plan.steps.count)
+    #expect(profile.totalNanoseconds > 0)
+    #expect(profile.description.contains("GFLOP/s"))
+    let trace =
+      try JSONSerialization.jsonObject(with: profile.chromeTrace()) as? [String: Any]
+    let events = trace?["traceEvents"] as? [[String: Any]]
+    #expect(events?.count == profile.entries.count)
+    #expect(events?.allSatisfy { $0["ph"] as? String == "X" } == true)
+  }
+
+  @Test func memoryIsKnownBeforeTheFirstRun() throws {
+    let graph = try perceptronStep(batch: 16, widths: [10, 20, 5], momentum: true)
+    let memory = try Executable(graph).memory
+    #expect(memory.states == 2 * 4 * (10 * 20 + 20 + 20 * 5 + 5))
+    #expect(memory.inputs == 4 * 16 * (10 + 5))
+    #expect(memory.arena >= memory.lowerBound)
+    #expect(memory.values > memory.arena)
+  }
+}
+
+private final class Stages: @unchecked Sendable {
+  private let lock = NSLock()
+  private var stages: [String] = []
+
+  func append(_ stage: String, _ text: String) {
+    lock.withLock { stages.append(text.isEmpty ? "empty" : stage) }
+  }
+
+  var names: [String] { lock.withLock { stages } }
+}
