@@ -70,7 +70,8 @@ let package = Package(
     .testTarget(name: "ApusRuntimeTests", dependencies: ["ApusRuntime", "TestSupport"]),
     .testTarget(
       name: "ApusNNTests", dependencies: ["Apus", "TestSupport"], resources: [.copy("Reference")]),
-    .testTarget(name: "ApusDataTests", dependencies: ["ApusData", "Apus"]),
+    .testTarget(
+      name: "ApusDataTests", dependencies: ["ApusData", "Apus", "CZlib"], exclude: ["Fixtures"]),
     .testTarget(name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"]),
     .testTarget(name: "ApusCommandTests", dependencies: ["Apus"]),
     .testTarget(name: "HouseTests"),

@@ -96,15 +96,17 @@ struct Pass {
 
   var isDone: Bool { next >= batches.batchCount }
 
-  /// The next batch, in the memory of `spare` where it fits and nobody else holds it.
-  mutating func make(reusing spare: Batch?) throws -> Batch {
+  /// The next batch, in the memory of `spare` where it fits and nobody else holds it. Consumed, since
+  /// the caller's own hold would count.
+  mutating func make(reusing spare: consuming Batch?) throws -> Batch {
     // Drawn here, so that with prefetching the shuffle runs on the other thread too.
     let order = self.order ?? batches.order(epoch: epoch)
     self.order = order
     let examples = batches.examples(ofBatch: next, in: order)
     next += 1
     let fields = batches.dataset.fields
-    var arrays = spare?.arrays ?? []
+    var arrays: [NDArray] = []
+    if var old = spare.take() { swap(&arrays, &old.arrays) }
     if !arrays.map(\.type).elementsEqual(fields.map { $0.batched(examples.count) }) {
       arrays = fields.map { NDArray(zeros: $0.batched(examples.count)) }
     }
@@ -145,9 +147,7 @@ final class DirectIterator: BatchIterator {
 
   func next() throws -> Batch? {
     guard !pass.isDone else { return nil }
-    let spare = last
-    last = nil
-    last = try pass.make(reusing: spare)
+    last = try pass.make(reusing: last.take())
     return last
   }
 }

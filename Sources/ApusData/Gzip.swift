@@ -20,7 +20,18 @@ enum Gzip {
   static func inflate(_ bytes: [UInt8], path: String, limit: Int = 1 << 34) throws -> [UInt8] {
     var offset = 0
     var result: [UInt8] = []
+    // The last four bytes are the length modulo 2^32; only a hint, for they may lie. Deflate does not
+    // shrink anything to less than a 1032nd.
+    if bytes.count >= 18 {
+      let length = bytes.suffix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
+      result.reserveCapacity(min(length, bytes.count * 1032, limit))
+    }
     repeat {
+      guard isGzip(Array(bytes[offset...].prefix(2))) else {
+        throw ApusError(
+          .invalidFile, "something follows the compressed stream", at: place(path, offset),
+          expected: "the end of the file")
+      }
       let used = try inflateMember(bytes, from: offset, into: &result, path: path, limit: limit)
       offset += used
     } while offset < bytes.count
@@ -69,8 +80,8 @@ enum Gzip {
         at: place(path, range.lowerBound + Int(stream.total_in)),
         expected: "a whole \(windowBits > 0 ? "gzip" : "deflate") stream")
     }
-    // zlib counts in 32 bits, so both sides are handed over in pieces.
-    let piece = 1 << 20
+    // zlib counts in 32 bits, so both sides are handed over in pieces; small ones stay in the cache.
+    let piece = 1 << 16
     return try bytes.withUnsafeBufferPointer { source -> Int in
       var status = Z_OK
       while status != Z_STREAM_END {

@@ -1,6 +1,7 @@
 // Images kept as bytes and delivered as floats.
 
 import ApusGraph
+import Synchronization
 
 /// How a byte of an image becomes a float.
 public enum PixelScale: Sendable, Hashable {
@@ -81,6 +82,7 @@ public struct LabeledImages: Dataset {
     guard size > 0 else { return }
     pixels.withUnsafeBytes { source in
       let source = source.bindMemory(to: UInt8.self).baseAddress!
+      fetch(source, examples, size)
       for (place, example) in examples.enumerated() {
         let from = source + example * size
         let to = images.baseAddress! + place * size
@@ -95,6 +97,20 @@ public struct LabeledImages: Dataset {
   }
 }
 
+/// Reads a byte of each cache line of the examples, so that the memory's delays overlap: shuffled
+/// images are far apart, and scaling one at a time would wait for each.
+private func fetch(_ source: UnsafePointer<UInt8>, _ examples: ArraySlice<Int>, _ size: Int) {
+  var sum: UInt8 = 0
+  for example in examples {
+    let start = source + example * size
+    for offset in stride(from: 0, to: size, by: 64) { sum &+= start[offset] }
+  }
+  // Somebody must want the sum, or there would be no reading.
+  fetched.store(sum, ordering: .relaxed)
+}
+
+private let fetched = Atomic<UInt8>(0)
+
 /// `byte / 255` without a division: 256/255 = 1.0000000100000001…, so 257·x + x/255 is 65536/255·x to
 /// more digits than a float has, and its rounding is the quotient's (a test compares all 256).
 private func scaleToUnit(
@@ -102,6 +118,6 @@ private func scaleToUnit(
 ) {
   for index in 0..<count {
     let x = Float(source[index])
-    target[index] = (x * 257 + x * (1 / 255)) * 0x1p-16
+    target[index] = x * (257 * 0x1p-16) + x * (0x1p-16 / 255)
   }
 }

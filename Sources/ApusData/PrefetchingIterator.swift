@@ -60,10 +60,8 @@ final class PrefetchingIterator: BatchIterator {
   }
 
   func next() throws -> Batch? {
-    // The old batch is moved, not copied, so that it comes back with as few owners as possible.
-    let returned = last
-    last = nil
-    last = try shared.take(returning: returned)
+    // The old batch is moved, not copied: memory with one owner can be used again.
+    last = try shared.take(returning: last.take())
     return last
   }
 }
@@ -114,7 +112,7 @@ private final class Shared: @unchecked Sendable {
   func take(returning old: consuming Batch?) throws -> Batch? {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
-    if let old = consume old, spare.count < depth { spare.append(old) }
+    if spare.count < depth, let old = old.take() { spare.append(old) }
     while ready.isEmpty && !isFinished { pthread_cond_wait(changed, mutex) }
     guard !ready.isEmpty else {
       if let failure { throw failure }
