@@ -35,6 +35,11 @@ extern "C" {
 #define CK_LOOP_SLOTS 64
 /// Dimensions of a loop's domain, at most.
 #define CK_LOOP_DIMS 6
+/// Phases of a program, at most.
+#define CK_LOOP_PHASES 8
+
+/// Instructions of a program, at most.
+#define CK_LOOP_INSTRUCTIONS 4096
 
 /// Opcodes: the lines of eltwise_ops.inc, and the two that touch memory.
 typedef enum ck_op {
@@ -71,11 +76,15 @@ int32_t ck_op_from_name(const char *name);
 /// The class a stored type is loaded into; CK_CLASS_NONE for f64, which loops do not handle.
 ck_class ck_class_of(ck_dtype dtype);
 
-/// Flags of an instruction.
+/// Flags of an instruction. The caller sets the first, ck_loop_prepare the others.
 #define CK_LOOP_REPEAT 1  // repeats an earlier phase's instruction into the same slot
+#define CK_LOOP_ROW 2     // the same all along a row: once a row is enough
+#define CK_LOOP_NEVER 4   // repeats what is still there
 
-/// dst = op(a, b, c). The fields a, b, c and dst number slots, except that a of `load` and b of
-/// `store` number operands.
+/// dst = op(a, b, c). A slot keeps one class. Stores come last in their phase, those of slots that
+/// were only loaded first; then an output may share the memory of an input that lies the same way
+/// and that no later phase loads. The fields a, b, c and dst number slots, except that a of `load`
+/// and b of `store` number operands.
 typedef struct ck_loop_instruction {
   uint16_t op;
   uint8_t phase;
@@ -109,22 +118,29 @@ typedef struct ck_loop_args {
   int64_t extent[CK_LOOP_DIMS];
   void *workspace;  // ck_loop_workspace_bytes of it, shared by the threads; NULL where that is 0
 
-  // Set by ck_loop_prepare.
-  int32_t kind;          // 0 map, 1 rows, 2 columns
-  int32_t phases;        // 1 + the last instruction's
-  int32_t slots;         // 1 + the highest slot
-  int32_t tile_rows;     // rows of a tile; 1 where a tile is part of one row
-  int32_t tile_columns;  // columns of a tile
-  int32_t row_tiles;     // tiles of a row that its slots keep from phase to phase
-  int32_t split;         // parts that a reduction is cut into
+  // Set by ck_loop_prepare; see loop_plan.c.
+  int32_t kind;        // 0 map, 1 rows, 2 columns
+  int32_t phases;      // 1 + the last instruction's
+  int32_t slots;       // 1 + the highest slot
+  int32_t reductions;  // reduce instructions
+  int32_t once;        // leading instructions that do not depend on the place in the domain
+  int32_t slot_bytes;  // of one tile in a slot
+  int32_t packed;      // rows: a tile is `tile_rows` whole rows
+  int32_t row_tiles;   // rows: tiles of a row that kept slots hold from phase to phase; 1: no more
+  int32_t streams;     // outputs bypass the cache
   int32_t reserved2;
-  int64_t units;         // fixed work items, shared out among the threads
-  int64_t part;          // length of a part
-  int32_t phase_end[8];  // the first instruction after each phase
+  int64_t tile_rows;  // the shape of a tile
+  int64_t tile_columns;
+  int64_t row_blocks;     // tiles along the last dimension but one
+  int64_t column_blocks;  // tiles along the last dimension
+  int64_t tiles;          // map: all; rows: of a row; columns: of a column block
+  int64_t units;          // map: tiles; rows: rows, or tiles where packed; columns: blocks
+  int64_t part_tiles;     // tiles of a part
+  int64_t parts;          // parts that each row or column block is cut into; 1: not cut
+  uint64_t kept;          // slots that hold a whole row
+  uint64_t single;        // slots that one instruction writes
+  int32_t phase_end[CK_LOOP_PHASES];
 } ck_loop_args;
-
-/// At most this many phases.
-#define CK_LOOP_PHASES 8
 
 static inline ck_loop_operand *ck_loop_operands(const ck_loop_args *args) {
   return (ck_loop_operand *)((char *)(uintptr_t)args + sizeof(ck_loop_args));
@@ -195,6 +211,19 @@ static inline size_t ck_loop_segment_offset(int32_t operands, int32_t instructio
 bool ck_loop_multi_prepare(ck_loop_multi_args *args);
 size_t ck_loop_multi_scratch_bytes(const ck_loop_multi_args *args);
 ck_kernel ck_loop_multi(ck_isa isa);
+
+// MARK: The list of levels, for tests and benchmarks
+
+typedef struct ck_loop_kernel_row {
+  ck_isa isa;
+  const char *name;
+  ck_kernel kernel;
+  ck_loop_block_fn block;
+  ck_kernel multi;
+} ck_loop_kernel_row;
+
+/// The rows of loop_kernels.inc.
+const ck_loop_kernel_row *ck_loop_kernel_rows(int32_t *count);
 
 #ifdef __cplusplus
 }

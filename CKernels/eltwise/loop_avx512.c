@@ -1,0 +1,8 @@
+// The tile machine at the avx512 level.
+#if defined(__x86_64__)
+#include "../core/ck_avx512_begin.h"
+
+#include "loop_body.h"
+
+#include "../core/ck_target_end.h"
+#endif

@@ -1,0 +1,174 @@
+// A thread's state while it runs a loop: where each slot's elements are, and which tile of the
+// domain it works on. A part of loop_body.h.
+#ifndef LOOP_FRAME_H
+#define LOOP_FRAME_H
+
+/// Where a slot's elements are now: in its own memory, or straight in an operand's. `step` is the
+/// distance from vector to vector in elements: 16, or 0 where all elements are the same.
+typedef struct slot {
+  char *p;
+  int64_t step;
+} slot;
+
+/// What a loaded pattern was copied from, so that the next tile need not copy it again.
+typedef struct source {
+  const void *p;
+  int64_t rows, columns;
+} source;
+
+typedef struct frame {
+  const ck_loop_args *args;
+  const ck_loop_operand *operands;
+  const ck_loop_instruction *code;
+  loop_layout layout;
+  char *scratch;
+  bool packed;  // a reduction's result is spread over its rows within the tile at once
+
+  // The tile: `rows` x `columns` from the coordinates `at` on, `count` elements in all. Its rows
+  // run along dimension dims - 2, its columns along the last.
+  int dims;
+  int64_t at[CK_LOOP_DIMS];
+  int64_t rows, columns;
+  int64_t count, vectors;
+
+  uint64_t direct;                  // operands (the first 64) that their makers write to
+  int64_t blocks[LOOP_REDUCTIONS];  // summed so far, see loop_reduce.h
+  void *const *segment;             // multi: the arrays' pointers
+  const float *tile;                // block: what operand 0 is read from
+  int64_t tile_stride, tile_at[2];
+  slot slots[CK_LOOP_SLOTS];
+  char *own[CK_LOOP_SLOTS];
+  source from[CK_LOOP_SLOTS];
+} frame;
+
+/// The slot's own memory.
+CK_INLINE char *own_memory(const frame *f, int s) {
+  return f->scratch + (size_t)s * f->layout.slot_stride;
+}
+
+/// Tile `index` of a row in slot s, which is kept.
+CK_INLINE char *kept_memory(const frame *f, int s, int64_t index) {
+  const int place = __builtin_popcountll(f->args->kept & ((1ull << s) - 1));
+  return f->scratch + f->layout.kept + (size_t)place * f->layout.kept_stride +
+         (size_t)index * (size_t)f->args->slot_bytes;
+}
+
+/// The operand's first element of the tile.
+CK_INLINE char *operand_at(const frame *f, int o) {
+  const ck_loop_operand *operand = &f->operands[o];
+  const size_t size = loop_dtype_bytes(operand->dtype);
+  if (f->segment) {
+    if (operand->stride[0] == 0) return operand->data;
+    return (char *)f->segment[o] + (size_t)f->at[0] * size;
+  }
+  int64_t offset = 0;
+  for (int d = 0; d < f->dims; d++) offset += f->at[d] * operand->stride[d];
+  return (char *)operand->data + offset * (int64_t)size;
+}
+
+/// How the tile of an operand lies: the strides along its rows and columns.
+CK_INLINE int64_t row_stride(const frame *f, const ck_loop_operand *operand) {
+  return f->dims >= 2 ? operand->stride[f->dims - 2] : 0;
+}
+CK_INLINE int64_t column_stride(const frame *f, const ck_loop_operand *operand) {
+  return operand->stride[f->dims - 1];
+}
+
+CK_INLINE bool is_contiguous(const frame *f, int64_t by_row, int64_t by_column) {
+  return (by_column == 1 || f->columns == 1) && (f->rows == 1 || by_row == f->columns);
+}
+
+static void frame_begin(frame *f, const ck_loop_args *args, void *scratch) {
+  f->args = args;
+  f->operands = ck_loop_operands(args);
+  f->code = ck_loop_instructions(args);
+  f->layout = loop_layout_of(args);
+  f->scratch = scratch;
+  f->packed = args->packed != 0;
+  f->dims = args->dims;
+  f->segment = NULL;
+  f->tile = NULL;
+  f->direct = 0;
+  for (int d = 0; d < f->dims; d++) f->at[d] = 0;
+  for (int s = 0; s < args->slots; s++) {
+    f->own[s] = own_memory(f, s);
+    f->slots[s].p = f->own[s];
+    f->slots[s].step = 16;
+    f->from[s].p = NULL;
+  }
+}
+
+/// Settles which outputs are made in place: not where an input that shares the memory is read
+/// after.
+static void frame_connect(frame *f) {
+  const int32_t count = f->args->operands < 64 ? f->args->operands : 64;
+  for (int32_t o = 0; o < count; o++) {
+    const int32_t access = f->operands[o].access;
+    if (!LOOP_IS_DIRECT(access)) continue;
+    bool clear = true;
+    for (int32_t i = 0; i < f->args->operands; i++) {
+      const int32_t other = f->operands[i].access;
+      if (other == 0 || LOOP_IS_DIRECT(other)) continue;
+      const void *a = f->segment && f->operands[i].stride[0] ? f->segment[i] : f->operands[i].data;
+      const void *b = f->segment ? f->segment[o] : f->operands[o].data;
+      clear = clear && (a != b || LOOP_INDEX_OF(other) <= LOOP_INDEX_OF(access));
+    }
+    if (clear) f->direct |= 1ull << o;
+  }
+}
+
+/// Sets the tile's size, once `at` is right, and points the makers of outputs at them.
+static void frame_set(frame *f, int64_t rows, int64_t columns) {
+  f->rows = rows;
+  f->columns = columns;
+  f->count = rows * columns;
+  f->vectors = (f->count + 15) / 16;
+  for (uint64_t left = f->direct; left; left &= left - 1) {
+    const int o = __builtin_ctzll(left);
+    const ck_loop_operand *operand = &f->operands[o];
+    const int s = LOOP_SLOT_OF(operand->access);
+    const bool fits =
+        f->count % 16 == 0 && is_contiguous(f, row_stride(f, operand), column_stride(f, operand));
+    f->own[s] = fits ? operand_at(f, o) : own_memory(f, s);
+  }
+}
+
+/// Moves to tile `index` of those that cover dimensions [from, dims); the coordinates before stay.
+static void frame_tile(frame *f, int from, int64_t index) {
+  const ck_loop_args *args = f->args;
+  const int last = f->dims - 1;
+  int64_t block = 0, rest = index;
+  if (args->column_blocks > 1) {
+    rest = index / args->column_blocks;
+    block = index - rest * args->column_blocks;
+  }
+  f->at[last] = block * args->tile_columns;
+  int64_t columns = args->extent[last] - f->at[last];
+  if (columns > args->tile_columns) columns = args->tile_columns;
+  int64_t rows = 1;
+  if (last - 1 >= from) {
+    int64_t above = 0;
+    if (last - 2 >= from) {
+      above = rest / args->row_blocks;
+      rest -= above * args->row_blocks;
+    }
+    f->at[last - 1] = rest * args->tile_rows;
+    rows = args->extent[last - 1] - f->at[last - 1];
+    if (rows > args->tile_rows) rows = args->tile_rows;
+    for (int d = last - 2; d >= from; d--) {
+      f->at[d] = d > from ? above % args->extent[d] : above;
+      above /= args->extent[d];
+    }
+  }
+  frame_set(f, rows, columns);
+}
+
+/// Sets the coordinates of dimensions [0, to) to those of the `index`-th place there.
+static void frame_place(frame *f, int to, int64_t index) {
+  for (int d = to - 1; d >= 0; d--) {
+    f->at[d] = d > 0 ? index % f->args->extent[d] : index;
+    index /= f->args->extent[d];
+  }
+}
+
+#endif

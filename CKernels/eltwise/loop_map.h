@@ -1,0 +1,92 @@
+// Loops that reduce nothing: over one domain, over a block of a matrix product's result, over many
+// arrays. A part of loop_body.h.
+#ifndef LOOP_MAP_H
+#define LOOP_MAP_H
+
+/// Stores past the cache are ordered by nothing else.
+static inline void finish_streams(const ck_loop_args *args) {
+#if CK_HAS_AVX2
+  if (args->streams) _mm_sfence();
+#else
+  (void)args;
+#endif
+}
+
+static void loop_map(const ck_loop_args *args, const ck_thread *t) {
+  int64_t begin, end;
+  ck_share(args->units, t, &begin, &end);
+  if (begin == end) return;
+  frame f;
+  frame_begin(&f, args, t->scratch);
+  frame_connect(&f);
+  run_once(&f);
+  for (int64_t unit = begin; unit < end; unit++) {
+    frame_tile(&f, 0, unit);
+    run_code(&f, args->once, args->instructions);
+  }
+  finish_streams(args);
+}
+
+static void loop_block(const ck_loop_args *args, void *scratch, int64_t batch, int64_t row,
+                       int64_t rows, int64_t column, int64_t columns, const float *tile,
+                       int64_t tile_stride) {
+  frame f;
+  frame_begin(&f, args, scratch);
+  frame_connect(&f);
+  f.tile = tile;
+  f.tile_stride = tile_stride;
+  f.at[0] = batch;
+  run_once(&f);
+  // Whole rows of the block where they are short, else pieces of one row.
+  const int64_t width = columns < CK_LOOP_TILE ? columns : CK_LOOP_TILE;
+  const int64_t height = width > 0 ? CK_LOOP_TILE / width : 1;
+  for (int64_t r = 0; r < rows; r += height) {
+    for (int64_t c = 0; c < columns; c += width) {
+      f.at[1] = row + r;
+      f.at[2] = column + c;
+      f.tile_at[0] = r;
+      f.tile_at[1] = c;
+      frame_set(&f, rows - r < height ? rows - r : height,
+                columns - c < width ? columns - c : width);
+      run_code(&f, args->once, args->instructions);
+    }
+  }
+}
+
+static void loop_multi(const ck_loop_multi_args *args, const ck_thread *t) {
+  int64_t begin, end;
+  ck_share(args->tiles, t, &begin, &end);
+  if (begin == end) return;
+  const ck_loop_args *loop = &args->loop;
+  // The last segment that starts at or before the first tile.
+  int32_t low = 0, high = args->segments - 1;
+  while (low < high) {
+    const int32_t middle = (low + high + 1) / 2;
+    if (loop_segment(args, middle)->first_tile <= begin) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  frame f;
+  frame_begin(&f, loop, t->scratch);
+  const ck_loop_segment *segment = loop_segment(args, low);
+  f.segment = segment->data;
+  frame_connect(&f);
+  run_once(&f);
+  for (int64_t unit = begin; unit < end; unit++) {
+    while ((unit - segment->first_tile) * CK_LOOP_TILE >= segment->count) {
+      segment = loop_segment(args, ++low);
+      f.segment = segment->data;
+      f.direct = 0;
+      for (int s = 0; s < loop->slots; s++) f.own[s] = own_memory(&f, s);
+      frame_connect(&f);
+    }
+    f.at[0] = (unit - segment->first_tile) * CK_LOOP_TILE;
+    const int64_t left = segment->count - f.at[0];
+    frame_set(&f, 1, left < CK_LOOP_TILE ? left : CK_LOOP_TILE);
+    run_code(&f, loop->once, loop->instructions);
+  }
+}
+
+#endif

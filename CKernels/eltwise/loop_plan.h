@@ -1,0 +1,68 @@
+// What the planner and the interpreter of loops both know: how an operand's `access` is packed, how
+// a thread's scratch is laid out, how large a partial result is.
+#ifndef LOOP_PLAN_H
+#define LOOP_PLAN_H
+
+#include "ck_loop.h"
+
+/// Reductions of a program, at most.
+#define LOOP_REDUCTIONS 16
+/// Levels of pairwise summation: enough for 2^40 blocks.
+#define LOOP_LEVELS 40
+
+// An operand's access. Inputs: after which instruction (+ 1) nothing reads its memory any more.
+// Outputs made in place: the slot, and the instruction (+ 1) that writes it.
+#define LOOP_ACCESS_INPUT(index) (((index) + 1) << 8)
+#define LOOP_ACCESS_DIRECT(slot, index) ((((index) + 1) << 8) | 0x80 | (slot))
+#define LOOP_INDEX_OF(access) (((access) >> 8) - 1)
+#define LOOP_IS_DIRECT(access) (((access)&0x80) != 0)
+#define LOOP_SLOT_OF(access) ((access)&0x3f)
+
+static inline size_t loop_dtype_bytes(int dtype) {
+  static const uint8_t bytes[8] = {4, 2, 2, 8, 4, 8, 1, 1};
+  return bytes[dtype & 7];
+}
+
+/// Where things lie in a thread's scratch. A slot is padded by two vectors: the first for whole
+/// vectors written past a tile's end, the second so that slots do not share cache sets.
+typedef struct loop_layout {
+  size_t slot_stride;   // from one slot to the next
+  size_t kept;          // the kept slots' rows
+  size_t kept_stride;   // from one kept slot to the next
+  size_t accumulators;  // of the reductions
+  size_t level_stride;  // from one level of pairwise summation to the next
+  size_t bytes;
+} loop_layout;
+
+/// The columns of a block, in whole vectors.
+static inline size_t loop_block_columns(const ck_loop_args *args) {
+  return (size_t)(args->tile_columns + 15) / 16 * 16;
+}
+
+static inline loop_layout loop_layout_of(const ck_loop_args *args) {
+  loop_layout layout;
+  layout.slot_stride = (size_t)args->slot_bytes + 256 + 64;
+  layout.kept = (size_t)args->slots * layout.slot_stride;
+  layout.kept_stride = (size_t)args->slot_bytes * (size_t)args->row_tiles + 256 + 64;
+  const size_t kept_count = (size_t)__builtin_popcountll(args->kept);
+  layout.accumulators = layout.kept + kept_count * layout.kept_stride;
+  layout.level_stride = 128;
+  if (args->kind == 2) layout.level_stride = loop_block_columns(args) * 8;
+  layout.bytes =
+      layout.accumulators + (size_t)args->reductions * (LOOP_LEVELS + 1) * layout.level_stride;
+  return layout;
+}
+
+/// A partial result of all reductions: a vector each (rows), or a block's columns each (columns).
+static inline size_t loop_partial_bytes(const ck_loop_args *args) {
+  const size_t each = args->kind == 2 ? loop_block_columns(args) * 8 : 128;
+  return (size_t)args->reductions * each;
+}
+
+static inline ck_loop_segment *loop_segment(const ck_loop_multi_args *args, int32_t i) {
+  return (
+      ck_loop_segment *)((char *)(uintptr_t)args +
+                         ck_loop_segment_offset(args->loop.operands, args->loop.instructions, i));
+}
+
+#endif
