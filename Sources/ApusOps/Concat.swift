@@ -11,6 +11,9 @@ public struct Concat: Op {
   public init(attributes: AttributeReader) throws { axis = try attributes.int("axis") }
   public var attributes: [Attribute] { [Attribute("axis", .int(axis))] }
 
+  /// The most operands that the kernel takes.
+  public static var operandLimit: Int { CopyLowering.concatLimit }
+
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     guard let first = operands.first else {
       throw ApusError(.invalidArgument, "concat: no operands", expected: "one or more")

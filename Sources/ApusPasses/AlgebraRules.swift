@@ -10,7 +10,8 @@ import ApusOps
 
 enum AlgebraRules {
   static let all: [AlgebraRule] =
-    identities + neutral + signs + scales + powers + casts + choices + logic + places + reductions
+    identities + neutral + signs + scales + powers + casts + choices + logic + places + parts
+    + reductions
 
   // MARK: Ops that change nothing
 
@@ -170,6 +171,14 @@ enum AlgebraRules {
     .init("select-same", Select.self) { s, _ in s[1] == s[2] ? try s.fit(s[1]) : nil },
     .init("select-negated", Select.self) { s, op in
       try s.operands(of: s[0], Not.self).map { try s.make(op, $0[0], s[2], s[1]) }
+    },
+    // What the gradient of a rectifier written with `where` looks like.
+    .init("select-positive", Select.self) { s, _ in
+      guard let comparison = s.operands(of: s[0], Greater.self), s.isConstant(comparison[1], 0),
+        s.isConstant(s[2], 0), s.type.dtype.isFloat,
+        s.type(of: comparison[0]).dtype == s.type.dtype
+      else { return nil }
+      return try s.fit(s.make(Gate(), comparison[0], s[1]))
     },
     .init("extreme-of-same", (any ExtremeOp).self) { s, _ in s[0] == s[1] ? s[0] : nil },
     .init("maximum-of-zero", Maximum.self) { s, _ in

@@ -30,6 +30,16 @@ extension Reshape: ViewOp {
   func view(of operand: View) -> View? { operand.reshaped(shape) }
 }
 
+extension Slice: ViewOp {
+  func view(of operand: View) -> View? {
+    operand.sliced(starts: starts, steps: steps, shape: shape)
+  }
+}
+
+extension Transpose: ViewOp {
+  func view(of operand: View) -> View? { operand.transposed(permutation) }
+}
+
 /// Folds rearrangements of elements into the operands of their readers.
 public struct FoldViews: Pass {
   public static let name = "fold-views"
