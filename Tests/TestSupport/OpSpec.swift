@@ -62,8 +62,8 @@ public struct OpSpec: Sendable, CustomStringConvertible {
   public var examples: [Example]
   /// Whether the op takes any number of operands.
   public var isVariadic: Bool
-  /// How far a compiled f32 result may be off: relative to the element and to the largest element of
-  /// the result.
+  /// How far a compiled f32 result may be off: relative to the element, and to the largest element of
+  /// the result or 1, whichever is more.
   public var relativeTolerance: Double
   public var absoluteTolerance: Double
   /// Whether all instruction-set levels give the same bits.
