@@ -30,7 +30,7 @@ bench: setup ## time our training steps against the machine (BENCH="gemm --shape
 sanitize: setup ## the C kernels' tests under AddressSanitizer, UBSan and ThreadSanitizer
 	@.ci/sanitize
 
-docs: setup ## the documentation, in .build/documentation
+docs: setup ## the documentation of every module, the guides in that of Apus
 	@.ci/docs
 
 format: ## rewrite the sources in the house's format
