@@ -91,7 +91,9 @@ extension SourceFile {
       /^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:public|open) (?:final |static |mutating |nonisolated |indirect |class )*(struct|class|enum|protocol|actor|func) (\w+)/
     let lines = lines
     return lines.enumerated().compactMap { number, line in
-      guard let match = line.firstMatch(of: pattern) else { return nil }
+      guard line.contains("public ") || line.contains("open "),
+        let match = line.firstMatch(of: pattern)
+      else { return nil }
       let above = lines[..<number].last { !$0.contains(/^\s*@\w+/) }
       return PublicDeclaration(
         kind: String(match.1), name: String(match.2), place: "\(path):\(number + 1)",

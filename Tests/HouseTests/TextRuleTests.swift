@@ -12,17 +12,18 @@ import Testing
 
   @Test func nothingIsLeftForLater() throws {
     // A gap is closed, or is a page in Docs/Decisions.
-    let words = try Regex("\\b(TO" + "DO|FIX" + "ME|X" + "XX|HA" + "CK)\\b")
-    for file in try everything {
-      for (number, line) in file.lines.enumerated() where line.contains(words) {
+    let words = ["TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK"]
+    for file in try everything where words.contains(where: file.text.contains) {
+      for (number, line) in file.lines.enumerated() where words.contains(where: line.contains) {
         Issue.record("\(file):\(number + 1): \(line)")
       }
     }
   }
 
   @Test func noFileNamesAPathOfOneMachine() throws {
+    let folders = ["work", "root", "home", "opt", "Users"].map { "/\($0)" + "/" }
     let paths = try Regex("(^|[^\\w.])/(work|root|home|opt|Users)" + "/\\w")
-    for file in try everything {
+    for file in try everything where folders.contains(where: file.text.contains) {
       for (number, line) in file.lines.enumerated() where line.contains(paths) {
         Issue.record("\(file):\(number + 1): \(line)")
       }

@@ -1,0 +1,159 @@
+// Matrix products: the kernel alone, against the multiply-add peak and against PyTorch.
+
+import Apus
+import CKernels
+
+/// `C[M,N] = A[M,K] B[K,N]`, written `MxNxK`.
+public struct GEMMShape: Sendable, CustomStringConvertible {
+  public var m, n, k: Int
+
+  /// - Throws: `invalidArgument` unless the text is three positive numbers.
+  public init(_ text: String) throws {
+    let numbers = text.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
+    guard numbers.count == 3, let m = numbers[0], let n = numbers[1], let k = numbers[2],
+      [m, n, k].allSatisfy({ 1 <= $0 && $0 <= 1 << 20 })
+    else {
+      throw ApusError(.invalidArgument, "shape '\(text)'", expected: "MxNxK, as in 2048x1536x384")
+    }
+    (self.m, self.n, self.k) = (m, n, k)
+  }
+
+  public var description: String { "\(m)x\(n)x\(k)" }
+
+  /// Sizes of the training workloads, and cubes.
+  public static let usual = try! [
+    "2048x2048x2048", "2048x1536x384", "2048x384x1536", "256x1024x784", "256x1024x1024",
+    "64x128x784", "32x1024x256", "128x128x128",
+  ].map(GEMMShape.init)
+}
+
+/// Which operand lies transposed in memory.
+public enum GEMMTranspose: String, Sendable, CaseIterable {
+  case nn, nt, tn
+}
+
+/// Times the float32 matrix product.
+///
+/// - Parameter packed: whether B has been packed beforehand, as weights are once a step.
+/// - Throws: what the options and the peers throw.
+public func benchmarkGEMM(
+  shapes: [GEMMShape] = GEMMShape.usual, transpose: GEMMTranspose = .nn, packed: Bool = false,
+  options: BenchmarkOptions
+) throws {
+  try options.validate()
+  var table = Table("shape", "side", "ms", "GFLOPS", "GB/s", "of peak", "ratio")
+  for shape in shapes {
+    let peaks = try MachinePeaks.measured(threads: options.threads, isa: options.isa)
+    if options.json { options.print(peaks.json.text) }
+    let ours = try GEMMSide(shape, transpose, packed: packed, options)
+    var sides: [any Side] = [ours]
+    if options.peers {
+      sides.append(
+        try PeerProcess(
+          "torch",
+          peerCommand(
+            "gemm.py",
+            [
+              "--shape", "\(shape)", "--transpose", transpose.rawValue, "--threads",
+              "\(options.threads)", "--precision", options.precision.rawValue,
+            ])))
+    }
+    let timings = try timeInTurns(sides, seconds: options.seconds)
+    let flops = 2 * Double(shape.m) * Double(shape.n) * Double(shape.k)
+    let bytes = 4 * Double(shape.m * shape.k + shape.k * shape.n + shape.m * shape.n)
+    for (side, timing) in zip(sides, timings) {
+      let gigaflops = flops / timing.median / 1e9
+      let ratio = timing.median / timings[0].median
+      if options.json {
+        var line: [(String, JSON)] = [
+          ("bench", "gemm"), ("case", .string("\(shape)")),
+          ("transpose", .string(transpose.rawValue)), ("packed", .bool(packed)),
+          ("precision", .string(options.precision.rawValue)),
+        ]
+        if side === ours {
+          line += [("isa", .string(options.isa.name)), ("kernel", .string(ours.kernelName))]
+        } else {
+          line += [("peer", .string(side.name)), ("ratio", .number(rounded(ratio)))]
+        }
+        line += [
+          ("threads", .integer(options.threads)), ("ms", .number(rounded(timing.median * 1e3))),
+          ("gflops", .number(rounded(gigaflops))),
+          ("gbps", .number(rounded(bytes / timing.median / 1e9))),
+          ("peak_fraction", .number(rounded(gigaflops / peaks.gigaflops))),
+        ]
+        options.print(JSON.object(line).text)
+      } else {
+        table.add(
+          side === ours ? "\(shape)" : "", side.name, significant(timing.median * 1e3),
+          decimals(gigaflops, 1), decimals(bytes / timing.median / 1e9, 1),
+          decimals(gigaflops / peaks.gigaflops, 2), decimals(ratio, 2))
+      }
+    }
+  }
+  if !options.json {
+    options.print(
+      try MachinePeaks.measured(threads: options.threads, isa: options.isa).summary)
+    options.print("float32 products, \(transpose.rawValue)\(packed ? ", B packed beforehand" : "")")
+    for line in table.lines { options.print(line) }
+  }
+}
+
+/// One product of random matrices.
+private final class GEMMSide: Side {
+  let name: String
+  let kernelName: String
+  private let team: BenchmarkTeam
+  private let a, b, c, workspace: AlignedMemory
+  private let packed: AlignedMemory?
+  private var arguments: ck_gemm_args
+  private let kernel: ck_kernel
+
+  init(_ shape: GEMMShape, _ transpose: GEMMTranspose, packed: Bool, _ options: BenchmarkOptions)
+    throws
+  {
+    let isa = ck_isa(rawValue: UInt32(options.isa.rawValue))
+    let (m, n, k) = (Int64(shape.m), Int64(shape.n), Int64(shape.k))
+    a = AlignedMemory(byteCount: 4 * shape.m * shape.k)
+    b = AlignedMemory(byteCount: 4 * shape.k * shape.n)
+    c = AlignedMemory(byteCount: 4 * shape.m * shape.n)
+    a.fillRandomly(seed: 1)
+    b.fillRandomly(seed: 2)
+    var arguments = ck_gemm_args()
+    arguments.c = c.floats
+    arguments.a = UnsafePointer(a.floats)
+    arguments.b = UnsafePointer(b.floats)
+    (arguments.M, arguments.N, arguments.K) = (m, n, k)
+    (arguments.a_row, arguments.a_col) = transpose == .tn ? (1, m) : (k, 1)
+    (arguments.b_row, arguments.b_col) = transpose == .nt ? (1, k) : (n, 1)
+    arguments.c_row = n
+    arguments.batch = (1, 1, 1)
+    arguments.alpha = 1
+    self.packed =
+      packed
+      ? AlignedMemory(byteCount: 4 * ck_gemm_packed_floats(k, n, isa)) : nil
+    if let buffer = self.packed {
+      var packing = ck_gemm_pack_args(
+        packed: buffer.floats, b: arguments.b, K: k, N: n, b_row: arguments.b_row,
+        b_col: arguments.b_col, count: 1, b_batch: 0)
+      try BenchmarkTeam(threads: options.threads).run(ck_gemm_pack_b(isa), &packing)
+      arguments.b = UnsafePointer(buffer.floats)
+      arguments.b_packed = 1
+    }
+    workspace = AlignedMemory(byteCount: ck_gemm_workspace_bytes(&arguments, isa))
+    arguments.workspace = workspace.address
+    team = try BenchmarkTeam(
+      threads: options.threads, scratchBytes: ck_gemm_scratch_bytes(&arguments, isa))
+    kernel = ck_gemm(isa)
+    var count = 0
+    let rows = UnsafeBufferPointer(start: ck_gemm_rows(&count), count: count)
+    let row = rows.first { $0.isa.rawValue <= isa.rawValue } ?? rows[rows.count - 1]
+    kernelName = String(cString: row.name)
+    name = "apus"
+    self.arguments = arguments
+  }
+
+  func run(_ count: Int) -> Double {
+    for _ in 0..<max(1, count / 10) { team.run(kernel, &arguments) }
+    return seconds { for _ in 0..<count { team.run(kernel, &arguments) } }
+  }
+}

@@ -1,0 +1,60 @@
+// Timing in turns. The clock of a processor drifts by a fifth within minutes and other processes come
+// and go, so sides are compared only within one run: short blocks of each, alternating, medians.
+
+import Apus
+
+/// Something that can be repeated: a kernel, a training step, the same in another framework.
+protocol Side: AnyObject {
+  var name: String { get }
+  /// Repeats `count` times. Returns the seconds that took.
+  func run(_ count: Int) throws -> Double
+}
+
+/// Seconds of one repetition.
+struct Timing {
+  var median: Double
+  var minimum: Double
+  var repetitions: Int
+}
+
+/// How long a closure takes.
+func seconds(_ body: () throws -> Void) rethrows -> Double {
+  let clock = ContinuousClock()
+  return try clock.measure(body) / .seconds(1)
+}
+
+/// Times all sides in turns, each for about `seconds` and at least 20 repetitions.
+func timeInTurns(_ sides: [any Side], seconds: Double) throws -> [Timing] {
+  let counts = try sides.map { try blockLength($0, seconds: min(0.1, seconds / 20)) }
+  var blocks = [[Double]](repeating: [], count: sides.count)
+  var spent = [Double](repeating: 0, count: sides.count)
+  var round = 0
+  while sides.indices.contains(where: {
+    spent[$0] < seconds || blocks[$0].count * counts[$0] < 20 || blocks[$0].count < 5
+  }) {
+    for turn in sides.indices {
+      let index = (turn + round) % sides.count  // no side always follows the same one
+      let time = try sides[index].run(counts[index])
+      blocks[index].append(time / Double(counts[index]))
+      spent[index] += time
+    }
+    round += 1
+  }
+  return sides.indices.map { index in
+    let sorted = blocks[index].sorted()
+    return Timing(
+      median: sorted[sorted.count / 2], minimum: sorted[0],
+      repetitions: sorted.count * counts[index])
+  }
+}
+
+/// Repetitions that take about `seconds`, found by doubling; this is the warm-up too.
+private func blockLength(_ side: any Side, seconds: Double) throws -> Int {
+  var count = 1
+  while true {
+    _ = try side.run(count)
+    let time = try side.run(count)
+    if time >= seconds || count >= 1 << 24 { return count }
+    count = time < seconds / 8 ? count * 4 : max(count + 1, Int(Double(count) * seconds / time))
+  }
+}
