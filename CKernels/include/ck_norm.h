@@ -61,7 +61,8 @@ typedef struct ck_norm_backward_args {
   int64_t dy_stride;
 } ck_norm_backward_args;
 
-/// Bytes of workspace for a backward pass; depends on rows and cols alone. 0 is possible.
+/// Bytes of workspace for a backward pass; depends on rows and cols alone. Without dgamma and dbeta
+/// none is used.
 size_t ck_norm_workspace_bytes(const ck_norm_backward_args *args);
 
 /// The entry point of `op` at `isa`.

@@ -25,6 +25,5 @@ ck_kernel ck_norm(ck_norm_op op, ck_isa isa) {
 }
 
 size_t ck_norm_workspace_bytes(const ck_norm_backward_args *args) {
-  if (args->dgamma == NULL && args->dbeta == NULL) return 0;
   return (size_t)(2 * block_count(args) * block_stride(args)) * sizeof(float);
 }

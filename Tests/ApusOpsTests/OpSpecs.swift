@@ -8,5 +8,8 @@ let opSpecs: [OpSpec] = [
   elementwiseSpecs,
   matMulSpecs,
   reductionSpecs,
+  rowSpecs,
+  indexSpecs,
+  randomSpecs,
   structuralSpecs,
 ].flatMap { $0 }

@@ -1,0 +1,133 @@
+// The place of the greatest and of the least element.
+
+import ApusGraph
+import CKernels
+
+/// An op that finds the place of an extreme along one axis: the first of equals, and the first NaN where
+/// there is one, as in NumPy. The result is `i64`.
+public protocol ArgExtremeOp: Op {
+  /// From 0.
+  var axis: Int { get }
+  /// Whether the axis stays with extent 1.
+  var keepDims: Bool { get }
+  init(axis: Int, keepDims: Bool)
+  static var findsGreatest: Bool { get }
+}
+
+extension ArgExtremeOp {
+  public init(attributes: AttributeReader) throws {
+    self.init(axis: try attributes.int("axis"), keepDims: try attributes.bool("keepDims"))
+  }
+
+  public var attributes: [Attribute] {
+    [Attribute("axis", .int(axis)), Attribute("keepDims", .bool(keepDims))]
+  }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(1, operands)
+    let x = operands[0]
+    guard x.dtype != .bool else {
+      throw ApusError(.dtypeMismatch, "\(mnemonic): not defined for \(x)", expected: "numbers")
+    }
+    guard x.shape[try checkedAxis(x, axis)] > 0 else {
+      throw ApusError(
+        .shapeMismatch, "\(mnemonic): \(x) is empty along axis \(axis)",
+        expected: "at least one element")
+    }
+    return [TensorType(.i64, x.shape.reducing([axis], keepDims: keepDims))]
+  }
+
+  // The result is an integer.
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    let (outer, extent, inner) = operands[0].shape.split(at: axis)
+    let x = operands[0].doubles
+    var values: [Double] = []
+    for o in 0..<outer {
+      for i in 0..<inner {
+        let slice = (0..<extent).map { x[(o * extent + $0) * inner + i] }
+        var best = 0
+        for k in 1..<max(extent, 1) {
+          let better = Self.findsGreatest ? slice[k] > slice[best] : slice[k] < slice[best]
+          if better || slice[k].isNaN && !slice[best].isNaN { best = k }
+        }
+        values.append(Double(best))
+      }
+    }
+    return [NDArray(doubles: values, type: results[0])]
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    let type = site.operands[0]
+    // Integers: the first of the sorted axis.
+    guard type.dtype.isFloat else {
+      return try sortCall(
+        site, axis: axis, k: 1, isDescending: Self.findsGreatest, values: nil, indices: 0)
+    }
+    guard type.dtype == .f32 else {
+      throw ApusError(
+        .unsupported, "\(mnemonic) has no kernel for \(type.dtype)", expected: "f32 or integers")
+    }
+    let (outer, extent, inner) = type.shape.split(at: axis)
+    var args = ck_arg_args()
+    (args.outer, args.axis, args.inner) = (Int64(outer), Int64(extent), Int64(inner))
+    args.index_dtype = DType.i64.kernelCode
+    let op = Self.findsGreatest ? CK_SCAN_ARGMAX : CK_SCAN_ARGMIN
+    var call = KernelCall(
+      "ck_\(mnemonic)_f32", ck_scan(op, ck_isa(site.isa)), site, block: args)
+    call.bind(\ck_arg_args.indices, to: .result(0))
+    call.bind(\ck_arg_args.x, to: .operand(0))
+    call.flops = Double(type.count)
+    return call
+  }
+}
+
+/// The place of the greatest element along `axis`.
+public struct ArgMax: ArgExtremeOp {
+  public static let mnemonic = "argmax"
+  public static let findsGreatest = true
+  public let axis: Int
+  public let keepDims: Bool
+
+  public init(axis: Int, keepDims: Bool = false) {
+    self.axis = axis
+    self.keepDims = keepDims
+  }
+}
+
+/// The place of the least element along `axis`.
+public struct ArgMin: ArgExtremeOp {
+  public static let mnemonic = "argmin"
+  public static let findsGreatest = false
+  public let axis: Int
+  public let keepDims: Bool
+
+  public init(axis: Int, keepDims: Bool = false) {
+    self.axis = axis
+    self.keepDims = keepDims
+  }
+}
+
+extension Tensor {
+  /// The index of the greatest element along `axis`: the first of equals, or the first NaN.
+  ///
+  ///     let classes = logits.argmax()   // f32[64,10] → i64[64]
+  public func argmax(
+    axis: Int = -1, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
+  ) -> Tensor {
+    comparable.alongAxis(axis, file, line) { ArgMax(axis: $0, keepDims: keepDims) }
+  }
+
+  /// The index of the least element along `axis`: the first of equals, or the first NaN.
+  public func argmin(
+    axis: Int = -1, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
+  ) -> Tensor {
+    comparable.alongAxis(axis, file, line) { ArgMin(axis: $0, keepDims: keepDims) }
+  }
+
+  /// This tensor, 16-bit floats widened, which changes no order.
+  var comparable: Tensor { dtype == .bf16 || dtype == .f16 ? cast(to: .f32) : self }
+}

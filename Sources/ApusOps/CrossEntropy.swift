@@ -1,0 +1,205 @@
+// Cross-entropy of logits.
+
+import ApusGraph
+import CKernels
+import Glibc
+
+/// The loss of ``CrossEntropyRule``, and the row's log-sum-exp, which the gradient reads.
+///
+/// Operands: logits `[rows…, C]`; integer labels `[rows…]` or a distribution of the logits' type; and
+/// optionally class weights `[C]`. Results: the loss (a scalar, or `[rows…]` without reduction) and
+/// `logsumexp(x)`, `[rows…]`.
+public struct CrossEntropy: CompositeOp {
+  public static let mnemonic = "cross_entropy"
+  public let rule: CrossEntropyRule
+
+  public init(_ rule: CrossEntropyRule = CrossEntropyRule()) { self.rule = rule }
+  public init(attributes: AttributeReader) throws {
+    rule = try CrossEntropyRule(attributes: attributes)
+  }
+  public var attributes: [Attribute] { rule.attributes }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(operands.count == 3 ? 3 : 2, operands)
+    let loss = try rule.lossType(
+      mnemonic, operands[0], operands[1], operands.count > 2 ? operands[2] : nil)
+    return [loss, operands[0].with(operands[0].shape.withoutLast)]
+  }
+
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    let (operands, results) = (context.operands, context.results)
+    // A distribution or weights that are themselves computed are rare.
+    if context.isNeeded.dropFirst().contains(true) {
+      return try gradientOfDecomposition(context)
+    }
+    var flow: Tensor?
+    if let upstream = context.gradients[0] {
+      flow =
+        Tensor.applyAll(
+          CrossEntropyGradient(rule),
+          to: [operands[0], results[1], upstream] + operands.dropFirst())[0]
+    }
+    if let upstream = context.gradients[1] {
+      let column = results[1].shape.appendingOne
+      let p = exp(operands[0] - results[1].reshaped(column)) * upstream.reshaped(column)
+      flow = flow.map { $0 + p } ?? p
+    }
+    return [flow] + operands.dropFirst().map { _ in nil }
+  }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    let classes = operands[0].shape[-1]
+    let count = results[1].count
+    let x = operands[0].doubles
+    let rows = try rule.rows(
+      mnemonic, operands[1], operands.count > 2 ? operands[2] : nil, classes: classes, count: count)
+    var losses: [Double] = []
+    var logSums: [Double] = []
+    for i in 0..<count {
+      let row = x[i * classes..<(i + 1) * classes]
+      let m = row.reduce(-.infinity, greatest)
+      let logSum = log(row.reduce(0) { $0 + exp($1 - m) })
+      logSums.append(m + logSum)
+      // q of 0 takes no part: a masked class may have the logit -∞.
+      losses.append(
+        zip(rows.q[i] ?? [], row).reduce(0) { $1.0 == 0 ? $0 : $0 + $1.0 * (logSum - ($1.1 - m)) })
+    }
+    let loss = rule.reduction == .none ? losses : [losses.reduce(0, +) / rows.divisor]
+    return [
+      NDArray(doubles: loss, type: results[0]), NDArray(doubles: logSums, type: results[1]),
+    ]
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  public func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
+
+  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+    let x = operands[0]
+    let (q, divisor) = rule.weights(x, operands[1], operands.count > 2 ? operands[2] : nil)
+    let m = greatestAlong(x, x.rank - 1)
+    let shifted = x - m
+    let logSum = log(exp(shifted).sum(axes: [-1], keepDims: true))
+    let terms = `where`(equal(q, 0), 0, q * (logSum - shifted))
+    let rows = terms.sum(axes: [-1])
+    return [
+      rule.reduction == .none ? rows : rows.sum() / divisor,
+      (m + logSum).reshaped(x.shape.withoutLast),
+    ]
+  }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    var call = rule.call(
+      CK_CROSS_ENTROPY_FORWARD, "ck_cross_entropy_f32", site, target: 1,
+      weights: site.operands.count > 2 ? 2 : nil)
+    call.bind(\ck_cross_entropy_args.loss, to: .result(0))
+    call.bind(\ck_cross_entropy_args.log_sum, to: .result(1))
+    return call
+  }
+}
+
+/// The gradient of the loss of ``CrossEntropy`` for its logits, written in one pass:
+/// `u / D (exp(x - logSum) Σ q - q)`.
+///
+/// Operands: logits, log-sum-exp, the gradient `u` of the loss, labels or a distribution, and optionally
+/// class weights.
+public struct CrossEntropyGradient: CompositeOp {
+  public static let mnemonic = "cross_entropy_gradient"
+  public let rule: CrossEntropyRule
+
+  public init(_ rule: CrossEntropyRule = CrossEntropyRule()) { self.rule = rule }
+  public init(attributes: AttributeReader) throws {
+    rule = try CrossEntropyRule(attributes: attributes)
+  }
+  public var attributes: [Attribute] { rule.attributes }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(operands.count == 5 ? 5 : 4, operands)
+    let loss = try rule.lossType(
+      mnemonic, operands[0], operands[3], operands.count > 4 ? operands[4] : nil)
+    guard operands[1] == operands[0].with(operands[0].shape.withoutLast), operands[2] == loss else {
+      throw ApusError(
+        .shapeMismatch,
+        "cross_entropy_gradient: the log-sum is \(operands[1]), the loss's gradient \(operands[2])",
+        expected: "\(operands[0].with(operands[0].shape.withoutLast)) and \(loss)")
+    }
+    return [operands[0]]
+  }
+
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    try gradientOfDecomposition(context)
+  }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    let classes = operands[0].shape[-1]
+    let count = operands[1].count
+    let (x, logSums, upstream) = (operands[0].doubles, operands[1].doubles, operands[2].doubles)
+    let rows = try rule.rows(
+      mnemonic, operands[3], operands.count > 4 ? operands[4] : nil, classes: classes, count: count)
+    var values: [Double] = []
+    for i in 0..<count {
+      guard let q = rows.q[i] else {
+        values += Array(repeating: 0, count: classes)
+        continue
+      }
+      let total = q.reduce(0, +)
+      let scale = upstream[rule.reduction == .none ? i : 0] / rows.divisor
+      for c in 0..<classes {
+        values.append(scale * (total * exp(x[i * classes + c] - logSums[i]) - q[c]))
+      }
+    }
+    return [NDArray(doubles: values, type: results[0])]
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  public func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
+
+  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+    let x = operands[0]
+    let (q, divisor) = rule.weights(x, operands[3], operands.count > 4 ? operands[4] : nil)
+    let column = operands[1].shape.appendingOne
+    let p = exp(x - operands[1].reshaped(column))
+    let upstream = rule.reduction == .none ? operands[2].reshaped(column) : operands[2]
+    return [upstream / divisor * (p * q.sum(axes: [-1], keepDims: true) - q)]
+  }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    var call = rule.call(
+      CK_CROSS_ENTROPY_BACKWARD, "ck_cross_entropy_backward_f32", site, target: 3,
+      weights: site.operands.count > 4 ? 4 : nil)
+    call.bind(\ck_cross_entropy_args.log_sum, to: .operand(1))
+    call.bind(\ck_cross_entropy_args.upstream, to: .operand(2))
+    call.bind(\ck_cross_entropy_args.gradient, to: .result(0))
+    call.inPlace = [(operand: 0, result: 0)]
+    call.partition = .tiles(
+      count: site.operands[1].count, elementsPerTile: site.operands[0].shape[-1],
+      alignedOperands: [0])
+    return call
+  }
+}
+
+/// The cross-entropy of logits, over their last axis (Goodfellow, Bengio, Courville, "Deep Learning",
+/// 6.2), as PyTorch's `cross_entropy`.
+///
+///     let loss = crossEntropy(logits, labels)                         // f32[64,10], u8[64] → f32[]
+///     let soft = crossEntropy(logits, teacher, labelSmoothing: 0.1)   // f32[64,10], f32[64,10]
+///
+/// - Parameters:
+///   - target: class numbers (integers of the logits' shape without its last axis), or a distribution
+///     over the classes (floats of the logits' shape).
+///   - weights: a weight for each class.
+///   - ignoreIndex: rows with this label count for nothing.
+///   - labelSmoothing: the part of the target that is spread evenly over all classes.
+///   - reduction: a scalar (the mean or the sum), or a loss for each row.
+/// - Returns: the loss. A label outside the classes is an `outOfRange` error of the run.
+public func crossEntropy(
+  _ logits: Tensor, _ target: Tensor, weights: Tensor? = nil, ignoreIndex: Int = -100,
+  labelSmoothing: Double = 0, reduction: LossReduction = .mean, file: StaticString = #fileID,
+  line: UInt = #line
+) -> Tensor {
+  let rule = CrossEntropyRule(
+    reduction: reduction, smoothing: labelSmoothing, ignoreIndex: ignoreIndex)
+  let target = target.dtype.isFloat ? target.cast(to: logits.dtype) : target
+  return Tensor.applyAll(
+    CrossEntropy(rule), to: [logits, target] + (weights.map { [$0] } ?? []), resultCount: 2,
+    location: sourceLocation(file, line))[0]
+}

@@ -1,0 +1,201 @@
+// What the three cross-entropy ops have in common: attributes, operands, equations, argument blocks.
+
+import ApusGraph
+import CKernels
+import Glibc
+
+/// What a loss over many rows becomes.
+public enum LossReduction: String, Sendable, Hashable, CaseIterable {
+  /// A loss a row.
+  case none
+  case sum
+  /// The sum over the rows' total weight: what PyTorch calls `mean`.
+  case mean
+}
+
+/// The attributes of a cross-entropy.
+///
+/// For each row i of logits x (its last axis is over C classes), with ε the smoothing, w the class
+/// weights (or 1) and t_i the target distribution (or 1 at the label and 0 elsewhere):
+///
+///     q_c = w_c ((1 - ε) t_ic + ε / C)
+///     loss_i = Σ_c q_c (logsumexp(x_i) - x_ic)
+///
+/// The mean divides by Σ_i w[label_i] (labels) or the number of rows (distributions). A row whose label
+/// is `ignoreIndex` counts for nothing.
+public struct CrossEntropyRule: Sendable, Hashable {
+  public var reduction: LossReduction
+  public var smoothing: Double
+  public var ignoreIndex: Int
+
+  /// - Parameter ignoreIndex: -100 as in PyTorch, which no label is by accident.
+  public init(
+    reduction: LossReduction = .mean, smoothing: Double = 0, ignoreIndex: Int = -100
+  ) {
+    self.reduction = reduction
+    self.smoothing = smoothing
+    self.ignoreIndex = ignoreIndex
+  }
+
+  init(attributes: AttributeReader) throws {
+    self.init(
+      reduction: try attributes.choice("reduction"), smoothing: try attributes.double("smoothing"),
+      ignoreIndex: try attributes.int("ignoreIndex"))
+  }
+
+  var attributes: [Attribute] {
+    [
+      Attribute("reduction", .string(reduction.rawValue)),
+      Attribute("smoothing", .double(smoothing)), Attribute("ignoreIndex", .int(ignoreIndex)),
+    ]
+  }
+
+  // MARK: Types
+
+  /// Checks logits, target and (optional) weights; returns the type of the loss.
+  func lossType(
+    _ name: String, _ logits: TensorType, _ target: TensorType, _ weights: TensorType?
+  ) throws -> TensorType {
+    guard logits.dtype.isFloat, logits.rank >= 1, logits.shape[-1] > 0 else {
+      throw ApusError(
+        .dtypeMismatch, "\(name): logits are \(logits)", expected: "floats of [rows…, classes]")
+    }
+    if target.dtype.isFloat {
+      guard target == logits else {
+        throw ApusError(
+          .shapeMismatch, "\(name): logits are \(logits), the target is \(target)",
+          expected: "a distribution of the logits' type, or integer labels")
+      }
+    } else {
+      guard target.dtype.isInteger, target.shape == logits.shape.withoutLast else {
+        throw ApusError(
+          .shapeMismatch, "\(name): logits are \(logits), labels are \(target)",
+          expected: "integer labels of shape \(logits.shape.withoutLast)")
+      }
+    }
+    if let weights {
+      guard weights == TensorType(logits.dtype, [logits.shape[-1]]) else {
+        throw ApusError(
+          .shapeMismatch, "\(name): class weights are \(weights)",
+          expected: "\(TensorType(logits.dtype, [logits.shape[-1]]))")
+      }
+    }
+    guard (0...1).contains(smoothing) else {
+      throw ApusError(
+        .invalidArgument, "\(name): label smoothing is \(smoothing)", expected: "0 to 1")
+    }
+    return logits.with(reduction == .none ? logits.shape.withoutLast : [])
+  }
+
+  // MARK: Reference
+
+  /// A row's weights q, and its part of the divisor; nil for a row that counts for nothing.
+  struct Rows {
+    var q: [[Double]?] = []
+    var divisor = 0.0
+  }
+
+  func rows(_ name: String, _ target: NDArray, _ weights: NDArray?, classes: Int, count: Int)
+    throws -> Rows
+  {
+    var result = Rows()
+    let w = weights?.doubles ?? Array(repeating: 1, count: classes)
+    let isSoft = target.dtype.isFloat
+    let soft = isSoft ? target.doubles : []
+    let labels = isSoft ? [] : target.integers
+    for i in 0..<count {
+      if !isSoft && labels[i] == ignoreIndex {
+        result.q.append(nil)
+        continue
+      }
+      guard isSoft || (0..<classes).contains(labels[i]) else {
+        throw ApusError(
+          .outOfRange, "\(name): label \(labels[i]) at position \(i) is out of range",
+          expected: "a class in 0..<\(classes)")
+      }
+      result.q.append(
+        (0..<classes).map { c in
+          let t = isSoft ? soft[i * classes + c] : labels[i] == c ? 1 : 0
+          return w[c] * ((1 - smoothing) * t + smoothing / Double(classes))
+        })
+      result.divisor += isSoft ? 1 : w[labels[i]]
+    }
+    if reduction != .mean { result.divisor = 1 }
+    return result
+  }
+
+  // MARK: Decomposition
+
+  /// q for every class, and the mean's divisor, in primitives.
+  func weights(_ logits: Tensor, _ target: Tensor, _ weights: Tensor?) -> (Tensor, Tensor) {
+    let classes = logits.shape[-1]
+    let rowCount = logits.shape.withoutLast.count
+    if target.dtype.isFloat {
+      return (
+        weighted(target, weights, classes), logits.scalar(reduction == .mean ? Double(rowCount) : 1)
+      )
+    }
+    var labels = target
+    var counts: Tensor?
+    // An index that the labels' type cannot hold ignores nothing.
+    if target.dtype != .u8 || (0...255).contains(ignoreIndex) {
+      let ignored = equal(target, target.scalar(Double(ignoreIndex)))
+      labels = `where`(ignored, target.scalar(0), target)
+      counts = (1 - ignored.cast(to: logits.dtype)).reshaped(target.shape.appendingOne)
+    }
+    let indicators = labels.oneHot(classes, dtype: logits.dtype)
+    var q = weighted(indicators, weights, classes)
+    var total = weights.map { indicators * $0 } ?? indicators
+    if let counts {
+      q = q * counts
+      total = total * counts
+    }
+    return (q, reduction == .mean ? total.sum() : logits.scalar(1))
+  }
+
+  private func weighted(_ t: Tensor, _ weights: Tensor?, _ classes: Int) -> Tensor {
+    let smooth = smoothing == 0 ? t : t * (1 - smoothing) + smoothing / Double(classes)
+    return weights.map { smooth * $0 } ?? smooth
+  }
+
+  // MARK: Lowering
+
+  /// The argument block, for logits and target of those types; pointers are bound by ``bind``.
+  func block(_ logits: TensorType, _ target: TensorType) -> ck_cross_entropy_args {
+    var args = ck_cross_entropy_args()
+    args.cols = Int64(logits.shape[-1])
+    args.rows = Int64(logits.shape.withoutLast.count)
+    args.logits_stride = args.cols
+    args.gradient_stride = args.cols
+    args.targets_stride = args.cols
+    args.ignore_index = Int64(ignoreIndex)
+    args.smoothing = Float(smoothing)
+    args.label_dtype = target.dtype.kernelCode
+    switch reduction {
+    case .none: args.reduction = Int32(CK_REDUCTION_NONE.rawValue)
+    case .sum: args.reduction = Int32(CK_REDUCTION_SUM.rawValue)
+    case .mean: args.reduction = Int32(CK_REDUCTION_MEAN.rawValue)
+    }
+    return args
+  }
+
+  /// The call of `op`, with logits at operand 0, and the target and the weights at those operands.
+  func call(
+    _ op: ck_cross_entropy_op, _ name: String, _ site: LoweringSite, target: Int, weights: Int?
+  ) -> KernelCall {
+    var args = block(site.operands[0], site.operands[target])
+    var call = KernelCall(name, ck_cross_entropy(op, ck_isa(site.isa)), site, block: args)
+    call.bind(\ck_cross_entropy_args.logits, to: .operand(0))
+    if site.operands[target].dtype.isFloat {
+      call.bind(\ck_cross_entropy_args.targets, to: .operand(target))
+    } else {
+      call.bind(\ck_cross_entropy_args.labels, to: .operand(target))
+      call.bind(\ck_cross_entropy_args.error, to: .errorSlot)
+    }
+    if let weights { call.bind(\ck_cross_entropy_args.class_weights, to: .operand(weights)) }
+    call.workspaceBytes = ck_cross_entropy_workspace_bytes(&args)
+    call.bind(\ck_cross_entropy_args.workspace, to: .workspace)
+    call.flops = 20 * Double(site.operands[0].count)
+    return call
+  }
+}

@@ -1,0 +1,121 @@
+// Cumulative sums.
+
+import ApusGraph
+import CKernels
+
+/// `y_k = x_0 + … + x_k` along `axis`; without `x_k` where exclusive; from the end where reverse.
+public struct CumulativeSum: Op {
+  public static let mnemonic = "cumsum"
+  /// From 0.
+  public let axis: Int
+  public let isExclusive: Bool
+  public let isReverse: Bool
+
+  public init(axis: Int, isExclusive: Bool = false, isReverse: Bool = false) {
+    self.axis = axis
+    self.isExclusive = isExclusive
+    self.isReverse = isReverse
+  }
+
+  public init(attributes: AttributeReader) throws {
+    self.init(
+      axis: try attributes.int("axis"), isExclusive: try attributes.bool("exclusive"),
+      isReverse: try attributes.bool("reverse"))
+  }
+
+  public var attributes: [Attribute] {
+    [
+      Attribute("axis", .int(axis)), Attribute("exclusive", .bool(isExclusive)),
+      Attribute("reverse", .bool(isReverse)),
+    ]
+  }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(1, operands)
+    guard operands[0].dtype != .bool, operands[0].dtype != .u8 else {
+      throw ApusError(
+        .dtypeMismatch, "cumsum: not defined for \(operands[0])", expected: "floats, i32 or i64")
+    }
+    _ = try checkedAxis(operands[0], axis)
+    return operands
+  }
+
+  // Element k flows into all from k on: the gradient is the sum from the other end.
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    guard context.operands[0].dtype.isFloat else { return [nil] }
+    let op = CumulativeSum(axis: axis, isExclusive: isExclusive, isReverse: !isReverse)
+    return [op.applied(to: context.gradient)]
+  }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    [
+      mapSlices(of: operands, along: axis, results[0]) { slices in
+        var sum = 0.0
+        let values = (isReverse ? slices[0].reversed() : slices[0]).map { x -> Double in
+          defer { sum += x }
+          return isExclusive ? sum : sum + x
+        }
+        return isReverse ? values.reversed() : values
+      }
+    ]
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    let dtype = site.operands[0].dtype
+    let kernel: ck_scan_op
+    switch dtype {
+    case .f32: kernel = CK_SCAN_F32
+    case .i32: kernel = CK_SCAN_I32
+    case .i64: kernel = CK_SCAN_I64
+    default:
+      throw ApusError(
+        .unsupported, "cumsum has no kernel for \(dtype)", expected: "f32, i32 or i64")
+    }
+    let (outer, extent, inner) = site.operands[0].shape.split(at: axis)
+    var args = ck_scan_args()
+    (args.outer, args.axis, args.inner) = (Int64(outer), Int64(extent), Int64(inner))
+    args.kind = Int32(CK_SCAN_SUM.rawValue)
+    args.exclusive = isExclusive ? 1 : 0
+    args.reverse = isReverse ? 1 : 0
+    var call = KernelCall(
+      "ck_scan_\(dtype)", ck_scan(kernel, ck_isa(site.isa)), site, block: args)
+    call.bind(\ck_scan_args.y, to: .result(0))
+    call.bind(\ck_scan_args.x, to: .operand(0))
+    call.inPlace = [(operand: 0, result: 0)]
+    call.flops = Double(site.operands[0].count)
+    return call
+  }
+
+  /// Applies the op; 16-bit floats are added up in `f32`.
+  func applied(to x: Tensor, location: String? = nil) -> Tensor {
+    guard x.dtype == .bf16 || x.dtype == .f16 else {
+      return .apply(self, to: x, location: location)
+    }
+    return Tensor.apply(self, to: x.cast(to: .f32), location: location).cast(to: x.dtype)
+  }
+}
+
+extension Tensor {
+  /// Sums of the elements up to each one along `axis`.
+  ///
+  ///     x.cumulativeSum(axis: 1)   // [[1, 2, 3]] → [[1, 3, 6]]
+  ///
+  /// - Parameters:
+  ///   - isExclusive: whether an element's own value is left out of its sum.
+  ///   - isReverse: whether the sums run from the end.
+  public func cumulativeSum(
+    axis: Int = -1, isExclusive: Bool = false, isReverse: Bool = false,
+    file: StaticString = #fileID, line: UInt = #line
+  ) -> Tensor {
+    let location = sourceLocation(file, line)
+    do {
+      let op = CumulativeSum(
+        axis: try shape.normalized(axis: axis), isExclusive: isExclusive, isReverse: isReverse)
+      return op.applied(to: self, location: location)
+    } catch {
+      return .poisoned(asApusError(error), like: self, location: location)
+    }
+  }
+}

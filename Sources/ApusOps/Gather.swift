@@ -1,0 +1,188 @@
+// Reading by index: take, take along an axis, embedding lookup.
+
+import ApusGraph
+import CKernels
+
+/// Elements of the first operand chosen along `axis` by the integers of the second.
+///
+/// - Take (`isAlong` false): indices of any shape stand in the axis' place, as in NumPy's `take`:
+///   `y[o…, k…, i…] = x[o…, indices[k…], i…]`.
+/// - Take along (`isAlong` true): an index for each element, as in NumPy's `take_along_axis` and
+///   PyTorch's `gather`: `y[o…, k, i…] = x[o…, indices[o…, k, i…], i…]`.
+///
+/// An index outside the axis is an error (`outOfRange`), negative ones included.
+public struct Gather: Op {
+  public static let mnemonic = "gather"
+  /// From 0.
+  public let axis: Int
+  public let isAlong: Bool
+
+  public init(axis: Int, isAlong: Bool = false) {
+    self.axis = axis
+    self.isAlong = isAlong
+  }
+
+  public init(attributes: AttributeReader) throws {
+    self.init(axis: try attributes.int("axis"), isAlong: try attributes.bool("along"))
+  }
+
+  public var attributes: [Attribute] {
+    [Attribute("axis", .int(axis)), Attribute("along", .bool(isAlong))]
+  }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(2, operands)
+    let (x, indices) = (operands[0], operands[1])
+    _ = try checkedAxis(x, axis)
+    try expectIndices(indices)
+    if isAlong {
+      guard
+        indices.rank == x.rank,
+        indices.shape == x.shape.replacing(axis, with: indices.shape[axis])
+      else {
+        throw ApusError(
+          .shapeMismatch, "gather: \(x) and indices \(indices) do not match",
+          expected: "extents that are equal but at axis \(axis)")
+      }
+      return [x.with(indices.shape)]
+    }
+    let dimensions = x.shape.dimensions
+    return [
+      x.with(
+        Shape(
+          Array(dimensions[..<axis]) + indices.shape.dimensions + Array(dimensions[(axis + 1)...])))
+    ]
+  }
+
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    let (x, indices) = (context.operands[0], context.operands[1])
+    guard x.dtype.isFloat else { return [nil, nil] }
+    let op = ScatterAdd(axis: axis, extent: x.shape[axis], isAlong: isAlong)
+    return [op.applied(to: context.gradient, indices), nil]
+  }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    let source = operands[0].doubles
+    let walk = GatherWalk(operands[0].shape, operands[1], axis: axis, isAlong: isAlong)
+    return [NDArray(doubles: try walk.places(mnemonic).map { source[$0] }, type: results[0])]
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    let (outer, extent, inner) = site.operands[0].shape.split(at: axis)
+    var args = ck_gather_args()
+    args.outer = Int64(outer)
+    args.axis = Int64(extent)
+    args.inner = Int64(inner)
+    args.count = Int64(isAlong ? site.operands[1].shape[axis] : site.operands[1].count)
+    args.index_outer = isAlong ? args.count * args.inner : 0
+    args.index_count = isAlong ? args.inner : 1
+    args.index_inner = isAlong ? 1 : 0
+    args.index_dtype = site.operands[1].dtype.kernelCode
+    args.element_size = Int32(site.operands[0].dtype.byteCount)
+    var call = KernelCall(
+      "ck_gather", ck_gather(CK_GATHER_GATHER, ck_isa(site.isa)), site, block: args)
+    call.bind(\ck_gather_args.dst, to: .result(0))
+    call.bind(\ck_gather_args.src, to: .operand(0))
+    call.bind(\ck_gather_args.indices, to: .operand(1))
+    call.bind(\ck_gather_args.error, to: .errorSlot)
+    call.bytes = Double(2 * site.results[0].byteCount + site.operands[1].byteCount)
+    call.partition = .tiles(
+      count: outer * Int(args.count), elementsPerTile: inner, alignedOperands: [])
+    return call
+  }
+}
+
+/// Where each element of a gather comes from, for the references.
+struct GatherWalk {
+  let shape: Shape
+  let indices: NDArray
+  let axis: Int
+  let isAlong: Bool
+
+  init(_ shape: Shape, _ indices: NDArray, axis: Int, isAlong: Bool) {
+    self.shape = shape
+    self.indices = indices
+    self.axis = axis
+    self.isAlong = isAlong
+  }
+
+  /// For each element of the gathered array, in order, its place in an array of `shape`.
+  ///
+  /// - Throws: `outOfRange` for an index outside the axis.
+  func places(_ mnemonic: String) throws -> [Int] {
+    let (outer, extent, inner) = shape.split(at: axis)
+    let table = indices.integers
+    let count = isAlong ? indices.shape[axis] : indices.count
+    var result: [Int] = []
+    result.reserveCapacity(outer * count * inner)
+    for o in 0..<outer {
+      for k in 0..<count {
+        for i in 0..<inner {
+          let position = isAlong ? (o * count + k) * inner + i : k
+          let index = table[position]
+          guard (0..<extent).contains(index) else {
+            throw ApusError(
+              .outOfRange, "\(mnemonic): index \(index) at position \(position) is out of range",
+              expected: "an index in 0..<\(extent)")
+          }
+          result.append((o * extent + index) * inner + i)
+        }
+      }
+    }
+    return result
+  }
+}
+
+extension Op {
+  /// Indices are of an integer type.
+  func expectIndices(_ indices: TensorType) throws {
+    guard indices.dtype.isInteger else {
+      throw ApusError(
+        .dtypeMismatch, "\(mnemonic): indices are \(indices)", expected: "i32, i64 or u8")
+    }
+  }
+}
+
+extension Tensor {
+  /// The slices along `axis` that `indices` choose; the indices' axes stand in its place.
+  ///
+  ///     table.take(tokens, axis: 0)   // f32[50257,768], i32[8,128] → f32[8,128,768]
+  public func take(
+    _ indices: Tensor, axis: Int = 0, file: StaticString = #fileID, line: UInt = #line
+  ) -> Tensor {
+    gathered(indices, axis, isAlong: false, file, line)
+  }
+
+  /// An element along `axis` for each index; `indices` has this tensor's shape but at the axis.
+  ///
+  ///     logP.takeAlong(labels.reshaped([-1, 1]), axis: 1)   // f32[64,10] → f32[64,1]
+  public func takeAlong(
+    _ indices: Tensor, axis: Int = -1, file: StaticString = #fileID, line: UInt = #line
+  ) -> Tensor {
+    gathered(indices, axis, isAlong: true, file, line)
+  }
+
+  private func gathered(
+    _ indices: Tensor, _ axis: Int, isAlong: Bool, _ file: StaticString, _ line: UInt
+  ) -> Tensor {
+    let location = sourceLocation(file, line)
+    do {
+      let op = Gather(axis: try shape.normalized(axis: axis), isAlong: isAlong)
+      return .apply(op, to: self, indices, location: location)
+    } catch {
+      return .poisoned(asApusError(error), like: self, location: location)
+    }
+  }
+}
+
+/// The rows of `table` for each index: the lookup of an embedding layer. Its gradient is a
+/// ``ScatterAdd``.
+///
+///     embedding(tokens, table)   // i32[8,128], f32[50257,768] → f32[8,128,768]
+public func embedding(
+  _ indices: Tensor, _ table: Tensor, file: StaticString = #fileID, line: UInt = #line
+) -> Tensor {
+  table.take(indices, axis: 0, file: file, line: line)
+}

@@ -1,0 +1,147 @@
+// Layer normalisation over the last axis, and its gradient as an op of its own.
+
+import ApusGraph
+import CKernels
+import Glibc
+
+/// `y = (x - mean) rstd γ + β` over the last axis (Ba, Kiros, Hinton, 2016), with
+/// `mean = Σ x / C` and `rstd = 1 / sqrt(Σ (x - mean)² / C + ε)`.
+///
+/// Operands: x `[rows…, C]`, and optionally γ `[C]`, and then β `[C]`. Results: y, and mean and rstd
+/// `[rows…]`, which the gradient reads.
+public struct LayerNorm: CompositeOp {
+  public static let mnemonic = "layer_norm"
+  public let epsilon: Double
+
+  public init(epsilon: Double = 1e-5) { self.epsilon = epsilon }
+  public init(attributes: AttributeReader) throws { epsilon = try attributes.double("epsilon") }
+  public var attributes: [Attribute] { [Attribute("epsilon", .double(epsilon))] }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(min(max(operands.count, 1), 3), operands)
+    try expectNormOperands(operands[0], operands.dropFirst())
+    let row = operands[0].with(operands[0].shape.withoutLast)
+    return [operands[0], row, row]
+  }
+
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    let (operands, results) = (context.operands, context.results)
+    guard let dy = context.gradients[0], context.gradients[1] == nil, context.gradients[2] == nil
+    else { return try gradientOfDecomposition(context) }
+    let op = LayerNormGradient(parameters: operands.count - 1)
+    let gamma = operands.count > 1 ? [operands[1]] : []
+    return Tensor.applyAll(
+      op, to: [dy, operands[0], results[1], results[2]] + gamma, resultCount: operands.count)
+  }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    normReference(operands, results, epsilon: epsilon, isCentered: true)
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  public func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
+
+  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+    let x = operands[0]
+    let mean = x.sum(axes: [-1], keepDims: true) / x.scalar(Double(x.shape[-1]))
+    let centered = x - mean
+    let variance = (centered * centered).sum(axes: [-1], keepDims: true) / Double(x.shape[-1])
+    let rstd = 1 / sqrt(variance + epsilon)
+    var y = centered * rstd
+    if operands.count > 1 { y = y * operands[1] }
+    if operands.count > 2 { y = y + operands[2] }
+    let row = x.shape.withoutLast
+    return [y, mean.reshaped(row), rstd.reshaped(row)]
+  }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    var call = normCall(site, CK_NORM_LAYER_FORWARD, "ck_layer_norm_f32", epsilon: epsilon)
+    call.bind(\ck_norm_args.mean, to: .result(1))
+    call.bind(\ck_norm_args.rstd, to: .result(2))
+    if site.operands.count > 2 { call.bind(\ck_norm_args.beta, to: .operand(2)) }
+    return call
+  }
+}
+
+/// The gradients of ``LayerNorm``: with `n = (x - mean) rstd` and `g = dy γ`,
+/// `dx = rstd (g - Σ g / C - n Σ g n / C)`, `dγ = Σ_rows dy n`, `dβ = Σ_rows dy`.
+///
+/// Operands: dy, x, mean, rstd and, with parameters, γ. Results: dx, and dγ and dβ as far as there are
+/// `parameters`.
+public struct LayerNormGradient: CompositeOp {
+  public static let mnemonic = "layer_norm_gradient"
+  /// 0, 1 (γ) or 2 (γ and β).
+  public let parameters: Int
+
+  public init(parameters: Int) { self.parameters = parameters }
+  public init(attributes: AttributeReader) throws { parameters = try attributes.int("parameters") }
+  public var attributes: [Attribute] { [Attribute("parameters", .int(parameters))] }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(parameters == 0 ? 4 : 5, operands)
+    try expectNormGradientOperands(operands, statistics: 2, parameters: parameters, atMost: 2)
+    return [operands[1]] + Array(repeating: operands[0].lastAxis, count: parameters)
+  }
+
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    try gradientOfDecomposition(context)
+  }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    normGradientReference(
+      operands[0], operands[1], mean: operands[2], rstd: operands[3],
+      gamma: parameters > 0 ? operands[4] : nil, results)
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  public func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
+
+  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+    let (dy, x) = (operands[0], operands[1])
+    let column = operands[2].shape.appendingOne
+    let (mean, rstd) = (operands[2].reshaped(column), operands[3].reshaped(column))
+    let count = Double(x.shape[-1])
+    let n = (x - mean) * rstd
+    let g = parameters > 0 ? dy * operands[4] : dy
+    let meanG = g.sum(axes: [-1], keepDims: true) / count
+    let meanGN = (g * n).sum(axes: [-1], keepDims: true) / count
+    var results = [rstd * (g - meanG - n * meanGN)]
+    let rows = Array(0..<(x.rank - 1))
+    if parameters > 0 { results.append((dy * n).sum(axes: rows)) }
+    if parameters > 1 { results.append(dy.sum(axes: rows)) }
+    return results
+  }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    var call = normGradientCall(
+      site, CK_NORM_LAYER_BACKWARD, "ck_layer_norm_backward_f32", parameters: parameters)
+    call.bind(\ck_norm_backward_args.mean, to: .operand(2))
+    call.bind(\ck_norm_backward_args.rstd, to: .operand(3))
+    if parameters > 0 { call.bind(\ck_norm_backward_args.gamma, to: .operand(4)) }
+    return call
+  }
+}
+
+/// Rows of mean 0 and variance 1 over the last axis, then scaled by `gamma` and shifted by `beta`.
+///
+///     let h = layerNorm(x, gamma: scale, beta: shift)   // f32[8,128,768], f32[768], f32[768]
+///
+/// - Parameter beta: needs `gamma`.
+public func layerNorm(
+  _ x: Tensor, gamma: Tensor? = nil, beta: Tensor? = nil, epsilon: Double = 1e-5,
+  file: StaticString = #fileID, line: UInt = #line
+) -> Tensor {
+  let location = sourceLocation(file, line)
+  var operands = [x]
+  if let gamma { operands.append(gamma) }
+  if let beta {
+    guard gamma != nil else {
+      return .poisoned(
+        ApusError(.invalidArgument, "layerNorm: beta without gamma", expected: "both or gamma"),
+        like: x, location: location)
+    }
+    operands.append(beta)
+  }
+  return Tensor.applyAll(
+    LayerNorm(epsilon: epsilon), to: operands, resultCount: 3, location: location)[0]
+}

@@ -1,0 +1,140 @@
+// What layer and RMS normalisation have in common: operand checks, references, argument blocks.
+
+import ApusGraph
+import CKernels
+import Glibc
+
+extension TensorType {
+  /// The type of a parameter of the last axis.
+  var lastAxis: TensorType { with([shape[-1]]) }
+}
+
+extension Op {
+  /// Floats with a last axis, and parameters of it.
+  func expectNormOperands(_ x: TensorType, _ parameters: some Sequence<TensorType>) throws {
+    guard x.dtype.isFloat, x.rank >= 1 else {
+      throw ApusError(
+        .dtypeMismatch, "\(mnemonic): not defined for \(x)", expected: "floats of [rows…, columns]")
+    }
+    for parameter in parameters where parameter != x.lastAxis {
+      throw ApusError(
+        .shapeMismatch, "\(mnemonic): \(x) with a parameter \(parameter)", expected: "\(x.lastAxis)"
+      )
+    }
+  }
+
+  /// dy and x of one type, statistics of their rows, and γ.
+  func expectNormGradientOperands(
+    _ operands: [TensorType], statistics: Int, parameters: Int, atMost: Int
+  ) throws {
+    guard (0...atMost).contains(parameters) else {
+      throw ApusError(
+        .invalidArgument, "\(mnemonic): \(parameters) parameters", expected: "0 to \(atMost)")
+    }
+    try expectNormOperands(operands[0], operands.dropFirst(2 + statistics))
+    let row = operands[0].with(operands[0].shape.withoutLast)
+    guard operands[0] == operands[1], operands[2..<(2 + statistics)].allSatisfy({ $0 == row })
+    else {
+      throw ApusError(
+        .shapeMismatch,
+        "\(mnemonic): operands are \(operands.map(\.description).joined(separator: ", "))",
+        expected: "gradient and input of one type, and statistics \(row)")
+    }
+  }
+
+  /// The forward pass in double; results y, (mean,) rstd.
+  func normReference(
+    _ operands: [NDArray], _ results: [TensorType], epsilon: Double, isCentered: Bool
+  ) -> [NDArray] {
+    let columns = operands[0].shape[-1]
+    let x = operands[0].doubles
+    let gamma = operands.count > 1 ? operands[1].doubles : nil
+    let beta = operands.count > 2 ? operands[2].doubles : nil
+    var y: [Double] = []
+    var means: [Double] = []
+    var rstds: [Double] = []
+    for i in 0..<results[1].count {
+      let row = x[i * columns..<(i + 1) * columns]
+      let mean = isCentered ? row.reduce(0, +) / Double(columns) : 0
+      let square = row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(columns)
+      let rstd = 1 / sqrt(square + epsilon)
+      means.append(mean)
+      rstds.append(rstd)
+      for (c, value) in row.enumerated() {
+        y.append((value - mean) * rstd * (gamma?[c] ?? 1) + (beta?[c] ?? 0))
+      }
+    }
+    let statistics = isCentered ? [means, rstds] : [rstds]
+    return zip([y] + statistics, results).map { NDArray(doubles: $0, type: $1) }
+  }
+
+  /// The backward pass in double; results dx, (dγ, (dβ)).
+  func normGradientReference(
+    _ dy: NDArray, _ x: NDArray, mean: NDArray?, rstd: NDArray, gamma: NDArray?,
+    _ results: [TensorType]
+  ) -> [NDArray] {
+    let columns = x.shape[-1]
+    let (d, h, s) = (dy.doubles, x.doubles, rstd.doubles)
+    let m = mean?.doubles
+    let scale = gamma?.doubles
+    var dx: [Double] = []
+    var sums = [[Double]](repeating: Array(repeating: 0, count: columns), count: 2)
+    for i in 0..<rstd.count {
+      let places = i * columns..<(i + 1) * columns
+      let n = places.map { (h[$0] - (m?[i] ?? 0)) * s[i] }
+      let g = places.enumerated().map { d[$1] * (scale?[$0] ?? 1) }
+      let meanG = m == nil ? 0 : g.reduce(0, +) / Double(columns)
+      let meanGN = zip(g, n).reduce(0) { $0 + $1.0 * $1.1 } / Double(columns)
+      for (c, place) in places.enumerated() {
+        dx.append(s[i] * (g[c] - meanG - n[c] * meanGN))
+        sums[0][c] += d[place] * n[c]
+        sums[1][c] += d[place]
+      }
+    }
+    return zip([dx] + sums, results).map { NDArray(doubles: $0, type: $1) }
+  }
+
+  func normCall(
+    _ site: LoweringSite, _ op: ck_norm_op, _ name: String, epsilon: Double
+  ) -> KernelCall {
+    let x = site.operands[0]
+    var args = ck_norm_args()
+    args.rows = Int64(x.shape.withoutLast.count)
+    args.cols = Int64(x.shape[-1])
+    args.x_stride = args.cols
+    args.epsilon = Float(epsilon)
+    var call = KernelCall(name, ck_norm(op, ck_isa(site.isa)), site, block: args)
+    call.bind(\ck_norm_args.x, to: .operand(0))
+    call.bind(\ck_norm_args.y, to: .result(0))
+    if site.operands.count > 1 { call.bind(\ck_norm_args.gamma, to: .operand(1)) }
+    call.inPlace = [(operand: 0, result: 0)]
+    call.partition = .tiles(
+      count: Int(args.rows), elementsPerTile: Int(args.cols), alignedOperands: [0])
+    call.flops = 8 * Double(x.count)
+    return call
+  }
+
+  func normGradientCall(
+    _ site: LoweringSite, _ op: ck_norm_op, _ name: String, parameters: Int
+  ) -> KernelCall {
+    let x = site.operands[1]
+    var args = ck_norm_backward_args()
+    args.rows = Int64(x.shape.withoutLast.count)
+    args.cols = Int64(x.shape[-1])
+    args.x_stride = args.cols
+    args.dy_stride = args.cols
+    var call = KernelCall(name, ck_norm(op, ck_isa(site.isa)), site, block: args)
+    call.bind(\ck_norm_backward_args.dy, to: .operand(0))
+    call.bind(\ck_norm_backward_args.x, to: .operand(1))
+    call.bind(\ck_norm_backward_args.dx, to: .result(0))
+    if parameters > 0 { call.bind(\ck_norm_backward_args.dgamma, to: .result(1)) }
+    if parameters > 1 { call.bind(\ck_norm_backward_args.dbeta, to: .result(2)) }
+    if parameters > 0 {
+      call.workspaceBytes = ck_norm_workspace_bytes(&args)
+      call.bind(\ck_norm_backward_args.workspace, to: .workspace)
+    }
+    call.inPlace = [(operand: 0, result: 0), (operand: 1, result: 0)]
+    call.flops = 16 * Double(x.count)
+    return call
+  }
+}

@@ -1,0 +1,73 @@
+// Normally distributed random numbers.
+
+import ApusGraph
+import CKernels
+import Glibc
+
+/// Independent numbers of mean 0 and variance 1 (Box and Muller, 1958).
+///
+/// From the words a and b of elements 2k and 2k + 1: `r = sqrt(-2 log u)` with `u = (a + 1/2) / 2^32`
+/// rounded to `f32`, and `φ = 2 π floor(b / 2^8) / 2^24`; the elements are `r cos φ` and `r sin φ`.
+///
+/// The operand is the random key (`RandomState.swift`).
+public struct RandomNormal: Op {
+  public static let mnemonic = "random_normal"
+  public let shape: Shape
+  /// The number that sets this op's draws apart from those of others.
+  public let stream: Int
+
+  public init(_ shape: Shape, stream: Int) {
+    self.shape = shape
+    self.stream = stream
+  }
+
+  public init(attributes: AttributeReader) throws {
+    self.init(Shape(try attributes.ints("shape")), stream: try attributes.int("stream"))
+  }
+
+  public var attributes: [Attribute] {
+    [Attribute("shape", .ints(shape.dimensions)), Attribute("stream", .int(stream))]
+  }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(1, operands)
+    try expectRandom(operands[0], stream: stream)
+    return [TensorType(.f32, shape)]
+  }
+
+  // The key is an integer.
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    let words = RandomWords.draw(shape.count + 1, state: operands[0], stream: stream)
+    let values = (0..<shape.count).map { i in
+      let pair = i & ~1
+      let u = Float(Double(Float(words[pair])) * 0x1p-32 + 0x1p-33)
+      let radius = sqrt(-2 * log(Double(u)))
+      let angle = 2 * Double.pi * RandomWords.uniform(words[pair + 1])
+      return radius * (i % 2 == 0 ? cos(angle) : sin(angle))
+    }
+    return [NDArray(doubles: values, type: results[0])]
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    randomCall(site, CK_RANDOM_NORMAL, "ck_random_normal_f32", key: 0, stream: stream)
+  }
+}
+
+extension Trace {
+  /// Random numbers of a normal distribution, new ones in every step.
+  ///
+  ///     let noise = x.trace.randomNormal([64, 10], deviation: 0.1)   // f32[64,10]
+  public func randomNormal(
+    _ shape: Shape, mean: Double = 0, deviation: Double = 1, file: StaticString = #fileID,
+    line: UInt = #line
+  ) -> Tensor {
+    let op = RandomNormal(shape, stream: nextRandomStream())
+    let unit = Tensor.apply(op, to: randomKey, location: sourceLocation(file, line))
+    let scaled = deviation == 1 ? unit : unit * deviation
+    return mean == 0 ? scaled : scaled + mean
+  }
+}

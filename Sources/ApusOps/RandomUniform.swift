@@ -1,0 +1,62 @@
+// Uniform random numbers.
+
+import ApusGraph
+import CKernels
+
+/// Numbers in [0, 1), each of 2^24 equally likely ones.
+///
+/// The operand is the random key (`RandomState.swift`).
+public struct RandomUniform: Op {
+  public static let mnemonic = "random_uniform"
+  public let shape: Shape
+  /// The number that sets this op's draws apart from those of others.
+  public let stream: Int
+
+  public init(_ shape: Shape, stream: Int) {
+    self.shape = shape
+    self.stream = stream
+  }
+
+  public init(attributes: AttributeReader) throws {
+    self.init(Shape(try attributes.ints("shape")), stream: try attributes.int("stream"))
+  }
+
+  public var attributes: [Attribute] {
+    [Attribute("shape", .ints(shape.dimensions)), Attribute("stream", .int(stream))]
+  }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(1, operands)
+    try expectRandom(operands[0], stream: stream)
+    return [TensorType(.f32, shape)]
+  }
+
+  // The key is an integer.
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    let words = RandomWords.draw(shape.count, state: operands[0], stream: stream)
+    return [NDArray(doubles: words.map(RandomWords.uniform), type: results[0])]
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    randomCall(site, CK_RANDOM_UNIFORM, "ck_random_uniform_f32", key: 0, stream: stream)
+  }
+}
+
+extension Trace {
+  /// Random numbers, uniform in `range`, new ones in every step.
+  ///
+  ///     let noise = x.trace.randomUniform([64, 10])   // f32[64,10] in [0, 1)
+  public func randomUniform(
+    _ shape: Shape, in range: Range<Double> = 0..<1, file: StaticString = #fileID,
+    line: UInt = #line
+  ) -> Tensor {
+    let op = RandomUniform(shape, stream: nextRandomStream())
+    let unit = Tensor.apply(op, to: randomKey, location: sourceLocation(file, line))
+    if range == 0..<1 { return unit }
+    return unit * (range.upperBound - range.lowerBound) + range.lowerBound
+  }
+}

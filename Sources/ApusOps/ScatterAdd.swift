@@ -1,0 +1,166 @@
+// Adding by index: the transpose of gather.
+
+import ApusGraph
+import CKernels
+
+/// Zeros with `extent` at `axis`, to which each element of the first operand is added where the
+/// integers of the second say: `y[o…, indices[k…], i…] += x[o…, k…, i…]`, or with an index for each
+/// element where `isAlong` (see ``Gather``).
+///
+/// Elements that meet are added in the order of k, whatever the number of threads.
+public struct ScatterAdd: Op {
+  public static let mnemonic = "scatter_add"
+  /// From 0: the axis of the result.
+  public let axis: Int
+  public let extent: Int
+  public let isAlong: Bool
+
+  public init(axis: Int, extent: Int, isAlong: Bool = false) {
+    self.axis = axis
+    self.extent = extent
+    self.isAlong = isAlong
+  }
+
+  public init(attributes: AttributeReader) throws {
+    self.init(
+      axis: try attributes.int("axis"), extent: try attributes.int("extent"),
+      isAlong: try attributes.bool("along"))
+  }
+
+  public var attributes: [Attribute] {
+    [
+      Attribute("axis", .int(axis)), Attribute("extent", .int(extent)),
+      Attribute("along", .bool(isAlong)),
+    ]
+  }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(2, operands)
+    let (updates, indices) = (operands[0], operands[1])
+    try expectIndices(indices)
+    guard updates.dtype != .bool, updates.dtype != .u8, extent >= 0 else {
+      throw ApusError(
+        .dtypeMismatch, "scatter_add: not defined for \(updates) with extent \(extent)",
+        expected: "floats, i32 or i64")
+    }
+    if isAlong {
+      guard updates.shape == indices.shape else {
+        throw ApusError(
+          .shapeMismatch, "scatter_add: updates are \(updates), indices are \(indices)",
+          expected: "equal shapes")
+      }
+      _ = try checkedAxis(updates, axis)
+      return [updates.with(updates.shape.replacing(axis, with: extent))]
+    }
+    let dimensions = updates.shape.dimensions
+    let end = axis + indices.rank
+    guard axis >= 0, end <= dimensions.count,
+      Array(dimensions[axis..<end]) == indices.shape.dimensions
+    else {
+      throw ApusError(
+        .shapeMismatch, "scatter_add: updates are \(updates), indices are \(indices)",
+        expected: "the indices' shape within the updates', from axis \(axis) on")
+    }
+    return [updates.with(Shape(Array(dimensions[..<axis]) + [extent] + Array(dimensions[end...])))]
+  }
+
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    guard context.operands[0].dtype.isFloat else { return [nil, nil] }
+    let op = Gather(axis: axis, isAlong: isAlong)
+    return [.apply(op, to: context.gradient, context.operands[1]), nil]
+  }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    let walk = GatherWalk(results[0].shape, operands[1], axis: axis, isAlong: isAlong)
+    var values = [Double](repeating: 0, count: results[0].count)
+    for (place, update) in zip(try walk.places(mnemonic), operands[0].doubles) {
+      values[place] += update
+    }
+    return [NDArray(doubles: values, type: results[0])]
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    let (outer, extent, inner) = site.results[0].shape.split(at: axis)
+    var args = ck_scatter_args()
+    args.outer = Int64(outer)
+    args.axis = Int64(extent)
+    args.inner = Int64(inner)
+    args.count = Int64(isAlong ? site.operands[1].shape[axis] : site.operands[1].count)
+    args.index_outer = isAlong ? args.count * args.inner : 0
+    args.index_count = isAlong ? args.inner : 1
+    args.index_inner = isAlong ? 1 : 0
+    args.index_dtype = site.operands[1].dtype.kernelCode
+    let dtype = site.results[0].dtype
+    let kernel: ck_gather_op
+    switch dtype {
+    case .f32: kernel = CK_GATHER_SCATTER_ADD_F32
+    case .f64: kernel = CK_GATHER_SCATTER_ADD_F64
+    case .i32: kernel = CK_GATHER_SCATTER_ADD_I32
+    case .i64: kernel = CK_GATHER_SCATTER_ADD_I64
+    default:
+      throw ApusError(
+        .unsupported, "scatter_add has no kernel for \(dtype)", expected: "f32, i32 or i64")
+    }
+    var call = KernelCall(
+      "ck_scatter_add_\(dtype)", ck_gather(kernel, ck_isa(site.isa)), site, block: args)
+    call.bind(\ck_scatter_args.dst, to: .result(0))
+    call.bind(\ck_scatter_args.updates, to: .operand(0))
+    call.bind(\ck_scatter_args.indices, to: .operand(1))
+    call.bind(\ck_scatter_args.error, to: .errorSlot)
+    call.flops = Double(site.operands[0].count)
+    return call
+  }
+
+  /// Applies the op; 16-bit floats are added up in `f32`.
+  func applied(to updates: Tensor, _ indices: Tensor, location: String? = nil) -> Tensor {
+    guard updates.dtype == .bf16 || updates.dtype == .f16 else {
+      return .apply(self, to: updates, indices, location: location)
+    }
+    return Tensor.apply(self, to: updates.cast(to: .f32), indices, location: location)
+      .cast(to: updates.dtype)
+  }
+}
+
+extension Tensor {
+  /// This tensor with `updates` added to the slices along `axis` that `indices` choose, as PyTorch's
+  /// `index_add`: an index that comes twice adds twice.
+  ///
+  ///     counts.scatterAdd(ones, at: labels)   // f32[10], f32[64], i32[64] → f32[10]
+  public func scatterAdd(
+    _ updates: Tensor, at indices: Tensor, axis: Int = 0, file: StaticString = #fileID,
+    line: UInt = #line
+  ) -> Tensor {
+    scattered(updates, indices, axis, isAlong: false, file, line)
+  }
+
+  /// This tensor with each element of `updates` added at its own index along `axis`, as PyTorch's
+  /// `scatter_add`.
+  public func scatterAddAlong(
+    _ updates: Tensor, at indices: Tensor, axis: Int = -1, file: StaticString = #fileID,
+    line: UInt = #line
+  ) -> Tensor {
+    scattered(updates, indices, axis, isAlong: true, file, line)
+  }
+
+  private func scattered(
+    _ updates: Tensor, _ indices: Tensor, _ axis: Int, isAlong: Bool, _ file: StaticString,
+    _ line: UInt
+  ) -> Tensor {
+    let location = sourceLocation(file, line)
+    do {
+      let axis = try shape.normalized(axis: axis)
+      let op = ScatterAdd(axis: axis, extent: shape[axis], isAlong: isAlong)
+      let sums = op.applied(to: updates.cast(to: dtype), indices, location: location)
+      guard sums.isPoisoned || sums.shape == shape else {
+        throw ApusError(
+          .shapeMismatch, "scatterAdd: updates \(updates.type) do not fit \(type)",
+          expected: "slices of the tensor's shape")
+      }
+      return self + sums
+    } catch {
+      return .poisoned(asApusError(error), like: self, location: location)
+    }
+  }
+}
