@@ -56,9 +56,6 @@ public func metric(_ name: String, _ value: Tensor) {
   Trace.current?.report(name, value)
 }
 
-/// The name under which the random key and the step counter live among the states.
-public let randomKeyName = "random.key"
-
 /// A step's loss function over a model and a symbolic batch; returns a scalar.
 public typealias LossFunction<Model: Module> = (Model, SymbolicBatch) throws -> Tensor
 
@@ -93,8 +90,8 @@ public func trainingGraph<Model: Module>(
         for (slot, value) in zip(slots, update.slots) { trace.assign(slot, value) }
       }
     }
-    if trace.graph.states.contains(where: { $0.name == randomKeyName }) {
-      let key = trace.state(randomKeyName, .i64(2))
+    if trace.graph.states.contains(where: { $0.name == Trace.randomKeyState }) {
+      let key = trace.state(Trace.randomKeyState, .i64(2))
       trace.assign(key, key + trace.constant(NDArray([0, 1] as [Int64], shape: [2])))
     }
     trace.output("loss", loss)

@@ -56,7 +56,7 @@ public final class Trainer<Model: Module> {
     self.loss = loss
     states = StateStore()
     try model.initialize(seed: seed, in: states)
-    try states.set(randomKeyName, NDArray([Int64(bitPattern: seed), 0], shape: [2]))
+    try states.set(Trace.randomKeyState, NDArray([Int64(bitPattern: seed), 0], shape: [2]))
   }
 
   /// The compiled training step for batches like this one, compiled now where it is new.
@@ -161,6 +161,16 @@ public struct EpochSummary: Sendable {
   /// Means over the epoch, while the parameters were changing.
   public var training: StepResult
   public var validation: StepResult?
+
+  public init(
+    epoch: Int, steps: Int, seconds: Double, training: StepResult, validation: StepResult?
+  ) {
+    self.epoch = epoch
+    self.steps = steps
+    self.seconds = seconds
+    self.training = training
+    self.validation = validation
+  }
 
   public var stepsPerSecond: Double { Double(steps) / max(seconds, 1e-9) }
 }

@@ -81,7 +81,8 @@ public struct StepResult: Sendable {
   public var loss: Double
   public var metrics: [(name: String, value: Double)]
 
-  init(loss: Double, metrics: [(name: String, value: Double)]) {
+  /// - Parameter metrics: in the order in which they were reported.
+  public init(loss: Double, metrics: [(name: String, value: Double)]) {
     self.loss = loss
     self.metrics = metrics
   }

@@ -1,0 +1,237 @@
+// Training from data to weights: learning, reproducibility, errors.
+
+import Apus
+import Foundation
+import Testing
+
+/// A small classifier with dropout, on points of two rings.
+struct RingClassifier: Module {
+  let hidden = Linear(2, 16)
+  let drop = Dropout(0.1)
+  let output = Linear(16, 3)
+
+  func callAsFunction(_ x: Tensor) -> Tensor { output(drop(relu(hidden(x)))) }
+
+  static func loss(_ model: RingClassifier, _ batch: SymbolicBatch) -> Tensor {
+    let logits = model(batch.points)
+    metric("accuracy", accuracy(logits, batch.labels))
+    return crossEntropy(logits, batch.labels)
+  }
+
+  /// `count` points, three classes by distance from the origin.
+  static func data(_ count: Int, badLabel: Bool = false) throws -> ArrayDataset {
+    var points: [Float] = []
+    var labels: [Int32] = []
+    for index in 0..<count {
+      let radius = Float(index % 3) + 0.5, angle = Float(index) * 2.399
+      points += [radius * cos(angle), radius * sin(angle)]
+      labels.append(Int32(index % 3))
+    }
+    if badLabel { labels[count / 2] = 3 }
+    return try ArrayDataset([
+      "points": NDArray(points, shape: [count, 2]), "labels": NDArray(labels, shape: [count]),
+    ])
+  }
+}
+
+@Suite struct TrainerTests {
+  static func trainer(
+    seed: UInt64 = 7, threads: Int? = nil, rate: LearningRate = 0.02
+  ) throws -> Trainer<RingClassifier> {
+    var options = CompileOptions()
+    options.threads = threads
+    return try Trainer(
+      RingClassifier(), optimizer: Adam(learningRate: rate), seed: seed, compile: options,
+      loss: RingClassifier.loss)
+  }
+
+  static func weights(_ trainer: Trainer<RingClassifier>) throws -> [NDArray] {
+    try trainer.model.parameters.map { try $0.parameter.value() }
+  }
+
+  static func folder() throws -> URL {
+    let url = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+    return url
+  }
+
+  @Test func model_learns_andPartialBatchesCount() throws {
+    let trainer = try Self.trainer()
+    // 100 = 3·32 + 4: the last batch has a shape of its own.
+    let data = try RingClassifier.data(100).batched(32, shuffle: 1)
+    let history = try trainer.fit(data, validation: data, epochs: 60, progress: SilentProgress())
+    #expect(history.allSatisfy { $0.steps == 4 })
+    #expect(trainer.step == 240)
+    let first = try #require(history.first?.training.loss)
+    let last = try #require(history.last)
+    #expect(last.training.loss < 0.4 * first)
+    #expect(try #require(last.validation?["accuracy"]) > 0.9)
+  }
+
+  @Test func equalSeeds_giveEqualBits_onAnyNumberOfThreads() throws {
+    let data = try RingClassifier.data(50).batched(16, shuffle: 1)
+    let results = try [1, 2, 7].map { threads in
+      let trainer = try Self.trainer(threads: threads)
+      try trainer.fit(data, epochs: 3, progress: SilentProgress())
+      return try Self.weights(trainer)
+    }
+    #expect(results[0] == results[1])
+    #expect(results[0] == results[2])
+    let other = try Self.trainer(seed: 8)
+    try other.fit(data, epochs: 3, progress: SilentProgress())
+    #expect(try Self.weights(other) != results[0])
+  }
+
+  @Test func resumedRun_givesTheBitsOfAnUninterruptedOne() throws {
+    let data = try RingClassifier.data(50).batched(16, shuffle: 1)
+    let path = try Self.folder().appendingPathComponent("run.safetensors").path
+    let whole = try Self.trainer(rate: .cosine(from: 0.02, steps: 24))
+    try whole.fit(data, epochs: 6, progress: SilentProgress())
+    let half = try Self.trainer(rate: .cosine(from: 0.02, steps: 24))
+    try half.fit(data, epochs: 3, progress: SilentProgress())
+    try half.saveCheckpoint(path)
+    let resumed = try Self.trainer(seed: 99, rate: .cosine(from: 0.02, steps: 24))
+    try resumed.resume(from: path)
+    #expect(resumed.step == 12 && resumed.epoch == 3)
+    try resumed.fit(data, epochs: 3, progress: SilentProgress())
+    #expect(try Self.weights(resumed) == Self.weights(whole))
+  }
+
+  @Test func weights_surviveTheFile_andBadFilesChangeNothing() throws {
+    let folder = try Self.folder()
+    let path = folder.appendingPathComponent("w.safetensors").path
+    let a = try Self.trainer(), b = try Self.trainer(seed: 8)
+    try a.save(path)
+    let before = try Self.weights(b)
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+    let broken = folder.appendingPathComponent("broken.safetensors")
+    for length in stride(from: 0, to: bytes.count, by: 37) {
+      try bytes.prefix(length).write(to: broken)
+      #expect(throws: ApusError.self) { try b.load(broken.path) }
+    }
+    #expect(try Self.weights(b) == before)
+    #expect(
+      try b.load(path).sorted() == ["hidden.bias", "hidden.weight", "output.bias", "output.weight"])
+    #expect(try Self.weights(b) == Self.weights(a))
+    #expect(throws: ApusError.self) { try b.resume(from: path) }
+  }
+
+  @Test func weightsOfAnotherModel_areRefusedByName() throws {
+    struct Other: Module {
+      let hidden = Linear(2, 8)
+    }
+    let path = try Self.folder().appendingPathComponent("w.safetensors").path
+    let other = Other()
+    try other.initialize()
+    try other.save(path)
+    let trainer = try Self.trainer()
+    let error = #expect(throws: ApusError.self) { try trainer.load(path) }
+    #expect(error?.description.contains("hidden") == true)
+    #expect(throws: ApusError.self) { try trainer.load(path, strict: false) }
+  }
+
+  @Test func labelOutsideTheClasses_endsTheRun() throws {
+    let data = try RingClassifier.data(20, badLabel: true).batched(20)
+    let error = #expect(throws: ApusError.self) {
+      try Self.trainer().fit(data, epochs: 1, progress: SilentProgress())
+    }
+    #expect(error?.kind == .outOfRange)
+    #expect(error?.description.contains("3") == true)
+  }
+
+  @Test func lossThatIsNoNumber_endsTheRun() throws {
+    let points = NDArray([Float](repeating: .infinity, count: 8), shape: [4, 2])
+    let data = try ArrayDataset([
+      "points": points, "labels": NDArray([0, 1, 2, 0] as [Int32], shape: [4]),
+    ])
+    let error = #expect(throws: ApusError.self) {
+      try Self.trainer().fit(data.batched(4), epochs: 1, progress: SilentProgress())
+    }
+    #expect(error?.kind == .nonFinite)
+  }
+
+  @Test func mistakesInTheModel_areThrownWithTheirPlace() throws {
+    struct Nested: Module {
+      let blocks = [RingClassifier(), RingClassifier()]
+    }
+    let trainer = try Trainer(Nested(), optimizer: SGD(learningRate: 0.1)) { model, batch in
+      model.blocks[1].output(batch.points).sum()
+    }
+    let data = try RingClassifier.data(8).batched(8)
+    let error = #expect(throws: ApusError.self) {
+      try trainer.fit(data, epochs: 1, progress: SilentProgress())
+    }
+    #expect(error?.kind == .shapeMismatch)
+    #expect(error?.description.contains("blocks.1.output") == true)
+    let missing = try Trainer(RingClassifier(), optimizer: SGD(learningRate: 0.1)) { model, batch in
+      model(batch.images).sum()
+    }
+    let second = #expect(throws: ApusError.self) {
+      try missing.fit(data, epochs: 1, progress: SilentProgress())
+    }
+    #expect(second?.description.contains("points, labels") == true)
+  }
+
+  @Test func senselessSettings_areRefused() throws {
+    let data = try RingClassifier.data(8).batched(8)
+    #expect(throws: ApusError.self) { try Self.trainer().fit(data, epochs: 0) }
+    #expect(throws: ApusError.self) { try Self.trainer(rate: -1) }
+    #expect(throws: ApusError.self) {
+      try Trainer(
+        RingClassifier(), optimizer: SGD(learningRate: 1), options: StepOptions(clipNorm: 0),
+        loss: RingClassifier.loss)
+    }
+  }
+
+  @Test func clippedGradients_haveTheNormAskedFor() throws {
+    struct Scale: Module {
+      let weight = Parameter([3], .zeros)
+    }
+    let trainer = try Trainer(
+      Scale(), optimizer: SGD(learningRate: 1), options: StepOptions(clipNorm: 0.5)
+    ) { model, batch in (model.weight.tensor * batch.x).sum() }
+    try trainer.train(on: Batch(["x": NDArray([3, 0, 4], shape: [3])]))
+    // The gradient is (3, 0, 4) of norm 5.
+    let moved = try trainer.model.weight.value().doubles
+    for (got, wanted) in zip(moved, [-0.3, 0, -0.4]) { #expect(abs(got - wanted) < 1e-6) }
+  }
+}
+
+@Suite struct ProgressBarTests {
+  final class Log {
+    var text = ""
+    var time = 0.0
+  }
+
+  static func run(isTerminal: Bool, _ log: Log) {
+    let bar = ProgressBar(
+      isTerminal: isTerminal, output: { log.text += $0 }, now: { log.time })
+    bar.epochBegins(1, of: 5, batches: 100)
+    for step in 1...100 {
+      log.time += 0.11
+      bar.stepEnded(step, StepResult(loss: 0.5, metrics: []))
+    }
+    bar.epochEnded(
+      EpochSummary(
+        epoch: 1, steps: 100, seconds: 11, training: StepResult(loss: 0.5, metrics: []),
+        validation: StepResult(loss: 0.25, metrics: [("accuracy", 0.75)])))
+  }
+
+  @Test func terminal_seesOneLineRedrawn() {
+    let log = Log()
+    Self.run(isTerminal: true, log)
+    #expect(log.text.filter { $0 == "\n" }.count == 1)
+    #expect(log.text.filter { $0 == "\r" }.count == 101)
+    #expect(log.text.contains("epoch 2/5") && log.text.contains("9.1 steps/s"))
+    #expect(log.text.contains("loss 0.5000") && log.text.contains("eta"))
+    #expect(!log.text.contains("\u{1b}"))
+  }
+
+  @Test func file_seesPlainLines() {
+    let log = Log()
+    Self.run(isTerminal: false, log)
+    #expect(!log.text.contains("\r"))
+    #expect(log.text.split(separator: "\n").count == 3)
+    #expect(log.text.contains("validation loss 0.2500  accuracy 0.7500"))
+  }
+}
