@@ -7,6 +7,7 @@
 enum {
   K_BLOCK = 512,          // a panel of A (14 x 512) stays in L1
   DIRECT_B_ROWS = 28,     // B with unit column stride is read in place for so few rows of A
+  KEPT_FLOATS = 1 << 19,  // of B, kept in scratch for all blocks of rows of a fused product
   COLLIDING_ROWS = 7,     // of the 8 ways of L1
   DIRECT_A_COLUMNS = 256  // A is read in place for so few columns of B
 };
@@ -42,21 +43,35 @@ static int64_t padded_columns(const ck_gemm_args *g, const gemm_level *level) {
   return ceiling(g->N, level->vector) * level->vector;
 }
 
-/// Floats of scratch for A; a panel's last step may write seven floats beyond it.
-static int64_t scratch_a(const ck_gemm_args *g, const gemm_level *level) {
-  if (!packs_a(g, level)) return 0;
-  return ceiling(least(g->M, level->block_rows) * ck_gemm_k_block(g->K) + 8, 16) * 16;
-}
+/// The blocks that a thread works on at a time, and the floats of scratch they take.
+typedef struct blocking {
+  int64_t rows, columns;  // of C
+  bool keeps_b;           // B is packed once for all blocks of rows
+  bool keeps_steps;       // and for all of K
+  int64_t a, b, c;        // floats; b begins behind a, c behind b
+} blocking;
 
-/// Floats of scratch for B. With one block of rows a panel is used up before the next is packed;
-/// where B is read in place, only a last panel of part vectors is packed.
-static int64_t scratch_b(const ck_gemm_args *g, const gemm_level *level) {
-  int64_t columns = 0;
-  if (packs_b(g, level) && g->M > level->block_rows)
-    columns = least(padded_columns(g, level), level->block_columns);
-  else if (packs_b(g, level) || (!g->b_packed && g->N % level->vector))
-    columns = least(padded_columns(g, level), level->columns);
-  return columns * ck_gemm_k_block(g->K);
+static blocking blocking_of(const ck_gemm_args *g, const gemm_level *level) {
+  const bool fused = g->epilogue != 0;
+  const int64_t padded = padded_columns(g, level), k_block = ck_gemm_k_block(g->K);
+  blocking k = {
+      .rows = fused ? level->fused_rows : level->block_rows,
+      .columns = fused ? level->fused_columns : level->block_columns,
+  };
+  const int64_t rows = least(g->M, k.rows), columns = least(padded, k.columns);
+  // A panel's last step may write seven floats beyond it.
+  if (packs_a(g, level)) k.a = ceiling(rows * k_block + 8, 16) * 16;
+  if (packs_b(g, level)) {
+    k.keeps_steps = fused && columns * g->K <= KEPT_FLOATS;
+    k.keeps_b = g->M > k.rows && (!fused || k.keeps_steps);
+    k.b = k.keeps_b ? columns * (fused ? g->K : k_block) : least(padded, level->columns) * k_block;
+  } else if (!g->b_packed && g->N % level->vector) {
+    k.b =
+        least(padded, level->columns) * k_block;  // read in place, but for a last part of a vector
+  }
+  // One vector more a row: rows a power of two apart would fall on one set of the cache.
+  if (fused) k.c = rows * (columns + level->vector);
+  return k;
 }
 
 /// A product with one column fills one lane of a vector: its transpose, with one row, fills all.
@@ -80,20 +95,22 @@ static ck_gemm_args transposed(const ck_gemm_args *g) {
 size_t gemm_scratch_bytes(const ck_gemm_args *args, const gemm_level *level) {
   const ck_gemm_args other = transposed(args);
   const ck_gemm_args *g = is_better_transposed(args) ? &other : args;
+  const blocking k = blocking_of(g, level);
   const ck_loop_args *epilogue = ck_gemm_epilogue(g);
-  return (size_t)(scratch_a(g, level) + scratch_b(g, level)) * sizeof(float) +
+  return (size_t)(k.a + k.b + ceiling(k.c, 16) * 16) * sizeof(float) +
          (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
 }
 
 // MARK: The blocks of one thread
 
 typedef struct matrix {
+  int64_t index;
   const float *a, *b;
   float *c;
 } matrix;
 
 static matrix matrix_at(const ck_gemm_args *g, int64_t index) {
-  matrix m = {g->a, g->b, g->c};
+  matrix m = {index, g->a, g->b, g->c};
   for (int d = CK_GEMM_BATCH_DIMS - 1; d >= 0; d--) {
     const int64_t at = index % g->batch[d];
     index /= g->batch[d];
@@ -132,47 +149,53 @@ static int32_t tile_rows(const ck_gemm_args *g, const gemm_level *level, bool pa
   return collide && level->max_rows > COLLIDING_ROWS ? COLLIDING_ROWS : level->max_rows;
 }
 
-/// One column panel against all rows of a block.
-static void multiply_panel(const ck_gemm_args *g, const gemm_level *level, gemm_tile *tile,
-                           const float *a, const float *packed_a, float *c, block at) {
-  const int64_t tiles =
-      ceiling(at.rows, packed_a ? level->max_rows : tile_rows(g, level, false, tile->columns));
-  for (int64_t i = 0; i < tiles; i++) {
-    const int64_t begin = tile_begin(at.rows, tiles, i);
-    tile->rows = (int32_t)(tile_begin(at.rows, tiles, i + 1) - begin);
-    if (packed_a) {
-      tile->a = packed_a + begin * at.steps;
-      tile->a_row = 1;
-      tile->a_col = tile->rows;
-    } else {
-      tile->a = a + (at.row + begin) * g->a_row + at.step * g->a_col;
-      tile->a_row = g->a_row;
-      tile->a_col = g->a_col;
-    }
-    tile->c = c + (at.row + begin) * g->c_row + at.column;
-    level->tile(tile);
-  }
-}
-
 typedef struct range {
   int64_t begin, end;
 } range;
+
+static int64_t length(range r) { return r.end - r.begin; }
 
 /// What one thread does of one matrix.
 typedef struct job {
   const ck_gemm_args *g;
   const gemm_level *level;
+  blocking blocking;
   matrix m;
-  int64_t index;  // of the matrix
   range rows, columns;
   bool pack_a, pack_b;
-  float *a_scratch, *b_scratch, *epilogue_scratch;
+  bool has_b;  // B's panels are packed from an earlier block of rows
+  // Where the product goes: element (i, j) to c[(i - c_begin) * c_row + j - c_column].
+  float *c;
+  int64_t c_row, c_begin, c_column;
+  float *a_scratch, *b_scratch, *c_scratch, *epilogue_scratch;
 } job;
+
+/// One column panel against all rows of a block.
+static void multiply_panel(const job *job, gemm_tile *tile, block at) {
+  const ck_gemm_args *g = job->g;
+  const int32_t most =
+      job->pack_a ? job->level->max_rows : tile_rows(g, job->level, false, tile->columns);
+  const int64_t tiles = ceiling(at.rows, most);
+  for (int64_t i = 0; i < tiles; i++) {
+    const int64_t begin = tile_begin(at.rows, tiles, i);
+    tile->rows = (int32_t)(tile_begin(at.rows, tiles, i + 1) - begin);
+    if (job->pack_a) {
+      tile->a = job->a_scratch + begin * at.steps;
+      tile->a_row = 1;
+      tile->a_col = tile->rows;
+    } else {
+      tile->a = job->m.a + (at.row + begin) * g->a_row + at.step * g->a_col;
+      tile->a_row = g->a_row;
+      tile->a_col = g->a_col;
+    }
+    tile->c = job->c + (at.row + begin - job->c_begin) * job->c_row + at.column - job->c_column;
+    job->level->tile(tile);
+  }
+}
 
 /// Points the tile at its panel of B, packing it where that is due, and widens it over two panels
 /// where few rows read B in place.
-static void take_panel(const job *job, gemm_tile *tile, block *at, range columns, int64_t row_block,
-                       int64_t row_blocks) {
+static void take_panel(const job *job, gemm_tile *tile, block *at, range columns) {
   const ck_gemm_args *g = job->g;
   const gemm_level *level = job->level;
   const float *b = job->m.b;
@@ -188,9 +211,13 @@ static void take_panel(const job *job, gemm_tile *tile, block *at, range columns
     tile->b = b + at->step * padded + panel * at->steps + lane;
   } else if (job->pack_b || at->columns % level->vector) {
     tile->b_row = ceiling(at->columns, level->vector) * level->vector;
-    const int64_t place = job->pack_b && row_blocks > 1 ? j - columns.begin : 0;
-    float *panel = job->b_scratch + place * at->steps;
-    if (row_block == 0 || place == 0)
+    float *panel = job->b_scratch;
+    if (job->pack_b && job->blocking.keeps_b) {
+      const int64_t width = ceiling(length(columns), level->vector) * level->vector;
+      panel += (j - columns.begin) * at->steps;
+      if (job->blocking.keeps_steps) panel += at->step * width;
+    }
+    if (!job->has_b || !job->pack_b)
       level->pack(panel, tile->b_row, at->columns, at->steps,
                   b + at->step * g->b_row + j * g->b_col, g->b_col, g->b_row);
     tile->b = panel;
@@ -203,57 +230,67 @@ static void take_panel(const job *job, gemm_tile *tile, block *at, range columns
   tile->columns = (int32_t)at->columns;
 }
 
-static void run_epilogue(const job *job, block at, range columns) {
+/// One block of K against one block of rows and a range of columns.
+static void multiply_block(const job *job, range rows, range columns, int64_t step) {
   const ck_gemm_args *g = job->g;
-  ck_loop_block(job->level->isa)(ck_gemm_epilogue(g), job->epilogue_scratch, job->index, at.row,
-                                 at.rows, columns.begin, columns.end - columns.begin,
-                                 job->m.c + at.row * g->c_row + columns.begin, g->c_row);
-}
-
-/// One block of K against the thread's rows and a range of columns.
-static void multiply_steps(const job *job, range columns, int64_t step, int64_t steps) {
-  const ck_gemm_args *g = job->g;
-  const bool last = step + steps == g->K;
+  block at = {.row = rows.begin, .rows = length(rows), .step = step};
+  at.steps = least(ck_gemm_k_block(g->K), g->K - step);
+  const bool last = step + at.steps == g->K;
   gemm_tile tile = {
-      .c_row = g->c_row,
-      .K = steps,
+      .c_row = job->c_row,
+      .K = at.steps,
       .alpha = g->alpha,
       .accumulate = g->accumulate || step > 0,
       .relu = g->relu && last,
   };
-  const int64_t rows = job->rows.end - job->rows.begin;
-  const int64_t row_blocks = ceiling(rows, job->level->block_rows);
-  for (int64_t r = 0; r < row_blocks; r++) {
-    block at = {.row = job->rows.begin + rows * r / row_blocks, .step = step, .steps = steps};
-    at.rows = job->rows.begin + rows * (r + 1) / row_blocks - at.row;
-    if (job->pack_a) pack_a_block(g, job->level, job->m.a, at, job->a_scratch);
-    range done = {columns.begin, columns.begin};  // not yet seen by the epilogue
-    for (int64_t j = columns.begin; j < columns.end; j += at.columns) {
-      at.column = j;
-      take_panel(job, &tile, &at, columns, r, row_blocks);
-      tile.bias = g->bias && last ? g->bias + j : NULL;
-      multiply_panel(g, job->level, &tile, job->m.a, job->pack_a ? job->a_scratch : NULL, job->m.c,
-                     at);
-      done.end = j + at.columns;
-      if (last && g->epilogue &&
-          (done.end == columns.end || done.end - done.begin >= job->level->epilogue_columns)) {
-        run_epilogue(job, at, done);
-        done.begin = done.end;
-      }
-    }
+  if (job->pack_a) pack_a_block(g, job->level, job->m.a, at, job->a_scratch);
+  for (int64_t j = columns.begin; j < columns.end; j += at.columns) {
+    at.column = j;
+    take_panel(job, &tile, &at, columns);
+    tile.bias = g->bias && last ? g->bias + j : NULL;
+    multiply_panel(job, &tile, at);
   }
 }
 
-static void multiply(const job *job) {
-  const int64_t K = job->g->K, k_block = ck_gemm_k_block(K), width = job->level->block_columns;
-  for (int64_t j = job->columns.begin; j < job->columns.end; j += width) {
-    const range columns = {j, least(j + width, job->columns.end)};
+/// Block i of `count` nearly equal ones.
+static range block_of(range whole, int64_t count, int64_t i) {
+  return (range){whole.begin + length(whole) * i / count,
+                 whole.begin + length(whole) * (i + 1) / count};
+}
+
+/// Columns, then K, then rows: B's panels are packed once, C is revisited for every block of K.
+static void multiply(job *job, range columns) {
+  const int64_t blocks = ceiling(length(job->rows), job->blocking.rows);
+  int64_t step = 0;
+  do {
+    for (int64_t r = 0; r < blocks; r++) {
+      job->has_b = job->blocking.keeps_b && r > 0;
+      multiply_block(job, block_of(job->rows, blocks, r), columns, step);
+    }
+    step += ck_gemm_k_block(job->g->K);
+  } while (step < job->g->K);
+}
+
+/// Columns, then rows, then K: a block of the product is finished in the cache and goes from there
+/// through the program.
+static void multiply_fused(job *job, range columns) {
+  const ck_gemm_args *g = job->g;
+  const int64_t blocks = ceiling(length(job->rows), job->blocking.rows);
+  job->c = job->c_scratch;
+  job->c_row = least(padded_columns(g, job->level), job->blocking.columns) + job->level->vector;
+  job->c_column = columns.begin;
+  for (int64_t r = 0; r < blocks; r++) {
+    const range rows = block_of(job->rows, blocks, r);
+    job->c_begin = rows.begin;
+    job->has_b = job->blocking.keeps_b && r > 0;
     int64_t step = 0;
     do {
-      const int64_t steps = least(k_block, K - step);
-      multiply_steps(job, columns, step, steps);
-      step += steps;
-    } while (step < K);
+      multiply_block(job, rows, columns, step);
+      step += ck_gemm_k_block(g->K);
+    } while (step < g->K);
+    ck_loop_block(job->level->isa)(ck_gemm_epilogue(g), job->epilogue_scratch, job->m.index,
+                                   rows.begin, length(rows), columns.begin, length(columns), job->c,
+                                   job->c_row);
   }
 }
 
@@ -293,19 +330,27 @@ void gemm_run(const ck_gemm_args *args, const ck_thread *t, const gemm_level *le
   column_end = least(column_end * level->vector, g->N);
   ck_share(matrices * g->M, &in_rows, &row, &row_end);
   if (column >= column_end) return;
-  job job = {.g = g, .level = level, .columns = {column, column_end}, .a_scratch = t->scratch};
+  job job = {.g = g, .level = level, .blocking = blocking_of(g, level), .c_row = g->c_row};
   job.pack_a = packs_a(g, level);
   job.pack_b = packs_b(g, level);
-  job.b_scratch = job.a_scratch + scratch_a(g, level);
-  job.epilogue_scratch = job.b_scratch + scratch_b(g, level);
+  job.a_scratch = t->scratch;
+  job.b_scratch = job.a_scratch + job.blocking.a;
+  job.c_scratch = job.b_scratch + job.blocking.b;
+  job.epilogue_scratch = job.c_scratch + ceiling(job.blocking.c, 16) * 16;
   while (row < row_end) {
-    const int64_t index = row / g->M, first = row % g->M;
-    const int64_t rows = least(g->M - first, row_end - row);
-    job.index = index;
-    job.m = matrix_at(g, index);
-    job.rows = (range){first, first + rows};
-    multiply(&job);
-    row += rows;
+    const int64_t first = row % g->M;
+    job.m = matrix_at(g, row / g->M);
+    job.rows = (range){first, first + least(g->M - first, row_end - row)};
+    for (int64_t j = column; j < column_end; j += job.blocking.columns) {
+      const range columns = {j, least(j + job.blocking.columns, column_end)};
+      if (g->epilogue) {
+        multiply_fused(&job, columns);
+      } else {
+        job.c = job.m.c;
+        multiply(&job, columns);
+      }
+    }
+    row += length(job.rows);
   }
 }
 

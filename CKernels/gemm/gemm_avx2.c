@@ -88,7 +88,8 @@ const gemm_level gemm_avx2 = {
     .flat_rows = 3,
     .block_rows = 276,
     .block_columns = 1024,
-    .epilogue_columns = 256,
+    .fused_rows = 138,
+    .fused_columns = 512,
     .tile = tile,
     .pack = pack_panel,
 };

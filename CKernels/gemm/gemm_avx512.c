@@ -122,7 +122,8 @@ const gemm_level gemm_avx512 = {
     .flat_rows = 6,
     .block_rows = 280,
     .block_columns = 1024,
-    .epilogue_columns = 256,
+    .fused_rows = 140,
+    .fused_columns = 512,
     .tile = tile,
     .pack = pack_panel,
 };

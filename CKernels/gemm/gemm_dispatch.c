@@ -31,7 +31,8 @@ size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa) {
   const gemm_level *level = gemm_level_of(isa);
   if (level) return gemm_scratch_bytes(args, level);
   const ck_loop_args *epilogue = ck_gemm_epilogue(args);
-  return epilogue ? ck_loop_scratch_bytes(epilogue) : 0;
+  if (!epilogue) return 0;
+  return (size_t)gemm_ref_row(args) * sizeof(float) + ck_loop_scratch_bytes(epilogue);
 }
 
 size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa) {

@@ -26,13 +26,14 @@ typedef struct gemm_tile {
 /// A level: its microkernels and the sizes the driver blocks for.
 typedef struct gemm_level {
   ck_isa isa;
-  int32_t vector;            // floats in a vector
-  int32_t max_rows;          // tile rows that go with `columns`
-  int32_t columns;           // tile columns: width of a packed panel of B
-  int32_t flat_rows;         // up to so many rows, tiles are twice as wide where B allows
-  int32_t block_rows;        // rows of A packed at a time: block_rows * K block stays in L2
-  int32_t epilogue_columns;  // at least so many columns of a block before the program runs on them
-  int32_t block_columns;     // columns of B packed at a time: stays in the thread's part of L3
+  int32_t vector;         // floats in a vector
+  int32_t max_rows;       // tile rows that go with `columns`
+  int32_t columns;        // tile columns: width of a packed panel of B
+  int32_t flat_rows;      // up to so many rows, tiles are twice as wide where B allows
+  int32_t block_rows;     // rows of A packed at a time: block_rows * K block stays in L2
+  int32_t block_columns;  // columns of B packed at a time: stays in the thread's part of L3
+  int32_t fused_rows;     // with an epilogue: the block of C that is kept, in L2, until it is done
+  int32_t fused_columns;
   void (*tile)(const gemm_tile *);
   /// panel[p * stride + i] = source[i * across + p * along] for i < width, p < K; zero from there
   /// up to the next multiple of the vector length, where `stride` leaves room for it.
@@ -45,6 +46,9 @@ void gemm_run(const ck_gemm_args *args, const ck_thread *t, const gemm_level *le
 void gemm_pack_run(const ck_gemm_pack_args *g, const ck_thread *t, const gemm_level *level);
 
 size_t gemm_scratch_bytes(const ck_gemm_args *args, const gemm_level *level);
+
+/// Floats of scratch that the reference keeps a row of a fused product in; the program's follows.
+int64_t gemm_ref_row(const ck_gemm_args *g);
 
 // The entries of the list.
 #define CK_GEMM(isa, name, rows, columns, consistent) \

@@ -20,6 +20,8 @@ static float element(const ck_gemm_args *g, const float *a, const float *b, floa
   return g->relu ? (0.0f > value ? 0.0f : value) : value;
 }
 
+int64_t gemm_ref_row(const ck_gemm_args *g) { return (g->N + 15) / 16 * 16; }
+
 void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
   const ck_gemm_args *g = args;
   int64_t begin, end;
@@ -36,9 +38,13 @@ void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
       b += index * g->b_batch[d];
       c += index * g->c_batch[d];
     }
-    for (int64_t j = 0; j < g->N; j++) c[j] = element(g, a, b, c[j], i, j);
-    if (g->epilogue)
-      ck_loop_block(CK_ISA_REF)(ck_gemm_epilogue(g), t->scratch, row / g->M, i, 1, 0, g->N, c,
-                                g->c_row);
+    if (!g->epilogue) {
+      for (int64_t j = 0; j < g->N; j++) c[j] = element(g, a, b, c[j], i, j);
+    } else {
+      float *product = t->scratch;
+      for (int64_t j = 0; j < g->N; j++) product[j] = element(g, a, b, 0.0f, i, j);
+      ck_loop_block(CK_ISA_REF)(ck_gemm_epilogue(g), product + gemm_ref_row(g), row / g->M, i, 1, 0,
+                                g->N, product, g->N);
+    }
   }
 }

@@ -54,10 +54,11 @@ typedef struct ck_gemm_args {
   int32_t b_packed;  // 1: b is what `ck_gemm_pack_b` wrote at this level; b_row, b_col are unused,
                      // b_batch counts floats of the packed form
 
-  // Where not 0, a program runs on each block of C that is finished, while the block lies in the
-  // cache: bytes from this block's start to a ck_loop_args made by `ck_loop_prepare_block`. Its
-  // operand 0 is C after alpha, bias and ReLU; it may store to C's own place. Its rows and columns
-  // are C's, its batch counts matrices, outermost first.
+  // Where not 0, each block of the product that is finished goes through an elementwise program
+  // instead of to C, while it lies in the cache: bytes from this block's start to a ck_loop_args made
+  // by `ck_loop_prepare_block`, whose operand 0 is the product after alpha, bias and ReLU. Its rows
+  // and columns are C's, its batch counts matrices, outermost first. `c` is not touched, and
+  // `accumulate` must be 0.
   int64_t epilogue;
 } ck_gemm_args;
 
