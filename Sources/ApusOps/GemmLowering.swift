@@ -21,30 +21,38 @@ enum GemmLowering {
   static func matmul(_ op: MatMul, _ site: LoweringSite) throws -> KernelCall {
     let product = try Product(op, site)
     var call = product.call(isa: site.isa)
-    product.bind(&call)
+    call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.c)!, to: .result(0))
     return call
   }
 
   /// One leading axis: its extent and the distance between its matrices.
-  struct Axis: Equatable {
+  struct Axis {
     var count: Int
     var a: Int
     var b: Int
     var c: Int
+    var followers: [Int]
   }
 
-  /// A product in the kernel's terms.
+  /// A product in the kernel's terms, and arrays of the product's shape that an epilogue walks along
+  /// with it (followers).
   struct Product {
     var block = ck_gemm_args()
     var axes: [Axis] = []
+    /// The followers' strides along rows and columns.
+    var rows: [Int]
+    var columns: [Int]
 
-    init(_ op: MatMul, _ site: LoweringSite) throws {
-      guard site.operands[0].dtype == .f32, site.results[0].dtype == .f32 else {
+    init(_ op: MatMul, _ site: LoweringSite, followers: [View] = []) throws {
+      let shape = try op.resultTypes(Array(site.operands.prefix(2)))[0].shape
+      guard site.operands[0].dtype == .f32 else {
         throw ApusError(
           .unsupported, "matmul: there is no kernel for \(site.operands[0])", expected: "f32")
       }
-      let shape = site.results[0].shape
       let views = op.matrixViews(of: site.views, batch: shape.leading)
+      let followers = followers.map { $0.broadcast(to: shape) }
+      rows = followers.map { $0.strides[shape.rank - 2] }
+      columns = followers.map { $0.strides[shape.rank - 1] }
       block.M = Int64(shape[-2])
       block.N = Int64(shape[-1])
       block.K = Int64(views[0].shape[-1])
@@ -57,7 +65,7 @@ enum GemmLowering {
         axes.append(
           Axis(
             count: shape[axis], a: views[0].strides[axis], b: views[1].strides[axis],
-            c: c.strides[axis]))
+            c: c.strides[axis], followers: followers.map { $0.strides[axis] }))
       }
       foldBatchIntoRows()
       merge()
@@ -67,7 +75,8 @@ enum GemmLowering {
           "matmul: the leading axes of \(site.operands[0]) and \(site.operands[1]) do not merge",
           expected: "at most \(CK_GEMM_BATCH_DIMS) that broadcast in different ways")
       }
-      let padded = Array(repeating: Axis(count: 1, a: 0, b: 0, c: 0), count: 3 - axes.count) + axes
+      let none = Axis(count: 1, a: 0, b: 0, c: 0, followers: [])
+      let padded = Array(repeating: none, count: Int(CK_GEMM_BATCH_DIMS) - axes.count) + axes
       func three(_ value: (Axis) -> Int) -> (Int64, Int64, Int64) {
         (Int64(value(padded[0])), Int64(value(padded[1])), Int64(value(padded[2])))
       }
@@ -83,7 +92,10 @@ enum GemmLowering {
         if block.M == 1 {
           block.a_row = Int64(inner.a)
           block.c_row = Int64(inner.c)
-        } else if inner.a != Int(block.a_row * block.M) || inner.c != Int(block.c_row * block.M) {
+          rows = inner.followers
+        } else if inner.a != Int(block.a_row * block.M) || inner.c != Int(block.c_row * block.M)
+          || inner.followers != rows.map({ $0 * Int(block.M) })
+        {
           return
         }
         block.M *= Int64(inner.count)
@@ -91,46 +103,67 @@ enum GemmLowering {
       }
     }
 
-    /// Neighbouring axes that all three operands cross in equal steps become one.
+    /// Neighbouring axes that all arrays cross in equal steps become one.
     private mutating func merge() {
       for index in stride(from: axes.count - 1, to: 0, by: -1) {
         let (outer, inner) = (axes[index - 1], axes[index])
         guard outer.a == inner.a * inner.count, outer.b == inner.b * inner.count,
-          outer.c == inner.c * inner.count
+          outer.c == inner.c * inner.count,
+          outer.followers == inner.followers.map({ $0 * inner.count })
         else { continue }
-        axes[index - 1] = Axis(
-          count: outer.count * inner.count, a: inner.a, b: inner.b, c: inner.c)
+        axes[index - 1] = inner
+        axes[index - 1].count *= outer.count
         axes.remove(at: index)
       }
     }
 
+    /// The followers' distance between matrices, which are counted through all leading axes; nil
+    /// where one does not advance evenly.
+    var batchStrides: [Int]? {
+      for index in axes.indices.dropFirst() {
+        let inner = axes[index]
+        if axes[index - 1].followers != inner.followers.map({ $0 * inner.count }) { return nil }
+      }
+      return axes.last?.followers ?? rows.map { _ in 0 }
+    }
+
     var matrices: Int { axes.reduce(1) { $0 * $1.count } }
 
-    /// The call without an epilogue's program.
-    func call(isa: ISA) -> KernelCall {
+    /// The call, with everything but the place of C bound.
+    ///
+    /// - Parameter epilogue: a prepared `ck_loop_args` and its tail.
+    func call(isa: ISA, epilogue: [UInt8] = []) -> KernelCall {
       let level = ck_isa(isa)
+      var block = block
+      var bytes = withUnsafeBytes(of: block) { Array($0) }
+      if !epilogue.isEmpty {
+        block.epilogue = Int64(GemmLowering.epilogueOffset)
+        bytes = withUnsafeBytes(of: block) { Array($0) }
+        bytes += [UInt8](repeating: 0, count: GemmLowering.epilogueOffset - bytes.count)
+        bytes += epilogue
+      }
       var call = KernelCall(
-        "gemm \(block.M)x\(block.N)x\(block.K)",
-        entry: KernelEntry(entryAddress(ck_gemm(level))), block: block)
-      withUnsafePointer(to: block) {
-        call.scratchBytesPerThread = ck_gemm_scratch_bytes($0, level)
-        call.workspaceBytes = ck_gemm_workspace_bytes($0, level)
+        "gemm \(block.M)x\(block.N)x\(block.K)" + (epilogue.isEmpty ? "" : " fused"),
+        entry: KernelEntry(entryAddress(ck_gemm(level))), bytes: bytes)
+      bytes.withUnsafeBytes {
+        let args = $0.baseAddress!.assumingMemoryBound(to: ck_gemm_args.self)
+        call.scratchBytesPerThread = ck_gemm_scratch_bytes(args, level)
+        call.workspaceBytes = ck_gemm_workspace_bytes(args, level)
       }
       let (m, n, k) = (Double(block.M), Double(block.N), Double(block.K))
       call.flops = 2 * m * n * k * Double(matrices)
       call.bytes = 4 * (m * k + k * n + m * n) * Double(matrices)
-      return call
-    }
-
-    func bind(_ call: inout KernelCall) {
       call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.a)!, to: .operand(0))
       call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.b)!, to: .operand(1))
-      call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.c)!, to: .result(0))
       if call.workspaceBytes > 0 {
         call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.workspace)!, to: .workspace)
       }
+      return call
     }
   }
+
+  /// Where the epilogue's block starts behind the product's own.
+  static let epilogueOffset = (MemoryLayout<ck_gemm_args>.size + 63) & ~63
 }
 
 extension View {

@@ -43,6 +43,13 @@ struct LoopCompiler {
   }
 
   mutating func compile() throws -> KernelCall {
+    _ = try compileInstructions()
+    return try makeCall()
+  }
+
+  /// The program's instructions alone, for the epilogue of a matrix product; operands are numbered
+  /// first, then outputs.
+  mutating func compileInstructions() throws -> [ck_loop_instruction] {
     if let wide = (site.operands + types).first(where: { $0.dtype == .f64 }) {
       throw ApusError(
         .unsupported, "\(wide) has no kernels: f64 is for the interpreter and for gradient checks",
@@ -60,7 +67,7 @@ struct LoopCompiler {
         "a loop of \(loop.program.instructions.count) instructions needs \(slotCount) "
           + "slots", expected: "at most \(CK_LOOP_SLOTS)")
     }
-    return try makeCall()
+    return instructions
   }
 
   // MARK: Domain

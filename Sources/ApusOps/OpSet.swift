@@ -43,6 +43,7 @@ public let opSet: [any Op.Type] = [
   Exp2.self,
   Expm1.self,
   Floor.self,
+  FusedMatMul.self,
   Gate.self,
   Gather.self,
   Gelu.self,

@@ -76,7 +76,7 @@ public struct FuseElementwise: Pass {
 }
 
 /// Turns nodes into a loop's program.
-private struct LoopBuilder {
+struct LoopBuilder {
   let graph: Graph
   var instructions: [LoopProgram.Instruction] = []
   var operands: [Operand] = []

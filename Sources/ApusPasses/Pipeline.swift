@@ -21,6 +21,8 @@ public enum Pipeline {
     DeadCode(),
     // Before fusion, which then sees arithmetic next to arithmetic.
     FoldViews(),
+    // Before loops are made, which would take the arithmetic that can stay in the product's registers.
+    FuseGemmEpilogue(),
     // After contractions have taken their epilogues: what is left between them becomes loops.
     FuseElementwise(),
     // Fusion leaves nodes behind that nobody reads.

@@ -1,0 +1,170 @@
+// Gives matrix products the elementwise work on their results.
+//
+// Assumes:    views are folded; elementwise nodes are single ones, not loops yet.
+// Guarantees: the same values, up to rounding where scaling moves into the product. A value that only
+//             the program reads never reaches memory. Updates of states of the product's own shape
+//             are left alone: the optimiser's pass takes all parameters at once.
+//
+//     %2 = matmul(%0, %1) {…} : f32[64,128]          %3 = fused_matmul(%0, %1, %b) {…,
+//     %3 = add(%2, %b) : f32[64,128]           →         program=["v0 = add(a0, a1)",
+//     %4 = relu(%3) : f32[64,128]                        "v1 = relu(v0)"], outputs=[1]}
+//     output "y" = %4                                output "y" = %3
+
+import ApusGraph
+import ApusOps
+
+/// Fuses elementwise nodes into the matrix products that feed them.
+public struct FuseGemmEpilogue: Pass {
+  public static let name = "fuse-gemm-epilogue"
+
+  public init() {}
+
+  public func run(on graph: inout Graph) throws -> Statistics {
+    var finder = EpilogueFinder(graph)
+    let epilogues = graph.nodes.indices.compactMap { finder.epilogue(of: $0) }
+    var statistics = Statistics()
+    guard !epilogues.isEmpty else { return statistics }
+    // A fused node stands where its last member stood: there all it reads is known.
+    var emitted: [Int: Epilogue] = [:]
+    var members = Set<Int>()
+    for epilogue in epilogues {
+      emitted[epilogue.members.last!] = epilogue
+      members.formUnion(epilogue.members)
+      statistics["products"] += 1
+      statistics["fused"] += epilogue.members.count - 1
+    }
+    var rewriter = GraphRewriter(graph)
+    for (index, node) in graph.nodes.enumerated() {
+      if let epilogue = emitted[index] {
+        try emit(epilogue, graph, &rewriter)
+      } else if !members.contains(index) {
+        try rewriter.copy(node)
+      }
+    }
+    graph = rewriter.finish()
+    return statistics
+  }
+
+  private func emit(_ epilogue: Epilogue, _ graph: Graph, _ rewriter: inout GraphRewriter) throws {
+    let product = graph.nodes[epilogue.members[0]]
+    var builder = LoopBuilder(graph)
+    builder.operands = [Operand(product.results[0])]
+    for index in epilogue.members.dropFirst() { builder.add(graph.nodes[index]) }
+    var origins: [Origin] = []
+    for origin in epilogue.members.reversed().flatMap({ graph.nodes[$0].origins })
+    where !origins.contains(origin) {
+      origins.append(origin)
+    }
+    let op = FusedMatMul(
+      product.op as! MatMul,
+      program: LoopProgram(
+        builder.instructions, outputs: epilogue.outputs.map { builder.values[$0]! }))
+    let operands = product.operands + builder.operands.dropFirst()
+    let results = try rewriter.emit(
+      op, operands.map { rewriter.map($0) }, origins: origins,
+      recomputation: product.recomputation)
+    for (old, new) in zip(epilogue.outputs, results) { rewriter.replace(old, by: Operand(new)) }
+  }
+}
+
+/// A product and the elementwise nodes that go into it, in order.
+private struct Epilogue {
+  var members: [Int]
+  /// The values that are read outside.
+  var outputs: [ValueID]
+}
+
+private struct EpilogueFinder {
+  let graph: Graph
+  private let producers: [Int?]
+  private let readers: [[Int]]
+  /// Values that outputs and assignments read.
+  private let escaping: Set<ValueID>
+  private let states: Set<ValueID>
+  /// Nodes that went into an earlier product.
+  private var taken = Set<Int>()
+
+  /// Bounds that keep a program within the tile machine's slots.
+  private static let maximumMembers = 24
+  private static let maximumOperands = 12
+
+  init(_ graph: Graph) {
+    self.graph = graph
+    producers = graph.definingNodes
+    readers = graph.readers
+    escaping = Set(graph.outputs.map(\.operand.value) + graph.assignments.map(\.operand.value))
+    states = Set(graph.assignments.map(\.state))
+  }
+
+  /// What the product at `index` takes in; nil where that is nothing.
+  mutating func epilogue(of index: Int) -> Epilogue? {
+    guard graph.nodes[index].op is MatMul else { return nil }
+    let product = graph.nodes[index].results[0]
+    var best: Epilogue?
+    var members = [index]
+    var inside: Set<ValueID> = [product]
+    // Nodes that read a member, first come first: the next one may need what comes between.
+    while members.count <= Self.maximumMembers,
+      let next = candidates(members, inside, product).first(where: {
+        canTake($0, members, inside, product)
+      })
+    {
+      members = (members + [next]).sorted()
+      inside.insert(graph.nodes[next].results[0])
+      // The product itself is no output of a program: it must be used up inside.
+      if let outputs = outputs(members, inside), !outputs.contains(product) {
+        best = Epilogue(members: members, outputs: outputs)
+      }
+    }
+    if let best { taken.formUnion(best.members) }
+    return best
+  }
+
+  /// Readers of the values inside that are not inside themselves, in order.
+  private func candidates(_ members: [Int], _ inside: Set<ValueID>, _ product: ValueID) -> [Int] {
+    let all = Set(members.flatMap { graph.nodes[$0].results.flatMap { readers[$0.index] } })
+    return all.subtracting(members).sorted()
+  }
+
+  private func canTake(
+    _ index: Int, _ members: [Int], _ inside: Set<ValueID>, _ product: ValueID
+  ) -> Bool {
+    let node = graph.nodes[index]
+    let first = graph.nodes[members[0]]
+    let domain = graph.type(of: product).shape
+    guard node.op is any ElementwiseOp, node.results.count == 1, !taken.contains(index),
+      node.recomputation == first.recomputation,
+      graph.type(of: node.results[0]).shape == domain,
+      Loop.supports(node.op, node.operands.map { graph.type(of: $0) })
+    else { return false }
+    var operands = Set(
+      members.dropFirst().flatMap { graph.nodes[$0].operands }.filter { !inside.contains($0.value) }
+    )
+    for operand in node.operands {
+      if inside.contains(operand.value) {
+        if operand.view != nil { return false }
+        continue
+      }
+      operands.insert(operand)
+      let type = graph.type(of: operand)
+      let view = operand.view ?? View(dense: type.shape)
+      let isUpdated = states.contains(operand.value) && type.shape == domain && domain.count > 1
+      if isUpdated || !FusedMatMul.canFollow(view, product: domain) { return false }
+    }
+    let inside = inside.union(node.results)
+    return operands.count <= Self.maximumOperands
+      && outputs((members + [index]).sorted(), inside) != nil
+  }
+
+  /// The values inside that are read outside; nil where one is needed before the last member.
+  private func outputs(_ members: [Int], _ inside: Set<ValueID>) -> [ValueID]? {
+    var outputs: [ValueID] = []
+    for index in members {
+      let value = graph.nodes[index].results[0]
+      let outside = readers[value.index].filter { !members.contains($0) }
+      if let earliest = outside.first, earliest < members.last! { return nil }
+      if !outside.isEmpty || escaping.contains(value) { outputs.append(value) }
+    }
+    return outputs
+  }
+}
