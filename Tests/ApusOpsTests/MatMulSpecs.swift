@@ -36,4 +36,33 @@ let matMulSpecs: [OpSpec] = [
     MatMul(transposeA: true, transposeB: true),
     on: [[.f32(4, 3), .f32(5, 4)], [.f32(20, 31), .f32(3, 18, 20)]],
     rejects: [[.f32(3, 4), .f32(4, 5)]]),
+  // Bias and ReLU stay in registers; everything else is a program on blocks of the product.
+  OpSpec(
+    FusedMatMul(
+      MatMul(transposeB: true),
+      program: LoopProgram(
+        [.init(.apply(Add()), [.operand(0), .operand(1)]), .init(.apply(Relu()), [.value(0)])],
+        outputs: [1])),
+    on: [
+      [.f32(3, 4), .f32(5, 4), .f32(5)], [.f32(64, 70), .f32(10, 70), .f32(10)],
+      [.f32(2, 3, 4), .f32(5, 4), .f32(5)], [.f32(2, 3, 4), .f32(2, 5, 4), .f32(5)],
+      [.f32(3, 4), .f32(5, 4), .f32(3, 5)], [.f32(2, 3, 4), .f32(5, 4), .f32(3, 1)],
+      [.f32(300, 20), .f32(600, 20), .f32(600)], [.f32(3, 0), .f32(2, 0), .f32(2)],
+    ],
+    rejects: [[.f32(3, 4), .f32(5, 4), .f32(4)], [.f32(3, 4), .f32(5, 4), .f32(2, 3, 5)]],
+    smoothness: .unchecked),
+  OpSpec(
+    FusedMatMul(
+      MatMul(),
+      program: LoopProgram(
+        [
+          .init(.constant(0.5, .f32), []), .init(.apply(Multiply()), [.operand(0), .value(0)]),
+          .init(.apply(Add()), [.value(1), .operand(1)]), .init(.apply(Tanh()), [.value(2)]),
+        ], outputs: [2, 3])),
+    on: [
+      [.f32(3, 4), .f32(4, 5), .f32(3, 5)], [.f32(300, 33), .f32(33, 600), .f32(300, 600)],
+      [.f32(145, 1030), .f32(1030, 37), .f32(37)], [.f32(4, 2, 3, 4), .f32(2, 4, 5), .f32(3, 5)],
+      [.f32(2, 2, 3, 4), .f32(4, 5), .f32(2, 2, 3, 5)], [.f32(1, 4), .f32(4, 513), .f32(1, 513)],
+    ],
+    rejects: [[.f32(3, 4), .f32(4, 5), .f32(4, 5)]], smoothness: .unchecked),
 ]
