@@ -319,7 +319,7 @@ void gemm_run(const ck_gemm_args *args, const ck_thread *t, const gemm_level *le
   const bool transposes = is_better_transposed(args);
   const ck_gemm_args other = transposes ? transposed(args) : (ck_gemm_args){0};
   const ck_gemm_args *g = transposes ? &other : args;
-  const int64_t matrices = g->batch[0] * g->batch[1] * g->batch[2];
+  const int64_t matrices = gemm_matrices(g);
   if (matrices <= 0 || g->M <= 0 || g->N <= 0) return;
   const int32_t groups = (int32_t)column_groups(g, level, matrices, t->count);
   const ck_thread in_columns = {.index = t->index % groups, .count = groups};

@@ -41,6 +41,12 @@ typedef struct gemm_level {
                int64_t across, int64_t along);
 } gemm_level;
 
+static inline int64_t gemm_matrices(const ck_gemm_args *g) {
+  int64_t count = 1;
+  for (int d = 0; d < CK_GEMM_BATCH_DIMS; d++) count *= g->batch[d];
+  return count;
+}
+
 /// The driver: all of a product, this thread's share.
 void gemm_run(const ck_gemm_args *args, const ck_thread *t, const gemm_level *level);
 void gemm_pack_run(const ck_gemm_pack_args *g, const ck_thread *t, const gemm_level *level);

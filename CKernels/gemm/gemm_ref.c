@@ -25,7 +25,7 @@ int64_t gemm_ref_row(const ck_gemm_args *g) { return (g->N + 15) / 16 * 16; }
 void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
   const ck_gemm_args *g = args;
   int64_t begin, end;
-  ck_share(g->batch[0] * g->batch[1] * g->batch[2] * g->M, t, &begin, &end);
+  ck_share(gemm_matrices(g) * g->M, t, &begin, &end);
   for (int64_t row = begin; row < end; row++) {
     const int64_t i = row % g->M;
     int64_t rest = row / g->M;

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define CK_GEMM_BATCH_DIMS 3
+#define CK_GEMM_BATCH_DIMS 6
 
 /// For each batch index t:
 ///
@@ -55,9 +55,9 @@ typedef struct ck_gemm_args {
                      // b_batch counts floats of the packed form
 
   // Where not 0, each block of the product that is finished goes through an elementwise program
-  // instead of to C, while it lies in the cache: bytes from this block's start to a ck_loop_args made
-  // by `ck_loop_prepare_block`, whose operand 0 is the product after alpha, bias and ReLU. Its rows
-  // and columns are C's, its batch counts matrices, outermost first. `c` is not touched, and
+  // instead of to C, while it lies in the cache: bytes from this block's start to a ck_loop_args
+  // made by `ck_loop_prepare_block`, whose operand 0 is the product after alpha, bias and ReLU. Its
+  // rows and columns are C's, its batch counts matrices, outermost first. `c` is not touched, and
   // `accumulate` must be 0.
   int64_t epilogue;
 } ck_gemm_args;

@@ -77,13 +77,14 @@ enum GemmLowering {
       }
       let none = Axis(count: 1, a: 0, b: 0, c: 0, followers: [])
       let padded = Array(repeating: none, count: Int(CK_GEMM_BATCH_DIMS) - axes.count) + axes
-      func three(_ value: (Axis) -> Int) -> (Int64, Int64, Int64) {
-        (Int64(value(padded[0])), Int64(value(padded[1])), Int64(value(padded[2])))
+      func all(_ value: (Axis) -> Int) -> (Int64, Int64, Int64, Int64, Int64, Int64) {
+        let values = padded.map { Int64(value($0)) }
+        return (values[0], values[1], values[2], values[3], values[4], values[5])
       }
-      block.batch = three(\.count)
-      block.a_batch = three(\.a)
-      block.b_batch = three(\.b)
-      block.c_batch = three(\.c)
+      block.batch = all(\.count)
+      block.a_batch = all(\.a)
+      block.b_batch = all(\.b)
+      block.c_batch = all(\.c)
     }
 
     /// Where one right operand serves all matrices of an axis, their rows are rows of one product.

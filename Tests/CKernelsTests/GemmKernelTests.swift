@@ -126,7 +126,7 @@ private struct Problem {
     (args.b_row, args.b_col) = (Int64(bWidth), Int64(shape.step))
     if shape.transposeB { swap(&args.b_row, &args.b_col) }
     args.c_row = Int64(cWidth)
-    args.batch = (1, Int64(shape.matrices), 1)
+    args.batch = (1, Int64(shape.matrices), 1, 1, 1, 1)
     args.a_batch.1 = Int64(aSize)
     args.b_batch.1 = shape.sharesB ? 0 : Int64(bSize)
     args.c_batch.1 = Int64(cSize)
