@@ -55,6 +55,16 @@ extension AlgebraRules {
       else { return nil }
       return try s.fit(s.reshape(x, []))
     },
+    // (A B)ᵀ = Bᵀ Aᵀ: the product writes its result as its readers want it.
+    .init("transpose-of-product", Transpose.self) { s, op in
+      guard let product = s.op(of: s[0], MatMul.self), s.isOnlyReader(of: s[0]) else { return nil }
+      var order = Array(op.permutation.indices)
+      order.swapAt(order.count - 1, order.count - 2)
+      guard op.permutation == order else { return nil }
+      let factors = s.operands(of: s[0], MatMul.self)!
+      let turned = MatMul(transposeA: !product.transposeB, transposeB: !product.transposeA)
+      return try s.make(turned, factors[1], factors[0])
+    },
     // Elementwise ops broadcast by themselves; and what is computed before repeating is computed once.
     .init("compute-before-broadcast", (any ElementwiseOp).self) { s, op in
       let small = s.operands.map { s.operands(of: $0, Broadcast.self)?[0] ?? $0 }
@@ -154,6 +164,10 @@ extension AlgebraRules {
       let axes = Set(inner.axes).union(op.axes.map { kept[$0] }).sorted()
       let joined = try s.make(type(of: op).init(axes: axes, keepDims: op.keepDims), x)
       return try s.reshape(joined, s.type.shape)
+    },
+    .init("sum-of-negated", Sum.self) { s, op in
+      guard s.type.dtype != .u8, let x = s.operands(of: s[0], Negate.self) else { return nil }
+      return try s.make(Negate(), s.make(op, x))
     },
     // Where all is folded, it does not matter how it lay.
     .init("reduce-all-of-rearranged", (any ReductionOp).self) { s, op in

@@ -91,6 +91,17 @@ enum AlgebraRules {
   // MARK: Constant factors
 
   private static let scales: [AlgebraRule] = [
+    // The form that loops take into their programs.
+    .init("scalar-constant", (any ElementwiseOp).self) { s, op in
+      let scalars = s.operands.map { operand -> Operand in
+        let type = s.type(of: operand)
+        guard type.rank > 0, let c = s.constant(operand), isExact(c, type.dtype) else {
+          return operand
+        }
+        return s.scalar(c, type.dtype)
+      }
+      return scalars == s.operands ? nil : try s.fit(s.make(op, scalars))
+    },
     // The form the other rules look for.
     .init("constant-to-the-right", (any CommutativeOp).self) { s, op in
       s.constant(s[0]) != nil && s.constant(s[1]) == nil ? try s.make(op, s[1], s[0]) : nil
@@ -113,6 +124,11 @@ enum AlgebraRules {
       return try s.fit(s.make(Multiply(), inner[0], s.scalar(c * d)))
     },
   ]
+
+  /// Whether the number survived its way through a double.
+  private static func isExact(_ x: Double, _ dtype: DType) -> Bool {
+    dtype != .i64 || abs(x) < 0x1p53
+  }
 
   private static func isPowerOfTwo(_ x: Double) -> Bool {
     x.isNormal && x.significand == 1 && abs(x.exponent) <= 126

@@ -25,6 +25,8 @@ public enum Pipeline {
     FuseGemmEpilogue(),
     // After contractions have taken their epilogues: what is left between them becomes loops.
     FuseElementwise(),
+    // Loops keep the axes they fold, with extent 1: the reshapes that drop them are views.
+    FoldViews(),
     // Fusion leaves nodes behind that nobody reads.
     DeadCode(),
     // Last: the order of what is really run.
