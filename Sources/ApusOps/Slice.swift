@@ -168,10 +168,17 @@ extension Tensor {
     located(file, line) {
       let axis = try shape.normalized(axis: axis)
       let whole = 0..<shape[axis]
-      let range = range.relative(to: OpenIndices(whole))
-      guard range.lowerBound >= 0, range.upperBound <= whole.upperBound else {
+      let open = range.relative(to: AllPositions())
+      let range = (
+        lowerBound: open.lowerBound == .min ? 0 : open.lowerBound,
+        upperBound: open.upperBound == .max ? whole.upperBound : open.upperBound
+      )
+      guard range.lowerBound >= 0, range.upperBound <= whole.upperBound,
+        range.lowerBound <= range.upperBound
+      else {
         throw ApusError(
-          .invalidArgument, "range \(range) leaves axis \(axis) of \(type)",
+          .invalidArgument,
+          "range \(range.lowerBound)..<\(range.upperBound) leaves axis \(axis) of \(type)",
           expected: "a range within \(whole)")
       }
       return sliced(
@@ -251,12 +258,11 @@ extension Tensor {
   }
 }
 
-/// The positions of an axis, for range expressions to be completed by without trapping.
-private struct OpenIndices: Collection {
-  let startIndex: Int
-  let endIndex: Int
-
-  init(_ range: Range<Int>) { (startIndex, endIndex) = (range.lowerBound, range.upperBound) }
+/// Every integer, for range expressions to be completed by: with an axis's own positions, a range that
+/// starts beyond them would trap.
+private struct AllPositions: Collection {
+  var startIndex: Int { .min }
+  var endIndex: Int { .max }
   subscript(position: Int) -> Int { position }
-  func index(after index: Int) -> Int { index + 1 }
+  func index(after index: Int) -> Int { index == .max ? .max : index + 1 }
 }

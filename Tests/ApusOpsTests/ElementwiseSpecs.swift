@@ -146,4 +146,31 @@ let elementwiseSpecs: [OpSpec] = [
   OpSpec(Xor(), smoothness: .none, points: [([1, 1], 0), ([1, 0], 1)]),
 ]
 
+/// Half-width floats are storage: computed in f32, rounded once. What is left is one rounding.
+let narrowSpecs: [OpSpec] = [
+  OpSpec(Add(), dtype: .bf16, relativeTolerance: 4e-3),
+  OpSpec(Add(), dtype: .f16, relativeTolerance: 5e-4),
+  OpSpec(Cast(to: .f32), dtype: .bf16, relativeTolerance: 4e-3),
+  OpSpec(Cast(to: .bf16), dtype: .f16, relativeTolerance: 4e-3),
+  OpSpec(Divide(), .uniform(-3...3), .uniform(0.5...3), dtype: .bf16, relativeTolerance: 4e-3),
+  OpSpec(Exp(), dtype: .bf16, relativeTolerance: 4e-3),
+  OpSpec(Exp(), dtype: .f16, relativeTolerance: 5e-4),
+  OpSpec(Gelu(), dtype: .bf16, relativeTolerance: 4e-3),
+  OpSpec(Less(), .integers(0...3), smoothness: .none, dtype: .bf16),
+  OpSpec(Multiply(), dtype: .bf16, relativeTolerance: 4e-3),
+  OpSpec(Relu(), kinks: [0], dtype: .bf16, relativeTolerance: 4e-3),
+  OpSpec(
+    Select(), on: [[.bool(17), .bf16(17), .bf16(1)], [.bool(17), .f16(17), .f16(17)]],
+    relativeTolerance: 4e-3),
+  OpSpec(Tanh(), dtype: .f16, relativeTolerance: 5e-4),
+  OpSpec(
+    Sum(axes: [1], keepDims: false), on: [[.bf16(3, 129)], [.f16(3, 17)]], relativeTolerance: 4e-3),
+  OpSpec(
+    ReduceMax(axes: [0], keepDims: false), .distinct(step: 0.125), on: [[.bf16(33, 3)]],
+    relativeTolerance: 4e-3),
+  OpSpec(Transpose([1, 0]), on: [[.bf16(3, 17)]], relativeTolerance: 4e-3),
+  OpSpec(
+    Pad(low: [1], steps: [2], shape: [40], value: 0.5), on: [[.bf16(17)]], relativeTolerance: 4e-3),
+]
+
 private let selectShapes = OpSpec.elementwiseShapes(arity: 3)

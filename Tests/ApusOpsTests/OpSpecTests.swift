@@ -57,6 +57,11 @@ import Testing
     expectNone(spec.problemsOfCompiledGraph())
   }
 
+  @Test(arguments: opSpecs)
+  func kernelsReadThroughTheViewsThatTheyAccept(_ spec: OpSpec) {
+    expectNone(spec.problemsOfViews())
+  }
+
   private var covered: Set<String> { Set(opSpecs.map(\.name)) }
 
   private func expectNone(_ problems: [String]) {

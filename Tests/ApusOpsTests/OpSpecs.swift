@@ -7,6 +7,7 @@ let opSpecs: [OpSpec] = [
   coreSpecs,
   elementwiseSpecs,
   matMulSpecs,
+  narrowSpecs,
   reductionSpecs,
   rowSpecs,
   indexSpecs,
