@@ -126,7 +126,7 @@ private final class GEMMSide: Side {
     (arguments.a_row, arguments.a_col) = transpose == .tn ? (1, m) : (k, 1)
     (arguments.b_row, arguments.b_col) = transpose == .nt ? (1, k) : (n, 1)
     arguments.c_row = n
-    arguments.batch = (1, 1, 1)
+    arguments.batch = (1, 1, 1, 1, 1, 1)
     arguments.alpha = 1
     self.packed =
       packed
