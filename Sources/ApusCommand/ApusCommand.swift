@@ -8,27 +8,37 @@ import Foundation
 struct ApusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "apus", abstract: "Train neural networks on Linux CPUs.",
-    subcommands: [TrainCommand.self])
+    discussion: """
+      Exit codes: 0 for success, 64 for an option or argument that makes no sense, 130 after Ctrl-C, 1 \
+      for everything else. Messages go to standard error; standard output carries results alone.
+      """,
+    version: apusVersion,
+    subcommands: [
+      TrainCommand.self, DumpCommand.self, BenchCommand.self, InfoCommand.self,
+    ])
 
   /// Usage errors end with 64 and the usage on standard error; everything else that goes wrong ends with
-  /// 1 and one message there. Standard output carries results alone.
+  /// 1 and one message there.
   static func main() {
+    // A reader that goes away (`apus dump … | head`) is an error of writing, not a death.
+    signal(SIGPIPE, SIG_IGN)
     do {
       var command = try parseAsRoot()
       try command.run()
     } catch let error as ApusError {
-      FileHandle.standardError.write(Data("apus: \(error)\n".utf8))
+      complain("\(error)")
       Foundation.exit(1)
     } catch let stop as Interrupted {
-      FileHandle.standardError.write(Data("\napus: \(stop)\n".utf8))
-      Foundation.exit(130)
+      complain(stop.description)
+      Foundation.exit(stop.exitCode)
+    } catch is Output.ReaderIsGone {
+      Foundation.exit(1)
     } catch {
       exit(withError: error)
     }
   }
-}
 
-/// The user's wish to stop, after which what could be saved has been.
-struct Interrupted: Error, CustomStringConvertible {
-  var description: String
+  private static func complain(_ text: String) {
+    FileHandle.standardError.write(Data("apus: \(text)\n".utf8))
+  }
 }

@@ -17,8 +17,9 @@ struct ExecutionOptions: ParsableArguments {
   var precision = "highest"
 
   func validate() throws {
-    if let threads, !(1...1024).contains(threads) {
-      throw ValidationError("--threads is \(threads): a number from 1 to 1024 is expected.")
+    if let threads, !(1...Environment.mostThreads).contains(threads) {
+      throw ValidationError(
+        "--threads is \(threads): a number from 1 to \(Environment.mostThreads) is expected.")
     }
     if let isa, !Environment.availableISAs.contains(where: { $0.name == isa }) {
       let names = Environment.availableISAs.map(\.name).joined(separator: ", ")
@@ -29,15 +30,30 @@ struct ExecutionOptions: ParsableArguments {
     }
   }
 
+  /// The size of the team and where it comes from.
+  ///
+  /// - Throws: `invalidArgument` for an environment variable that is no number of threads.
+  var threadCount: ThreadCount {
+    get throws {
+      try threads.map { ThreadCount($0, source: "--threads") } ?? ThreadCount.standard()
+    }
+  }
+
+  /// The level of the kernels and where it comes from.
+  ///
+  /// - Throws: `invalidArgument` or `unsupported` for an APUS_ISA that this machine does not have.
+  var level: (isa: ISA, source: String) {
+    get throws {
+      if let level = compileOptions.isa { return (level, "--isa") }
+      let isSet = !(ProcessInfo.processInfo.environment["APUS_ISA"] ?? "").isEmpty
+      return (try Environment.current.isa(), isSet ? "APUS_ISA" : "the processor")
+    }
+  }
+
   var compileOptions: CompileOptions {
     var options = CompileOptions()
     options.threads = threads
     options.isa = isa.flatMap { name in Environment.availableISAs.first { $0.name == name } }
     return options
   }
-}
-
-/// What the bundled models are called on the command line.
-enum BundledModel: String, CaseIterable, ExpressibleByArgument {
-  case fashionMNIST = "fashion-mnist"
 }

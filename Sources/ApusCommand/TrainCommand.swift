@@ -3,18 +3,21 @@
 import Apus
 import ArgumentParser
 import Foundation
-import Synchronization
 
 struct TrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "train", abstract: "Train a model on real data.",
     discussion: """
       fashion-mnist: a 784-128-10 perceptron on 60000 images of clothes (Debian's package \
-      dataset-fashion-mnist). Ctrl-C saves the weights as they are and exits with 130.
+      dataset-fashion-mnist), with Adam.
+
+      The weights depend on the options alone: not on the number of threads, nor on the kernels' level. \
+      Ctrl-C writes a checkpoint and exits with 130; --resume goes on from it, to the same weights as an \
+      uninterrupted run.
       """)
 
-  @Argument(help: "The model: \(BundledModel.allCases.map(\.rawValue).joined(separator: ", ")).")
-  var model: BundledModel
+  @Argument(help: "The model: \(TrainableModel.allCases.map(\.rawValue).joined(separator: ", ")).")
+  var model: TrainableModel
 
   @Option(help: "Passes over the training data.")
   var epochs = 5
@@ -34,6 +37,9 @@ struct TrainCommand: ParsableCommand {
   @Option(name: [.short, .long], help: "Where the weights go (safetensors).")
   var output = "fashion-mnist.safetensors"
 
+  @Option(help: "A checkpoint of a run with the same options, to go on from.")
+  var resume: String?
+
   @OptionGroup var execution: ExecutionOptions
 
   @Flag(help: "One JSON object a line on standard output, and nothing else there.")
@@ -48,6 +54,7 @@ struct TrainCommand: ParsableCommand {
       throw ValidationError(
         "--learning-rate is \(learningRate): a finite number above 0 is expected.")
     }
+    guard !output.isEmpty else { throw ValidationError("--output is empty: a file is expected.") }
   }
 
   func run() throws {
@@ -59,94 +66,74 @@ struct TrainCommand: ParsableCommand {
     let trainer = try Trainer(
       FashionClassifier(), optimizer: Adam(learningRate: .constant(learningRate)), seed: seed,
       compile: execution.compileOptions, loss: FashionClassifier.loss)
-    let interruption = Interruption()
-    let progress = CommandProgress(json: json, interruption: interruption)
+    if let resume {
+      try checkSettings(of: resume)
+      try trainer.resume(from: resume)
+      guard trainer.epoch < epochs else {
+        throw ApusError(
+          .invalidArgument, "the checkpoint has all \(trainer.epoch) epochs behind it", at: resume,
+          expected: "--epochs above \(trainer.epoch)")
+      }
+    }
+    Interruption.listen()
     let start = ContinuousClock.now
     let history: [EpochSummary]
     do {
-      history = try trainer.fit(training, validation: testing, epochs: epochs, progress: progress)
-    } catch is Interrupted {
-      try trainer.save(output)
-      throw Interrupted(
-        description: "interrupted after \(trainer.step) steps; weights in \(output)")
+      history = try trainer.fit(
+        training, validation: testing, epochs: epochs - trainer.epoch,
+        progress: CommandProgress(json: json))
+    } catch let stop as Interrupted {
+      throw try interrupted(trainer, stop)
     }
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     try trainer.save(output)
-    report(history, seconds)
+    try TrainingResult(history, seconds: seconds, weights: output)?.write(json: json)
   }
 
-  private func report(_ history: [EpochSummary], _ seconds: Double) {
-    guard let last = history.last, let test = last.validation else { return }
-    let steps = history.reduce(0) { $0 + $1.steps }
-    let rate = Double(steps) / history.reduce(0) { $0 + $1.seconds }
-    let accuracy = test["accuracy"] ?? .nan
+  // MARK: Interrupted runs
+
+  /// What determines the bits of a run, besides the number of epochs.
+  private var settings: [String: String] {
+    [
+      "apus.model": model.rawValue, "apus.seed": "\(seed)", "apus.batch": "\(batch)",
+      "apus.learning_rate": "\(learningRate)",
+    ]
+  }
+
+  private func interrupted(
+    _ trainer: Trainer<FashionClassifier>, _ stop: Interrupted
+  ) throws -> Interrupted {
+    let path = checkpointPath
+    try trainer.saveCheckpoint(path, metadata: settings)
     if json {
-      var line = JSONLine(event: "result")
-      line.add("test_accuracy", accuracy)
-      line.add("test_loss", test.loss)
-      line.add("seconds", seconds)
-      line.add("steps_per_s", rate)
-      line.add("weights", output)
-      line.write()
-    } else {
-      print(
-        String(
-          format: "test accuracy %.2f %%, test loss %.4f, %.1f s, %.0f steps/s, weights in %@",
-          100 * accuracy, test.loss, seconds, rate, output))
+      try Output.line(
+        .object([
+          ("event", "interrupted"), ("step", .integer(trainer.step)),
+          ("checkpoint", .string(path)),
+        ]))
     }
+    return Interrupted(
+      signal: stop.signal,
+      description: "interrupted after step \(trainer.step); go on with --resume \(path)")
   }
-}
 
-/// Set by Ctrl-C, read between steps.
-private let wasInterrupted = Atomic(false)
+  /// Beside the weights: `fashion-mnist.checkpoint.safetensors`.
+  private var checkpointPath: String {
+    let suffix = ".safetensors"
+    let stem = output.hasSuffix(suffix) ? String(output.dropLast(suffix.count)) : output
+    return stem + ".checkpoint" + suffix
+  }
 
-/// Ctrl-C as an error that training meets between steps.
-struct Interruption {
-  init() {
-    // All that a signal handler may do: set a flag, or leave at once the second time, when the first
-    // did not help.
-    signal(SIGINT) { _ in
-      if wasInterrupted.exchange(true, ordering: .relaxed) { _exit(130) }
+  /// - Throws: `invalidArgument` where the checkpoint was made with other options: going on would give
+  ///   weights that no uninterrupted run gives.
+  private func checkSettings(of path: String) throws {
+    let metadata = try SafetensorsFile(path).metadata
+    for (name, value) in settings.sorted(by: { $0.key < $1.key }) {
+      guard let stored = metadata[name], stored != value else { continue }
+      let option = "--" + name.dropFirst("apus.".count).map { $0 == "_" ? "-" : $0 }
+      throw ApusError(
+        .invalidArgument, "the checkpoint was made with \(option) \(stored), not \(value)",
+        at: path, expected: "the options of the run that is resumed")
     }
-  }
-
-  func check() throws {
-    if wasInterrupted.load(ordering: .relaxed) { throw Interrupted(description: "interrupted") }
-  }
-}
-
-/// A bar for people, or a JSON line an epoch; either way ends training on Ctrl-C.
-private struct CommandProgress: TrainingProgress {
-  let json: Bool
-  let interruption: Interruption
-  private let bar = ProgressBar()
-
-  init(json: Bool, interruption: Interruption) {
-    self.json = json
-    self.interruption = interruption
-  }
-
-  func epochBegins(_ epoch: Int, of epochs: Int, batches: Int) {
-    if !json { bar.epochBegins(epoch, of: epochs, batches: batches) }
-  }
-
-  func stepEnded(_ step: Int, _ result: StepResult) throws {
-    if !json { bar.stepEnded(step, result) }
-    try interruption.check()
-  }
-
-  func epochEnded(_ summary: EpochSummary) {
-    guard json else { return bar.epochEnded(summary) }
-    var line = JSONLine(event: "epoch")
-    line.add("epoch", summary.epoch + 1)
-    line.add("steps", summary.steps)
-    line.add("seconds", summary.seconds)
-    line.add("steps_per_s", summary.stepsPerSecond)
-    line.add("training_loss", summary.training.loss)
-    if let validation = summary.validation {
-      line.add("test_loss", validation.loss)
-      for (name, value) in validation.metrics { line.add("test_\(name)", value) }
-    }
-    line.write()
   }
 }

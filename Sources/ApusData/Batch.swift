@@ -38,6 +38,19 @@ public protocol BatchSource: Sendable {
   /// Starts an epoch, from 0 on. Batches may be prepared ahead on another thread; ending the iterator's
   /// life ends that.
   func makeIterator(epoch: Int) throws -> any BatchIterator
+  /// Starts an epoch at a batch, from 0 on, to go on where an interrupted run stopped. By default the
+  /// batches before are read and dropped.
+  func makeIterator(epoch: Int, startingAt batch: Int) throws -> any BatchIterator
+}
+
+extension BatchSource {
+  public func makeIterator(epoch: Int, startingAt batch: Int) throws -> any BatchIterator {
+    let iterator = try makeIterator(epoch: epoch)
+    for _ in 0..<max(batch, 0) {
+      guard try iterator.next() != nil else { break }
+    }
+    return iterator
+  }
 }
 
 /// One pass over a source.

@@ -22,6 +22,8 @@ public final class ProgressBar: TrainingProgress {
   private var epochs = 0
   private var batches = 0
   private var start = 0.0
+  /// Steps of this epoch that an interrupted run had done.
+  private var stepsBefore: Int?
   private var lastDrawn = 0.0
   private var loss = 0.0
   private var lineLength = 0
@@ -58,15 +60,18 @@ public final class ProgressBar: TrainingProgress {
     start = now()
     lastDrawn = start
     loss = .nan
+    stepsBefore = nil
   }
 
   public func stepEnded(_ step: Int, _ result: StepResult) {
     // A moving mean: single batches jump about.
     loss = loss.isNaN ? result.loss : 0.98 * loss + 0.02 * result.loss
+    let before = stepsBefore ?? step - 1
+    stepsBefore = before
     let time = now()
     guard time - lastDrawn >= (isTerminal ? 0.1 : plainInterval) else { return }
     lastDrawn = time
-    let rate = Double(step) / max(time - start, 1e-9)
+    let rate = Double(step - before) / max(time - start, 1e-9)
     let left = Double(batches - step) / max(rate, 1e-9)
     let numbers =
       "\(step)/\(batches)  \(Self.rate(rate)) steps/s  loss \(Self.number(loss))"

@@ -25,6 +25,8 @@ public final class Trainer<Model: Module> {
   public private(set) var step = 0
   /// Epochs finished so far; the order of the data follows from it.
   public private(set) var epoch = 0
+  /// Batches finished so far of the epoch under way; above 0 only after training has been interrupted.
+  public private(set) var batch = 0
 
   private let options: StepOptions
   private let compileOptions: CompileOptions
@@ -82,7 +84,8 @@ public final class Trainer<Model: Module> {
     return result
   }
 
-  /// Trains for `epochs` epochs, evaluating on `validation` after each.
+  /// Trains for `epochs` epochs, evaluating on `validation` after each. An epoch that was interrupted,
+  /// in this process or in the one that wrote the checkpoint, is finished first and counts as one.
   ///
   /// - Parameters:
   ///   - progress: hears of every step and epoch; a bar on standard error by default. It may throw to
@@ -105,17 +108,19 @@ public final class Trainer<Model: Module> {
     for index in 0..<epochs {
       let start = ContinuousClock.now
       try progress.epochBegins(index, of: epochs, batches: data.batchCount)
-      let iterator = try data.makeIterator(epoch: epoch)
+      let iterator = try data.makeIterator(epoch: epoch, startingAt: batch)
       var total = WeightedMean()
       var count = 0
-      while let batch = try iterator.next() {
-        let result = try train(on: batch)
-        total.add(result, weight: batch.count)
+      while let next = try iterator.next() {
+        let result = try train(on: next)
+        total.add(result, weight: next.count)
         count += 1
-        try progress.stepEnded(count, result)
+        batch += 1
+        try progress.stepEnded(batch, result)
       }
       let seconds = (ContinuousClock.now - start) / .seconds(1)
       epoch += 1
+      batch = 0
       let summary = EpochSummary(
         epoch: index, steps: count, seconds: seconds, training: total.mean,
         validation: try validation.map(evaluate))
@@ -141,9 +146,10 @@ public final class Trainer<Model: Module> {
   }
 
   /// Moves the counters of a run that is being resumed.
-  func resume(step: Int, epoch: Int) {
+  func resume(step: Int, epoch: Int, batch: Int) {
     self.step = step
     self.epoch = epoch
+    self.batch = batch
   }
 
   private static func fields(_ batch: Batch) -> [BatchField] {

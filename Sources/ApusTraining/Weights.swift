@@ -65,18 +65,22 @@ extension Trainer {
   }
 
   /// Writes everything that a resumed run needs to give the same bits as an uninterrupted one:
-  /// parameters, optimiser slots, the random key and counter, and the counts of steps and epochs.
+  /// parameters, optimiser slots, the random key and counter, and the counts of steps, epochs and batches.
   ///
   /// The checkpoint that stood there is kept beside it (see `AtomicFile.write`).
   ///
+  /// - Parameter metadata: more to keep in the file's header, such as the settings of the run; names that
+  ///   begin with `apus.` and are used here are overwritten.
   /// - Throws: `io` where the file cannot be written; an existing checkpoint then stays.
-  public func saveCheckpoint(_ path: String) throws {
+  public func saveCheckpoint(_ path: String, metadata: [String: String] = [:]) throws {
     var arrays: [String: NDArray] = [:]
     for name in states.names { arrays[name] = try states.array(name) }
+    let counts = [
+      "apus.checkpoint": "1", "apus.step": "\(step)", "apus.epoch": "\(epoch)",
+      "apus.batches_done": "\(batch)",
+    ]
     try SafetensorsFile.write(
-      arrays,
-      metadata: ["apus.checkpoint": "1", "apus.step": "\(step)", "apus.epoch": "\(epoch)"],
-      to: path, keepingPrevious: true)
+      arrays, metadata: metadata.merging(counts) { $1 }, to: path, keepingPrevious: true)
   }
 
   /// Goes on from a checkpoint of the same model and optimiser. Nothing is changed unless all fits.
@@ -87,7 +91,8 @@ extension Trainer {
     let file = try SafetensorsFile(path)
     guard file.metadata["apus.checkpoint"] == "1",
       let step = file.metadata["apus.step"].flatMap({ Int($0) }), step >= 0,
-      let epoch = file.metadata["apus.epoch"].flatMap({ Int($0) }), epoch >= 0
+      let epoch = file.metadata["apus.epoch"].flatMap({ Int($0) }), epoch >= 0,
+      let batch = file.metadata["apus.batches_done"].flatMap({ Int($0) }), batch >= 0
     else {
       throw ApusError(
         .invalidFile, "the file is no checkpoint", at: path,
@@ -107,6 +112,6 @@ extension Trainer {
       }
     }
     for (name, array) in arrays { try states.set(name, array) }
-    resume(step: step, epoch: epoch)
+    resume(step: step, epoch: epoch, batch: batch)
   }
 }

@@ -1,0 +1,36 @@
+// Ctrl-C during training: finish the step, save, leave.
+
+import Foundation
+import Synchronization
+
+/// The user's wish to stop, after which what could be saved has been.
+struct Interrupted: Error, CustomStringConvertible {
+  /// SIGINT or SIGTERM.
+  var signal: Int32
+  var description: String
+
+  /// What shells expect of a process that a signal ended.
+  var exitCode: Int32 { 128 + signal }
+}
+
+/// The signal that came, or 0.
+private let received = Atomic<Int32>(0)
+
+/// Signals as an error that training meets between steps.
+enum Interruption {
+  static func listen() {
+    for number in [SIGINT, SIGTERM] {
+      // All that a handler may do: set a flag, or leave at once the second time, when the first did
+      // not help.
+      signal(number) { number in
+        if received.exchange(number, ordering: .relaxed) != 0 { _exit(128 + number) }
+      }
+    }
+  }
+
+  /// - Throws: `Interrupted` once a signal has come.
+  static func check() throws {
+    let number = received.load(ordering: .relaxed)
+    if number != 0 { throw Interrupted(signal: number, description: "interrupted") }
+  }
+}
