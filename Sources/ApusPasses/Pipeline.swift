@@ -19,6 +19,8 @@ public enum Pipeline {
     CommonSubexpressions(),
     // Before anything counts readers: a dead reader would stop a fusion.
     DeadCode(),
+    // After constants are folded, the loss's gradient of 1 among them; before views hide equal operands.
+    FuseCrossEntropy(),
     // Before fusion, which then sees arithmetic next to arithmetic.
     FoldViews(),
     // Before loops are made, which would take the arithmetic that can stay in the product's registers.

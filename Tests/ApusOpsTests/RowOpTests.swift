@@ -4,6 +4,7 @@
 import ApusAutodiff
 import ApusGraph
 import ApusOps
+import ApusRuntime
 import TestSupport
 import Testing
 
@@ -67,6 +68,24 @@ import Testing
     #expect(
       names.filter { $0.hasPrefix("cross_entropy") } == ["cross_entropy", "cross_entropy_gradient"])
     #expect(!names.contains("exp"))
+  }
+
+  @Test func trainingStep_runsLossAndGradientAtOnce() throws {
+    let graph = try traced([.f32(40, 10), .u8(40)]) { operands in
+      let loss = crossEntropy(operands[0], operands[1], ignoreIndex: 3, labelSmoothing: 0.1)
+      return [loss] + ApusAutodiff.gradients(of: loss, withRespectTo: [operands[0]])
+    }
+    let inputs = OpSpec(CrossEntropy(), .uniform(-4...4), .integers(0...9), on: [])
+      .operands([.f32(40, 10), .u8(40)])
+    let executable = try Executable(graph, options: CompileOptions(threads: 2))
+    #expect(executable.plan.steps.map(\.mnemonic) == ["cross_entropy_with_gradient"])
+    for (got, want) in zip(try executable.run(inputs), try graph.interpret(inputs: inputs).outputs)
+    {
+      #expect(OpSpec.difference(got, want, relative: 2e-6, absolute: 1e-7) == nil)
+    }
+    #expect(throws: ApusError.self) {
+      try executable.run([inputs[0], NDArray([UInt8](repeating: 10, count: 40), shape: [40])])
+    }
   }
 
   @Test func badIndex_isAnErrorThatNamesIt() throws {
