@@ -20,6 +20,8 @@ public struct ElementwiseCase: Sendable {
     ElementwiseCase("exp", 1) { exp($0[0]) },
     ElementwiseCase("tanh", 1) { tanh($0[0]) },
     ElementwiseCase("gelu", 1) { gelu($0[0]) },
+    ElementwiseCase("softmax", 1, columns: 1024) { softmax($0[0]) },
+    ElementwiseCase("layer_norm", 1, columns: 1024) { layerNorm($0[0]) },
   ]
 
   init(

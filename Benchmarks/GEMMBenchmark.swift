@@ -34,7 +34,7 @@ public enum GEMMTranspose: String, Sendable, CaseIterable {
 
 /// Times the float32 matrix product.
 ///
-/// - Parameter packed: whether B has been packed beforehand, as weights are once a step.
+/// - `packed`: whether B has been packed beforehand, as weights are once a step.
 /// - Throws: what the options and the peers throw.
 public func benchmarkGEMM(
   shapes: [GEMMShape] = GEMMShape.usual, transpose: GEMMTranspose = .nn, packed: Bool = false,

@@ -10,10 +10,9 @@ import ApusOps
 ///
 ///     let dx = gradients(of: loss, withRespectTo: [x])[0]
 ///
-/// - Parameters:
-///   - output: a scalar float tensor, or any float tensor where `seed` is given.
-///   - inputs: float tensors. One that `output` does not depend on gets zeros.
-///   - seed: the gradient of the loss with respect to `output`, of its shape; 1 by default.
+/// - `output`: a scalar float tensor, or any float tensor where `seed` is given.
+/// - `inputs`: float tensors. One that `output` does not depend on gets zeros.
+/// - `seed`: the gradient of the loss with respect to `output`, of its shape; 1 by default.
 /// - Returns: a tensor of the shape and type of each input. Mistakes are recorded in the trace.
 public func gradients(
   of output: Tensor, withRespectTo inputs: [Tensor], seed: Tensor? = nil,

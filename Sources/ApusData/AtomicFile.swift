@@ -64,7 +64,7 @@ public enum AtomicFile {
   /// Replaces the file at `path` by what `body` writes. A symbolic link keeps pointing where it
   /// points; a device or pipe, which cannot be replaced, is written to directly.
   ///
-  /// - Parameter keepingPrevious: whether the file that is replaced stays as `path` + `.previous`.
+  /// - `keepingPrevious`: whether the file that is replaced stays as `path` + `.previous`.
   /// - Throws: `io` where the folder or the disk refuses, and what `body` throws; the old file is then
   ///   as it was.
   public static func write(

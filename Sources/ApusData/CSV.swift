@@ -24,9 +24,8 @@ public struct CSV: Sendable {
 
   /// The table in a file.
   ///
-  /// - Parameters:
-  ///   - separator: one ASCII character.
-  ///   - missing: what an empty field stands for; where nil, it is an error.
+  /// - `separator`: one ASCII character.
+  /// - `missing`: what an empty field stands for; where nil, it is an error.
   /// - Throws: `io` where the file cannot be read, `invalidFile` with line, column and byte offset of a
   ///   field that is not a number or a line with too few or many of them.
   public static func read(

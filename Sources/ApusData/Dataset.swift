@@ -51,11 +51,10 @@ public protocol Dataset: Sendable {
 extension Dataset {
   /// The set cut into batches of `size` examples, the last one smaller where the set does not divide.
   ///
-  /// - Parameters:
-  ///   - seed: where given, examples come in a random order that depends on the seed and the epoch
-  ///     alone; otherwise in the order of the set, every time.
-  ///   - prefetch: how many batches are prepared ahead on another thread; 0 prepares each when it is
-  ///     asked for. By default as many as fit in 4 MB, from 2 to 16.
+  /// - `seed`: where given, examples come in a random order that depends on the seed and the epoch
+  ///   alone; otherwise in the order of the set, every time.
+  /// - `prefetch`: how many batches are prepared ahead on another thread; 0 prepares each when it is
+  ///   asked for. By default as many as fit in 4 MB, from 2 to 16.
   /// - Throws: `invalidArgument` for a batch of less than one example or negative prefetching.
   public func batched(_ size: Int, shuffle seed: UInt64? = nil, prefetch: Int? = nil) throws
     -> Batches

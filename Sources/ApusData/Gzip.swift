@@ -14,7 +14,7 @@ enum Gzip {
 
   /// The inflated stream.
   ///
-  /// - Parameter limit: the most bytes to make of it, against a small file that inflates to terabytes.
+  /// - `limit`: the most bytes to make of it, against a small file that inflates to terabytes.
   /// - Throws: `invalidFile` with the offset in the *compressed* file where the stream is corrupt,
   ///   cut short, followed by something else, or larger than `limit`.
   static func inflate(_ bytes: [UInt8], path: String, limit: Int = 1 << 34) throws -> [UInt8] {

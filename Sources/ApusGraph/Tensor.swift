@@ -24,7 +24,7 @@ public struct Tensor {
 
   /// Applies an op to tensors of one trace and returns all its results.
   ///
-  /// - Parameter location: `file:line` of the user's call; where it is nil, that of the operand that
+  /// - `location`: `file:line` of the user's call; where it is nil, that of the operand that
   ///   was made last.
   public static func applyAll(
     _ op: some Op, to operands: [Tensor], resultCount: Int = 1, location: String? = nil

@@ -90,7 +90,7 @@ extension Module {
 
   /// Names all parameters and gives them their first values in `store`.
   ///
-  /// - Parameter seed: determines all values; equal seeds give equal models.
+  /// - `seed`: determines all values; equal seeds give equal models.
   /// - Throws: `invalidArgument` where a parameter already belongs to another model under another name.
   public func initialize(seed: UInt64 = 0, in store: StateStore = StateStore()) throws {
     for (path, parameter) in parameters {

@@ -29,10 +29,9 @@ public final class Parameter: Sendable {
   }
   private let state: Mutex<State>
 
-  /// - Parameters:
-  ///   - shape: for weights, outputs first: `[out, in]`, `[out, height, width, in]`.
-  ///   - initializer: how its first value is drawn.
-  ///   - isTrainable: false for buffers, which are saved but not updated by optimisers.
+  /// - `shape`: for weights, outputs first: `[out, in]`, `[out, height, width, in]`.
+  /// - `initializer`: how its first value is drawn.
+  /// - `isTrainable`: false for buffers, which are saved but not updated by optimisers.
   public init(
     _ shape: Shape, _ initializer: Initializer = .zeros, dtype: DType = .f32,
     isTrainable: Bool = true

@@ -183,13 +183,12 @@ public struct CrossEntropyGradient: CompositeOp {
 ///     let loss = crossEntropy(logits, labels)                         // f32[64,10], u8[64] → f32[]
 ///     let soft = crossEntropy(logits, teacher, labelSmoothing: 0.1)   // f32[64,10], f32[64,10]
 ///
-/// - Parameters:
-///   - target: class numbers (integers of the logits' shape without its last axis), or a distribution
-///     over the classes (floats of the logits' shape).
-///   - weights: a weight for each class.
-///   - ignoreIndex: rows with this label count for nothing.
-///   - labelSmoothing: the part of the target that is spread evenly over all classes.
-///   - reduction: a scalar (the mean or the sum), or a loss for each row.
+/// - `target`: class numbers (integers of the logits' shape without its last axis), or a distribution
+///   over the classes (floats of the logits' shape).
+/// - `weights`: a weight for each class.
+/// - `ignoreIndex`: rows with this label count for nothing.
+/// - `labelSmoothing`: the part of the target that is spread evenly over all classes.
+/// - `reduction`: a scalar (the mean or the sum), or a loss for each row.
 /// - Returns: the loss. A label outside the classes is an `outOfRange` error of the run.
 public func crossEntropy(
   _ logits: Tensor, _ target: Tensor, weights: Tensor? = nil, ignoreIndex: Int = -100,

@@ -28,7 +28,7 @@ public struct CrossEntropyRule: Sendable, Hashable {
   public var smoothing: Double
   public var ignoreIndex: Int
 
-  /// - Parameter ignoreIndex: -100 as in PyTorch, which no label is by accident.
+  /// - `ignoreIndex`: -100 as in PyTorch, which no label is by accident.
   public init(
     reduction: LossReduction = .mean, smoothing: Double = 0, ignoreIndex: Int = -100
   ) {

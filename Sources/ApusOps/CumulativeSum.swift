@@ -102,9 +102,8 @@ extension Tensor {
   ///
   ///     x.cumulativeSum(axis: 1)   // [[1, 2, 3]] → [[1, 3, 6]]
   ///
-  /// - Parameters:
-  ///   - isExclusive: whether an element's own value is left out of its sum.
-  ///   - isReverse: whether the sums run from the end.
+  /// - `isExclusive`: whether an element's own value is left out of its sum.
+  /// - `isReverse`: whether the sums run from the end.
   public func cumulativeSum(
     axis: Int = -1, isExclusive: Bool = false, isReverse: Bool = false,
     file: StaticString = #fileID, line: UInt = #line

@@ -97,10 +97,9 @@ extension Tensor {
 ///     // The straight-through estimator: round forwards, identity backwards.
 ///     let y = withGradient([x]) { round($0[0]) } gradient: { [$0.gradient] }
 ///
-/// - Parameters:
-///   - inputs: what the function depends on.
-///   - forward: the function. Nothing flows back through its own ops.
-///   - gradient: gets the inputs, the result and its gradient; returns a gradient (or nil) an input.
+/// - `inputs`: what the function depends on.
+/// - `forward`: the function. Nothing flows back through its own ops.
+/// - `gradient`: gets the inputs, the result and its gradient; returns a gradient (or nil) an input.
 public func withGradient<Failure: Error>(
   _ inputs: [Tensor], file: StaticString = #fileID, line: UInt = #line,
   _ forward: ([Tensor]) throws(Failure) -> Tensor,

@@ -126,7 +126,7 @@ public struct LayerNormGradient: CompositeOp {
 ///
 ///     let h = layerNorm(x, gamma: scale, beta: shift)   // f32[8,128,768], f32[768], f32[768]
 ///
-/// - Parameter beta: needs `gamma`.
+/// - `beta`: needs `gamma`.
 public func layerNorm(
   _ x: Tensor, gamma: Tensor? = nil, beta: Tensor? = nil, epsilon: Double = 1e-5,
   file: StaticString = #fileID, line: UInt = #line

@@ -74,7 +74,7 @@ public struct LoopProgram: Sendable, Hashable {
 
   /// The type of each instruction's value.
   ///
-  /// - Parameter reducedAxes: axes of the domain that reductions fold.
+  /// - `reducedAxes`: axes of the domain that reductions fold.
   /// - Throws: what the ops' rules throw; `invalidGraph` for arguments that do not exist.
   public func types(_ operands: [TensorType], domain: Shape, reducedAxes: [Int]) throws
     -> [TensorType]

@@ -10,7 +10,7 @@ extension Tensor {
   ///
   ///     x.variance(axes: [1])   // f32[64,10] → f32[64]
   ///
-  /// - Parameter correction: 1 for the unbiased estimate, PyTorch's default; 0 is NumPy's. NaN or
+  /// - `correction`: 1 for the unbiased estimate, PyTorch's default; 0 is NumPy's. NaN or
   ///   infinite where there are no more elements than that.
   public func variance(
     axes: [Int]? = nil, correction: Double = 1, keepDims: Bool = false,
@@ -21,7 +21,7 @@ extension Tensor {
     return squares / Swift.max(Double(foldedCount(axes)) - correction, 0)
   }
 
-  /// The standard deviation over `axes`, all of them by default: the root of ``variance``.
+  /// The standard deviation over `axes`, all of them by default: the root of `variance`.
   public func std(
     axes: [Int]? = nil, correction: Double = 1, keepDims: Bool = false,
     file: StaticString = #fileID, line: UInt = #line

@@ -25,9 +25,8 @@ public final class Executable: Sendable {
 
   /// Optimises, plans and binds `graph`.
   ///
-  /// - Parameters:
-  ///   - graph: any valid graph.
-  ///   - states: where the graph's states live; missing ones are made, zeroed.
+  /// - `graph`: any valid graph.
+  /// - `states`: where the graph's states live; missing ones are made, zeroed.
   /// - Throws: `unsupported` where an op has no kernel or the level is not available, `invalidArgument`
   ///   for a bad option or environment variable, `shapeMismatch` where `states` has a state of another
   ///   type, `resource` where memory or threads are short or the arena would exceed the limit.

@@ -93,10 +93,9 @@ public final class Team: Sendable {
 
   /// Runs steps in order on all threads and returns when the last is done.
   ///
-  /// - Parameters:
-  ///   - scratchBytes: what each thread's scratch must hold.
-  ///   - nanoseconds: where to write how long each step took; nil for the fast way, in which threads
-  ///     wait for each other only where a step says so.
+  /// - `scratchBytes`: what each thread's scratch must hold.
+  /// - `nanoseconds`: where to write how long each step took; nil for the fast way, in which threads
+  ///   wait for each other only where a step says so.
   /// - Throws: `resource` where there is no memory for the scratch.
   func run(
     _ steps: UnsafeBufferPointer<ck_step>, scratchBytes: Int,

@@ -38,10 +38,9 @@ public final class ProgressBar: TrainingProgress {
       output: { FileHandle.standardError.write(Data($0.utf8)) })
   }
 
-  /// - Parameters:
-  ///   - isTerminal: whether a line can be redrawn.
-  ///   - plainInterval: seconds between lines where it cannot.
-  ///   - now: a clock in seconds.
+  /// - `isTerminal`: whether a line can be redrawn.
+  /// - `plainInterval`: seconds between lines where it cannot.
+  /// - `now`: a clock in seconds.
   public init(
     isTerminal: Bool, hasColor: Bool = false, plainInterval: Double = 5, output: @escaping Output,
     now: @escaping () -> Double = { ProcessInfo.processInfo.systemUptime }

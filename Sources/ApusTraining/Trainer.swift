@@ -36,10 +36,9 @@ public final class Trainer<Model: Module> {
 
   /// Initialises the model.
   ///
-  /// - Parameters:
-  ///   - seed: determines first values and dropout; equal seeds and data give equal bits, whatever the
-  ///     number of threads.
-  ///   - loss: maps model and batch to a scalar; may call `metric(_:_:)`.
+  /// - `seed`: determines first values and dropout; equal seeds and data give equal bits, whatever the
+  ///   number of threads.
+  /// - `loss`: maps model and batch to a scalar; may call `metric(_:_:)`.
   /// - Throws: `invalidArgument` for settings that make no sense.
   public init(
     _ model: Model, optimizer: some Optimizer, seed: UInt64 = 0,
@@ -87,9 +86,8 @@ public final class Trainer<Model: Module> {
   /// Trains for `epochs` epochs, evaluating on `validation` after each. An epoch that was interrupted,
   /// in this process or in the one that wrote the checkpoint, is finished first and counts as one.
   ///
-  /// - Parameters:
-  ///   - progress: hears of every step and epoch; a bar on standard error by default. It may throw to
-  ///     end training: the parameters stay as the last step left them.
+  /// - `progress`: hears of every step and epoch; a bar on standard error by default. It may throw to
+  ///   end training: the parameters stay as the last step left them.
   /// - Returns: a summary of each epoch.
   /// - Throws: `invalidArgument` for less than one epoch or a source without examples, and what reading
   ///   data and running steps throw.

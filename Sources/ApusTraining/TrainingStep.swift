@@ -37,7 +37,7 @@ public final class TrainingStep<Model: Module> {
 
   /// Runs step `index` (from 0 on, which schedules and bias corrections count) on one batch.
   ///
-  /// - Parameter batch: arrays in the order of the fields.
+  /// - `batch`: arrays in the order of the fields.
   /// - Throws: `shapeMismatch` or `dtypeMismatch` for arrays of other types, `outOfRange` for a bad label,
   ///   `nonFinite` where the loss is NaN or infinite (the update has then already been made).
   public func run(_ batch: [NDArray], at index: Int) throws -> StepResult {
@@ -81,7 +81,7 @@ public struct StepResult: Sendable {
   public var loss: Double
   public var metrics: [(name: String, value: Double)]
 
-  /// - Parameter metrics: in the order in which they were reported.
+  /// - `metrics`: in the order in which they were reported.
   public init(loss: Double, metrics: [(name: String, value: Double)]) {
     self.loss = loss
     self.metrics = metrics

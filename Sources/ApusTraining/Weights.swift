@@ -20,7 +20,7 @@ extension Module {
 
   /// Reads parameters from a safetensors file. Nothing is changed unless all fit.
   ///
-  /// - Parameter strict: whether every parameter must be in the file and every array of the file must be
+  /// - `strict`: whether every parameter must be in the file and every array of the file must be
   ///   a parameter; otherwise only those that both have are read.
   /// - Returns: the names of the parameters that were read.
   /// - Throws: `missing` and `shapeMismatch` naming the parameter, `invalidFile` with the byte offset.

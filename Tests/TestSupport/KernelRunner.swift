@@ -17,9 +17,8 @@ public enum KernelRunner {
 
   /// The results of `op` on `operands`, by its kernel.
   ///
-  /// - Parameters:
-  ///   - views: how each operand is read; dense where nil.
-  ///   - offset: bytes by which all buffers are moved off their alignment, a multiple of the element's.
+  /// - `views`: how each operand is read; dense where nil.
+  /// - `offset`: bytes by which all buffers are moved off their alignment, a multiple of the element's.
   /// - Throws: what the op's type rule and lowering throw, and `outOfRange` where the kernel reports an
   ///   index.
   public static func run(

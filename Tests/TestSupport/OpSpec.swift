@@ -93,9 +93,8 @@ public struct OpSpec: Sendable, CustomStringConvertible {
 
   /// The spec of an elementwise op: the shapes, broadcasts and refusals are the family's.
   ///
-  /// - Parameters:
-  ///   - points: operands of one element each and the value there, for special values.
-  ///   - dtype: the operands' type; `f32`, or `bool` for logical ops, where it is nil.
+  /// - `points`: operands of one element each and the value there, for special values.
+  /// - `dtype`: the operands' type; `f32`, or `bool` for logical ops, where it is nil.
   public init<E: ElementwiseOp>(
     _ op: E, _ domains: Domain..., kinks: [Double] = [], smoothness: Smoothness = .twice,
     points: [([Double], Double)] = [], dtype: DType? = nil, relativeTolerance: Double = 2e-6,

@@ -9,7 +9,7 @@ public struct LayerNorm: Layer {
   public let bias: Parameter?
   public let epsilon: Double
 
-  /// - Parameter dimensions: the extent of the last axis.
+  /// - `dimensions`: the extent of the last axis.
   public init(_ dimensions: Int, epsilon: Double = 1e-5, bias: Bool = true) {
     weight = Parameter([dimensions], .ones)
     self.bias = bias ? Parameter([dimensions], .zeros) : nil
@@ -26,7 +26,7 @@ public struct RMSNorm: Layer {
   public let weight: Parameter
   public let epsilon: Double
 
-  /// - Parameter dimensions: the extent of the last axis.
+  /// - `dimensions`: the extent of the last axis.
   public init(_ dimensions: Int, epsilon: Double = 1e-6) {
     weight = Parameter([dimensions], .ones)
     self.epsilon = epsilon

@@ -16,9 +16,8 @@ public protocol Optimizer: Sendable {
   func scalars(at step: Int) -> [Double]
   /// The new parameter and slots.
   ///
-  /// - Parameters:
-  ///   - parameter: the old value; `gradient` and `slots` have its shape.
-  ///   - scalars: `f32[]`, in the order of `scalarNames`.
+  /// - `parameter`: the old value; `gradient` and `slots` have its shape.
+  /// - `scalars`: `f32[]`, in the order of `scalarNames`.
   func update(
     _ parameter: Tensor, gradient: Tensor, slots: [Tensor], scalars: [Tensor]
   ) -> (parameter: Tensor, slots: [Tensor])
