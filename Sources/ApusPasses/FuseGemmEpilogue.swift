@@ -2,8 +2,8 @@
 //
 // Assumes:    views are folded; elementwise nodes are single ones, not loops yet.
 // Guarantees: the same values, up to rounding where scaling moves into the product. A value that only
-//             the program reads never reaches memory. Updates of states of the product's own shape
-//             are left alone: the optimiser's pass takes all parameters at once.
+//             the program reads never reaches memory. A product that is a parameter's gradient is
+//             left alone: the optimiser's pass takes all parameters at once.
 //
 //     %2 = matmul(%0, %1) {…} : f32[64,128]          %3 = fused_matmul(%0, %1, %b) {…,
 //     %3 = add(%2, %b) : f32[64,128]           →         program=["v0 = add(a0, a1)",
@@ -80,7 +80,9 @@ private struct EpilogueFinder {
   private let readers: [[Int]]
   /// Values that outputs and assignments read.
   private let escaping: Set<ValueID>
-  private let states: Set<ValueID>
+  /// Values that only elementwise ops of their shape part from a state's next value: among them the
+  /// gradients of parameters.
+  private let updates: Set<ValueID>
   /// Nodes that went into an earlier product.
   private var taken = Set<Int>()
 
@@ -93,13 +95,28 @@ private struct EpilogueFinder {
     producers = graph.definingNodes
     readers = graph.readers
     escaping = Set(graph.outputs.map(\.operand.value) + graph.assignments.map(\.operand.value))
-    states = Set(graph.assignments.map(\.state))
+    updates = Self.updates(graph, producers)
+  }
+
+  private static func updates(_ graph: Graph, _ producers: [Int?]) -> Set<ValueID> {
+    var found = Set<ValueID>()
+    var open = graph.assignments.map(\.operand).filter { graph.type(of: $0).count > 1 }
+    while let operand = open.popLast() {
+      guard operand.view == nil, found.insert(operand.value).inserted,
+        let producer = producers[operand.value.index],
+        graph.nodes[producer].op is any ElementwiseOp
+      else { continue }
+      let shape = graph.type(of: operand).shape
+      open += graph.nodes[producer].operands.filter { graph.type(of: $0).shape == shape }
+    }
+    return found
   }
 
   /// What the product at `index` takes in; nil where that is nothing.
   mutating func epilogue(of index: Int) -> Epilogue? {
     guard graph.nodes[index].op is MatMul else { return nil }
     let product = graph.nodes[index].results[0]
+    guard !updates.contains(product) else { return nil }
     var best: Epilogue?
     var members = [index]
     var inside: Set<ValueID> = [product]
@@ -148,8 +165,7 @@ private struct EpilogueFinder {
       operands.insert(operand)
       let type = graph.type(of: operand)
       let view = operand.view ?? View(dense: type.shape)
-      let isUpdated = states.contains(operand.value) && type.shape == domain && domain.count > 1
-      if isUpdated || !FusedMatMul.canFollow(view, product: domain) { return false }
+      if !FusedMatMul.canFollow(view, product: domain) { return false }
     }
     let inside = inside.union(node.results)
     return operands.count <= Self.maximumOperands
