@@ -185,7 +185,15 @@ public final class Trace: @unchecked Sendable {
   private func inheritedLocation(_ operands: [Tensor]) -> String {
     if let callLocation { return callLocation }
     guard let last = operands.compactMap(\.value).max() else { return "" }
-    return graph.nodes.last { $0.results.contains(last) }?.origins.first?.location ?? ""
+    // Nodes stand in the order of their results' numbers. A parameter may have no node at all: looking
+    // through all of them would make recording a large model take quadratic time.
+    var low = 0, high = graph.nodes.count
+    while low < high {
+      let middle = (low + high) / 2
+      if graph.nodes[middle].results[0] <= last { low = middle + 1 } else { high = middle }
+    }
+    guard low > 0, graph.nodes[low - 1].results.contains(last) else { return "" }
+    return graph.nodes[low - 1].origins.first?.location ?? ""
   }
 
   /// Notes a mistake; the first one is thrown by `finish`.

@@ -25,11 +25,18 @@ public struct FuseElementwise: Pass {
     var statistics = Statistics()
     guard groups.members.contains(where: { $0.count > 1 }) else { return statistics }
     var rewriter = GraphRewriter(graph)
+    let readers = graph.readers
+    let kept = Set(graph.outputs.map(\.operand.value) + graph.assignments.map(\.operand.value))
     for group in groups.inOrder() {
       if group.count == 1 {
         try rewriter.copy(graph.nodes[group[0]])
       } else {
-        try emitLoop(group, graph, &rewriter)
+        let inside = Set(group)
+        // What the world outside reads.
+        let results = group.map { graph.nodes[$0].results[0] }.filter { value in
+          kept.contains(value) || readers[value.index].contains { !inside.contains($0) }
+        }
+        try emitLoop(group, results, graph, &rewriter)
         statistics["loops"] += 1
         statistics["fused"] += group.count
       }
@@ -38,17 +45,12 @@ public struct FuseElementwise: Pass {
     return statistics
   }
 
-  /// Emits one loop for the nodes of a group, given in order.
-  private func emitLoop(_ group: [Int], _ graph: Graph, _ rewriter: inout GraphRewriter) throws {
-    let inside = Set(group)
+  /// Emits one loop for the nodes of a group, given in order, that stores `results`.
+  private func emitLoop(
+    _ group: [Int], _ results: [ValueID], _ graph: Graph, _ rewriter: inout GraphRewriter
+  ) throws {
     var builder = LoopBuilder(graph)
     for index in group { builder.add(graph.nodes[index]) }
-    // What the world outside reads.
-    var escaping = Set(graph.outputs.map(\.operand.value) + graph.assignments.map(\.operand.value))
-    for (index, node) in graph.nodes.enumerated() where !inside.contains(index) {
-      escaping.formUnion(node.operands.map(\.value))
-    }
-    let results = group.map { graph.nodes[$0].results[0] }.filter { escaping.contains($0) }
     let reduction = group.lazy.compactMap { graph.nodes[$0].op as? any ReductionOp }.first
     let domain = FusionGroups.domain(graph.nodes[group[0]], graph)
     let loop = Loop(
@@ -204,6 +206,10 @@ private struct FusionGroups {
       && !hasDetour(from: a, to: b)
   }
 
+  /// Groups that a search for a detour looks at before it takes one for granted, so that merging stays
+  /// linear: what lies that far apart, as forward and backward of a layer do, has one.
+  private static let detourLimit = 512
+
   /// Whether something outside both groups depends on `a` and is needed by `b`: joined, they would
   /// depend on themselves.
   private func hasDetour(from a: Int, to b: Int) -> Bool {
@@ -212,14 +218,17 @@ private struct FusionGroups {
     var stack: [Int] = []
     func push(_ consumer: Int) {
       let next = group[consumer]
-      if next != a && next != b && seen.insert(next).inserted { stack.append(next) }
+      // A group that starts after `b` has ended cannot lead back to it.
+      guard next != a, next != b, members[next][0] < last else { return }
+      if seen.insert(next).inserted { stack.append(next) }
     }
     for index in members[a] { consumers[index].forEach(push) }
     while let current = stack.popLast() {
+      if seen.count > Self.detourLimit { return true }
       for index in members[current] {
         for consumer in consumers[index] {
           if group[consumer] == b || group[consumer] == a { return true }
-          if consumer <= last || members[group[consumer]].count > 1 { push(consumer) }
+          push(consumer)
         }
       }
     }
