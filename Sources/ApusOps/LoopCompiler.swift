@@ -47,8 +47,8 @@ struct LoopCompiler {
     return try makeCall()
   }
 
-  /// The program's instructions alone, for the epilogue of a matrix product; operands are numbered
-  /// first, then outputs.
+  /// The program's instructions alone, for the epilogue of a matrix product and for loops over many
+  /// arrays; operands are numbered first, then outputs.
   mutating func compileInstructions() throws -> [ck_loop_instruction] {
     if let wide = (site.operands + types).first(where: { $0.dtype == .f64 }) {
       throw ApusError(

@@ -70,6 +70,7 @@ public let opSet: [any Op.Type] = [
   MatMul.self,
   Maximum.self,
   Minimum.self,
+  MultiLoop.self,
   Multiply.self,
   Negate.self,
   Not.self,

@@ -29,6 +29,8 @@ public enum Pipeline {
     FuseElementwise(),
     // Loops keep the axes they fold, with extent 1: the reshapes that drop them are views.
     FoldViews(),
+    // After fusion has made each parameter's update one loop.
+    MultiTensorUpdate(),
     // Fusion leaves nodes behind that nobody reads.
     DeadCode(),
     // Last: the order of what is really run.

@@ -20,6 +20,21 @@ let coreSpecs: [OpSpec] = [
     on: [[.f32(2, 17), .f32(17)], [.f32(1), .f32(2, 1)]], rejects: [[.f32(3), .f32(17)]],
     smoothness: .unchecked),
   // Its rule lives in a trace: ApusAutodiffTests.
+  OpSpec(
+    MultiLoop(
+      domains: [[3], [40, 17], [1]], shared: [1], operandCount: 3,
+      program: LoopProgram(
+        [
+          .init(.apply(Multiply()), [.operand(0), .operand(1)]),
+          .init(.apply(Add()), [.value(0), .operand(2)]), .init(.apply(Exp()), [.value(1)]),
+        ], outputs: [1, 2])),
+    on: [
+      [.f32(3), .f32(40, 17), .f32(1), .f32(), .f32(3), .f32(40, 17), .f32(1)]
+    ],
+    rejects: [
+      [.f32(3), .f32(40, 17), .f32(1), .f32(1), .f32(3), .f32(40, 17), .f32(1)],
+      [.f32(3), .f32(40, 17), .f32(1), .f32(), .f32(3), .f32(40), .f32(1)],
+    ], smoothness: .none),
   OpSpec(CustomGradientOp(id: 0), on: [[.f32(3)]], smoothness: .unchecked, isVariadic: true),
   OpSpec(
     Reshape([4, 6]), on: [[.f32(24)], [.f32(2, 3, 4)], [.i32(24)]],
