@@ -17,27 +17,27 @@ import ApusGraph
 import ApusOps
 
 /// An op whose result is elements of its only operand, in places that strides can tell.
-protocol ViewOp: Op {
+public protocol ViewOp: Op {
   /// The result as a view of what `operand` is a view of, nil where strides cannot express it.
   func view(of operand: View) -> View?
 }
 
 extension Broadcast: ViewOp {
-  func view(of operand: View) -> View? { operand.broadcast(to: shape) }
+  public func view(of operand: View) -> View? { operand.broadcast(to: shape) }
 }
 
 extension Reshape: ViewOp {
-  func view(of operand: View) -> View? { operand.reshaped(shape) }
+  public func view(of operand: View) -> View? { operand.reshaped(shape) }
 }
 
 extension Slice: ViewOp {
-  func view(of operand: View) -> View? {
+  public func view(of operand: View) -> View? {
     operand.sliced(starts: starts, steps: steps, shape: shape)
   }
 }
 
 extension Transpose: ViewOp {
-  func view(of operand: View) -> View? { operand.transposed(permutation) }
+  public func view(of operand: View) -> View? { operand.transposed(permutation) }
 }
 
 /// Folds rearrangements of elements into the operands of their readers.

@@ -1,10 +1,11 @@
 // From a graph to kernel calls in order, still without memory.
 //
-// Nodes that only rename bytes (a reshape of a dense value, an identity) become aliases and cost
+// Nodes that only rename bytes (a reshape of a dense value, leading rows, an identity) become aliases and cost
 // nothing. Copies are added where an output or an assignment needs one.
 
 import ApusGraph
 import ApusOps
+import ApusPasses
 import CKernels
 
 /// A graph's kernel calls, and which values are other names for the bytes of one.
@@ -39,20 +40,25 @@ struct LoweredGraph {
 
   // MARK: Aliases
 
-  /// The operand that an op passes on unchanged but for its shape.
-  private static func passedOn(_ node: Node) -> Operand? {
+  /// What a node's result is another name for: an operand, or a contiguous part of one.
+  private func alias(_ index: Int) -> Operand? {
+    guard !copies.contains(index) else { return nil }
+    let node = graph.nodes[index]
     switch node.op {
-    case is Reshape, is StopGradient: node.operands.first
-    case is CustomGradientOp: node.operands.last
-    default: nil
+    case let op as any ViewOp:
+      guard let read = node.operands.first,
+        let view = op.view(of: read.view ?? View(dense: graph.type(of: read.value).shape)),
+        view.isContiguous
+      else { return nil }
+      return Operand(read.value, view: view)
+    case is StopGradient: return dense(node.operands.first)
+    case is CustomGradientOp: return dense(node.operands.last)
+    default: return nil
     }
   }
 
-  private func alias(_ index: Int) -> Operand? {
-    guard !copies.contains(index), let operand = Self.passedOn(graph.nodes[index]),
-      operand.view?.isContiguous ?? true
-    else { return nil }
-    return operand
+  private func dense(_ operand: Operand?) -> Operand? {
+    operand?.view?.isContiguous ?? true ? operand : nil
   }
 
   private func isAlias(_ index: Int) -> Bool { alias(index) != nil }

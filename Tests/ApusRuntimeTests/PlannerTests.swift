@@ -70,6 +70,18 @@ import Testing
     for index in plan.states.indices { #expect(targets.contains(.state(index))) }
   }
 
+  @Test func leadingRowsAreReadWhereTheyLie() throws {
+    let graph = try traced([.f32(6, 4)]) { inputs in
+      let doubled = inputs[0] + inputs[0]
+      let rows = Tensor.apply(
+        Slice(starts: [2, 0], steps: [1, 1], shape: [3, 4]), to: doubled)
+      return [rows.reshaped([12])]
+    }
+    let plan = try Plan(graph, isa: .ref)
+    #expect(plan.steps.count == 1)
+    #expect(plan.outputs[0].place.offset == plan.steps[0].results[0].place.offset + 2 * 4 * 4)
+  }
+
   @Test func reshapesOfDenseValuesCostNothing() throws {
     let graph = try traced([.f32(6, 4)]) { [($0[0] + $0[0]).reshaped([24]).reshaped([3, 8])] }
     let plan = try Plan(graph, isa: .ref)
