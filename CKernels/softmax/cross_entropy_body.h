@@ -190,8 +190,12 @@ CK_INLINE void forward(const ck_cross_entropy_args *a, const ck_thread *t, bool 
       block.loss += loss;
       if (a->reduction == CK_REDUCTION_NONE) a->loss[i] = loss;
     }
-    // With a reduction only: without one the workspace is not used.
-    if (a->reduction != CK_REDUCTION_NONE) sums[b] = block;
+    // With a reduction only: without one the workspace is not used. The weights stand there already
+    // where `divisor_of` has run, and other threads may still be reading them.
+    if (a->reduction != CK_REDUCTION_NONE) {
+      sums[b].loss = block.loss;
+      if (!combined) sums[b].weight = block.weight;
+    }
   }
   combine(a, t);
 }

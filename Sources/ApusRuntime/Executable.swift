@@ -141,10 +141,8 @@ public final class Executable: Sendable {
 
   /// Turns what kernels left in their error slots into an error.
   private func throwBadIndices() throws {
-    for step in plan.steps {
-      guard let number = step.errorSlot else { continue }
-      let slot = binding.errorSlots[number]
-      guard slot.position >= 0 else { continue }
+    for (number, slot) in binding.errorSlots.enumerated() where slot.position >= 0 {
+      guard let step = plan.steps.first(where: { $0.errorSlot == number }) else { continue }
       let names = step.operands.map(\.name).joined(separator: ", ")
       throw ApusError(
         .outOfRange,

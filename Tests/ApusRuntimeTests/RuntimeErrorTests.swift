@@ -100,6 +100,29 @@ private func failure(_ body: () throws -> Void) -> ApusError? {
     }
   }
 
+  @Test func aLabelOutsideTheClassesIsPlaced() throws {
+    let trace = Trace()
+    let logits = trace.input("logits", .f32(70, 10))
+    let labels = trace.input("labels", .i32(70))
+    trace.output("loss", trace.withScope(path: "head") { crossEntropy(logits, labels) })
+    let executable = try Executable(trace.finish())
+    let zeros = NDArray(zeros: .f32(70, 10))
+    var values = [Int32](repeating: 3, count: 70)
+    values[66] = 10
+    values[69] = -7
+    let error = failure {
+      _ = try executable.run([zeros, NDArray(values, shape: [70])])
+    }
+    #expect(error?.kind == .outOfRange)
+    #expect(error?.what.contains("index 10 at position 66") == true, "\(error?.what ?? "")")
+    #expect(error?.location?.contains("head") == true)
+    // The next run starts clean.
+    values[66] = 0
+    values[69] = 9
+    let loss = try executable.run([zeros, NDArray(values, shape: [70])])[0].scalar
+    #expect(abs(loss - 2.302585) < 1e-5)
+  }
+
   @Test func theFirstNaNIsPlacedInTheModel() throws {
     let trace = Trace()
     let x = trace.input("x", .f32(40))
