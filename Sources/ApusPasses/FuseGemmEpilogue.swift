@@ -1,9 +1,9 @@
 // Gives matrix products the elementwise work on their results.
 //
 // Assumes:    views are folded; elementwise nodes are single ones, not loops yet.
-// Guarantees: the same values, up to rounding where scaling moves into the product. A value that only
-//             the program reads never reaches memory. A product that is a parameter's gradient is
-//             left alone: the optimiser's pass takes all parameters at once.
+// Guarantees: the same values, in the same bits. A value that only the program reads never reaches
+//             memory. A product that is a parameter's gradient is left alone: the optimiser's pass
+//             takes all parameters at once.
 //
 //     %2 = matmul(%0, %1) {…} : f32[64,128]          %3 = fused_matmul(%0, %1, %b) {…,
 //     %3 = add(%2, %b) : f32[64,128]           →         program=["v0 = add(a0, a1)",

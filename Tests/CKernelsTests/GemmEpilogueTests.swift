@@ -1,0 +1,179 @@
+// Matrix products with a program on their blocks: the bits of the product and of the program run one
+// after the other, at every level and on every team, and nothing written but the program's results.
+
+import CKernels
+import Testing
+
+@Suite struct GemmEpilogueTests {
+  /// `D = relu(A B + R)` for each matrix, R one matrix for all; D's rows have a gap.
+  private struct Problem {
+    let M: Int, N: Int, K: Int, matrices: Int
+    let isPacked: Bool
+    let gap = 3
+    let a: [Float], b: [Float], residual: [Float]
+
+    init(_ M: Int, _ N: Int, _ K: Int, matrices: Int = 1, isPacked: Bool = false) {
+      (self.M, self.N, self.K, self.matrices, self.isPacked) = (M, N, K, matrices, isPacked)
+      func numbers(_ count: Int, _ seed: Int) -> [Float] {
+        (0..<count).map { Float(($0 &* 7919 &+ seed &* 104_729) % 1009) / 512 - 1 }
+      }
+      a = numbers(M * K * matrices, 1)
+      b = numbers(K * N, 2)
+      residual = numbers(M * N, 3)
+    }
+
+    static let canary: Float = -9876.5
+
+    /// The product alone, dense, by the reference.
+    func product() throws -> [Float] {
+      try run(CK_ISA_REF, threads: 1, isFused: false)
+    }
+
+    /// D with its gaps, or the product.
+    func run(_ isa: ck_isa, threads: Int, isFused: Bool) throws -> [Float] {
+      let width = isFused ? N + gap : N
+      var result = [Float](repeating: Self.canary, count: matrices * M * width)
+      let loopBytes = ck_loop_args_bytes(3, 5)
+      let offset = (MemoryLayout<ck_gemm_args>.size + 63) & ~63
+      let block = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: offset + loopBytes, alignment: 64)
+      block.initializeMemory(as: UInt8.self, repeating: 0)
+      let packed = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: Int(ck_gemm_packed_floats(Int64(K), Int64(N), isa)) * 4 + 64, alignment: 64)
+      let team = try #require(ck_team_create(Int32(threads), 64))
+      defer {
+        block.deallocate()
+        packed.deallocate()
+        ck_team_destroy(team)
+      }
+      let args = block.baseAddress!.assumingMemoryBound(to: ck_gemm_args.self)
+      try a.withUnsafeBufferPointer { a in
+        try b.withUnsafeBufferPointer { b in
+          try residual.withUnsafeBufferPointer { residual in
+            try result.withUnsafeMutableBufferPointer { result in
+              fill(args, a.baseAddress!, b.baseAddress!)
+              if isFused {
+                args.pointee.epilogue = Int64(offset)
+                let loop = (block.baseAddress! + offset).assumingMemoryBound(to: ck_loop_args.self)
+                let residual = UnsafeMutableRawPointer(mutating: residual.baseAddress!)
+                #expect(write(loop, residual, result.baseAddress!, width))
+              } else {
+                args.pointee.c = result.baseAddress!
+              }
+              if isPacked { pack(args, packed, isa, team) }
+              try #require(ck_team_reserve_scratch(team, ck_gemm_scratch_bytes(args, isa)))
+              var step = ck_step(kernel: ck_gemm(isa), args: args, threads: 0, barrier: 1)
+              ck_run(team, &step, 1)
+            }
+          }
+        }
+      }
+      return result
+    }
+
+    private func fill(
+      _ args: UnsafeMutablePointer<ck_gemm_args>, _ a: UnsafePointer<Float>,
+      _ b: UnsafePointer<Float>
+    ) {
+      args.pointee.a = a
+      args.pointee.b = b
+      (args.pointee.M, args.pointee.N, args.pointee.K) = (Int64(M), Int64(N), Int64(K))
+      (args.pointee.a_row, args.pointee.a_col) = (Int64(K), 1)
+      (args.pointee.b_row, args.pointee.b_col) = (1, Int64(K))
+      args.pointee.c_row = Int64(N)
+      args.pointee.batch = (1, 1, 1, 1, Int64(matrices), 1)
+      args.pointee.a_batch.4 = Int64(M * K)
+      args.pointee.c_batch.4 = Int64(M * N)
+      args.pointee.alpha = 1
+    }
+
+    private func pack(
+      _ args: UnsafeMutablePointer<ck_gemm_args>, _ packed: UnsafeMutableRawBufferPointer,
+      _ isa: ck_isa, _ team: OpaquePointer
+    ) {
+      var pack = ck_gemm_pack_args()
+      pack.packed = packed.baseAddress!.assumingMemoryBound(to: Float.self)
+      pack.b = args.pointee.b
+      (pack.K, pack.N, pack.b_row, pack.b_col) = (Int64(K), Int64(N), 1, Int64(K))
+      pack.count = 1
+      withUnsafePointer(to: &pack) { pack in
+        var step = ck_step(kernel: ck_gemm_pack_b(isa), args: pack, threads: 0, barrier: 1)
+        ck_run(team, &step, 1)
+      }
+      args.pointee.b = UnsafePointer(pack.packed)
+      args.pointee.b_packed = 1
+    }
+
+    /// The program `relu(a0 + a1)` into operand 2.
+    private func write(
+      _ loop: UnsafeMutablePointer<ck_loop_args>, _ residual: UnsafeMutableRawPointer,
+      _ result: UnsafeMutablePointer<Float>, _ width: Int
+    ) -> Bool {
+      loop.pointee.operands = 3
+      loop.pointee.instructions = 5
+      loop.pointee.dims = 3
+      let operands = ck_loop_operands(loop)!
+      operands[0].stride = (Int64(M * N), Int64(N), 1, 0, 0, 0)
+      operands[1].data = residual
+      operands[1].stride = (0, Int64(N), 1, 0, 0, 0)
+      operands[2].data = UnsafeMutableRawPointer(result)
+      operands[2].stride = (Int64(M * width), Int64(width), 1, 0, 0, 0)
+      let code = ck_loop_instructions(loop)!
+      func instruction(_ op: ck_op, dst: UInt8, a: UInt8, b: UInt8) -> ck_loop_instruction {
+        ck_loop_instruction(
+          op: UInt16(op.rawValue), phase: 0, flags: 0, dst: dst, a: a, b: b, c: 0, imm: (0, 0))
+      }
+      code[0] = instruction(CK_OP_load, dst: 0, a: 0, b: 0)
+      code[1] = instruction(CK_OP_load, dst: 1, a: 1, b: 0)
+      code[2] = instruction(CK_OP_add_f32, dst: 2, a: 0, b: 1)
+      code[3] = instruction(CK_OP_relu_f32, dst: 3, a: 2, b: 0)
+      code[4] = instruction(CK_OP_store, dst: 0, a: 3, b: 2)
+      return ck_loop_prepare_block(loop)
+    }
+  }
+
+  private static let levels = [CK_ISA_REF, CK_ISA_AVX2, CK_ISA_AVX512].filter {
+    $0.rawValue <= ck_isa_best().rawValue
+  }
+
+  private func expectFusedIsProductThenProgram(_ problem: Problem) throws {
+    let product = try problem.product()
+    let (M, N, width) = (problem.M, problem.N, problem.N + problem.gap)
+    var expected = [Float](repeating: Problem.canary, count: problem.matrices * M * width)
+    for row in 0..<problem.matrices * M {
+      for j in 0..<N {
+        expected[row * width + j] = max(0, product[row * N + j] + problem.residual[row % M * N + j])
+      }
+    }
+    for isa in Self.levels {
+      for threads in [1, 2, 7] {
+        let result = try problem.run(isa, threads: threads, isFused: true)
+        #expect(
+          result == expected,
+          "\(M)x\(N)x\(problem.K), \(String(cString: ck_isa_name(isa))), \(threads) threads")
+      }
+    }
+  }
+
+  @Test func smallProductsGoThroughTheProgram() throws {
+    for (M, N, K) in [(1, 1, 1), (3, 5, 7), (14, 32, 9), (15, 33, 8), (29, 65, 40), (7, 10, 0)] {
+      try expectFusedIsProductThenProgram(Problem(M, N, K))
+    }
+  }
+
+  @Test func productsOfManyBlocksGoThroughTheProgram() throws {
+    for (M, N, K) in [(150, 40, 30), (20, 530, 12), (290, 1040, 20), (145, 70, 1030)] {
+      try expectFusedIsProductThenProgram(Problem(M, N, K))
+    }
+  }
+
+  @Test func manyMatricesGoThroughTheProgram() throws {
+    try expectFusedIsProductThenProgram(Problem(11, 20, 6, matrices: 5))
+    try expectFusedIsProductThenProgram(Problem(150, 35, 12, matrices: 2))
+  }
+
+  @Test func packedProductsGoThroughTheProgram() throws {
+    try expectFusedIsProductThenProgram(Problem(31, 50, 20, isPacked: true))
+    try expectFusedIsProductThenProgram(Problem(150, 530, 600, matrices: 2, isPacked: true))
+  }
+}
