@@ -73,7 +73,7 @@ let package = Package(
     .testTarget(
       name: "ApusDataTests", dependencies: ["ApusData", "Apus", "CZlib"], exclude: ["Fixtures"]),
     .testTarget(name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"]),
-    .testTarget(name: "ApusCommandTests", dependencies: ["Apus"]),
+    .testTarget(name: "ApusCommandTests", dependencies: ["Apus", "ApusCommand"]),
     .testTarget(name: "HouseTests"),
   ],
   swiftLanguageModes: [.v6]

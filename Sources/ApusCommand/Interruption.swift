@@ -19,13 +19,18 @@ private let received = Atomic<Int32>(0)
 /// Signals as an error that training meets between steps.
 enum Interruption {
   static func listen() {
+    // A parent may block signals, and its children inherit that.
+    var ours = sigset_t()
+    sigemptyset(&ours)
     for number in [SIGINT, SIGTERM] {
+      sigaddset(&ours, number)
       // All that a handler may do: set a flag, or leave at once the second time, when the first did
       // not help.
       signal(number) { number in
         if received.exchange(number, ordering: .relaxed) != 0 { _exit(128 + number) }
       }
     }
+    pthread_sigmask(SIG_UNBLOCK, &ours, nil)
   }
 
   /// - Throws: `Interrupted` once a signal has come.
