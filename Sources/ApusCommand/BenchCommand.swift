@@ -11,7 +11,9 @@ struct BenchCommand: ParsableCommand {
       Times are medians of many repetitions after warming up. With --peers PyTorch and JAX run the same, \
       in turns with ours, in the Python that APUS_PEERS_PYTHON names.
       """,
-    subcommands: [BenchGEMMCommand.self, BenchElementwiseCommand.self])
+    subcommands: [
+      BenchGEMMCommand.self, BenchElementwiseCommand.self, BenchTrainCommand.self,
+    ])
 }
 
 /// What all benchmarks take.

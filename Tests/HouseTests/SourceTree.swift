@@ -78,15 +78,13 @@ struct CommandResult {
   let output: String
 }
 
-/// Runs a command to its end. `PATH` finds it.
-func run(_ command: [String], in folder: URL, environment: [String: String] = [:]) throws
-  -> CommandResult
-{
+/// Runs a command to its end, in the environment of a user. `PATH` finds it.
+func run(_ command: [String], in folder: URL) throws -> CommandResult {
   let process = Process()
   process.executableURL = URL(filePath: "/usr/bin/env")
   process.arguments = command
   process.currentDirectoryURL = folder
-  process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+  process.environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("APUS_") }
   process.standardInput = FileHandle.nullDevice
   let pipe = Pipe()
   process.standardOutput = pipe

@@ -1,0 +1,48 @@
+// `apus bench train`: training steps, ours in a process of its own beside PyTorch's and JAX's.
+
+import Apus
+import ApusBenchmarks
+import ArgumentParser
+
+struct BenchTrainCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train", abstract: "Measure training steps.",
+    discussion: """
+      Workloads: \(TrainingWorkload.all.map(\.name).joined(separator: ", ")). A step is forward, loss, \
+      backward and update on one batch of random data; a loss that does not fall is an error.
+      """)
+
+  @Argument(help: "The workloads. Default: all.", transform: named)
+  var workloads: [TrainingWorkload] = []
+
+  @Option(help: "Examples a step. Default: the workload's own.")
+  var batch: Int?
+
+  // How a side answers the harness; see Benchmarks/PeerProcess.swift.
+  @Flag(help: .hidden)
+  var serve = false
+
+  @OptionGroup var options: BenchOptions
+
+  func validate() throws {
+    if let batch, batch < 1 {
+      throw ValidationError("--batch is \(batch): at least 1 is expected.")
+    }
+  }
+
+  func run() throws {
+    let settings = try options.settings()
+    let workloads = self.workloads.isEmpty ? TrainingWorkload.all : self.workloads
+    if serve {
+      try serveTraining(workloads[0], batch: batch, options: settings)
+    } else {
+      try benchmarkTraining(workloads, batch: batch, options: settings)
+    }
+  }
+
+  @Sendable private static func named(_ name: String) throws -> TrainingWorkload {
+    do { return try TrainingWorkload.named(name) } catch let error as ApusError {
+      throw ValidationError("\(error.what); \(error.expected ?? "") are there.")
+    }
+  }
+}
