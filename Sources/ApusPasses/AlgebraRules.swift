@@ -16,6 +16,7 @@ enum AlgebraRules {
   // MARK: Ops that change nothing
 
   private static let identities: [AlgebraRule] = [
+    .init("dropout-of-nothing", Dropout.self) { s, op in op.p == 0 ? s[0] : nil },
     .init("stop-gradient", StopGradient.self) { s, _ in s[0] },
     .init("custom-gradient", CustomGradientOp.self) { s, _ in s.operands.last },
   ]

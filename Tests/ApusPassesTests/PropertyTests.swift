@@ -54,6 +54,12 @@ import Testing
     #expect(try Graph(parsing: after.description, ops: .all) == after)
   }
 
+  @Test("What is optimised already can be optimised again", arguments: seeds)
+  func pipelineRunsTwice(seed: Int) throws {
+    let once = try optimised(RandomGraph.make(seed: seed))
+    try expectEqualValues(once, optimised(once), seed: seed, "seed \(seed), twice")
+  }
+
   @Test("An order is never worse than the one it replaces", arguments: seeds)
   func orderNeverRaisesThePeak(seed: Int) throws {
     let graph = try RandomGraph.make(seed: seed, size: 40)
