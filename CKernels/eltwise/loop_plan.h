@@ -65,4 +65,21 @@ static inline ck_loop_segment *loop_segment(const ck_loop_multi_args *args, int3
                          ck_loop_segment_offset(args->loop.operands, args->loop.instructions, i));
 }
 
+// MARK: Of the program (loop_program.c)
+
+/// Who writes and reads each slot.
+typedef struct loop_facts {
+  int32_t writers[CK_LOOP_SLOTS];    // instructions that write the slot, repeats not counted
+  int32_t writer[CK_LOOP_SLOTS];     // the last of them
+  int32_t last_read[CK_LOOP_SLOTS];  // the last instruction that reads it
+  int32_t last_phase[CK_LOOP_SLOTS];
+  bool repeats[CK_LOOP_SLOTS];  // it has a repeat that is run
+} loop_facts;
+
+bool loop_is_valid(const ck_loop_args *args);
+loop_facts loop_gather(const ck_loop_args *args);
+void loop_mark_still(ck_loop_args *args, int from, int to, bool reductions, uint8_t flag);
+void loop_hoist(ck_loop_args *args);
+bool loop_phases_fit(const ck_loop_args *args);
+
 #endif
