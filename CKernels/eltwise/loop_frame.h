@@ -39,6 +39,7 @@ typedef struct frame {
   slot slots[CK_LOOP_SLOTS];
   char *own[CK_LOOP_SLOTS];
   source from[CK_LOOP_SLOTS];
+  uint32_t varies[CK_LOOP_SLOTS];  // kept slots: the tiles, as bits, whose elements are not all one
 } frame;
 
 /// The slot's own memory.

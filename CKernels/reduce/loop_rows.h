@@ -59,13 +59,21 @@ static void run_tiles(frame *f, int phase, int64_t from, int64_t to) {
     for (uint64_t left = args->kept; left; left &= left - 1) {
       const int s = __builtin_ctzll(left);
       f->own[s] = kept_memory(f, s, tile);
-      if (phase > 0) f->slots[s].p = f->own[s];
+      if (phase > 0) {
+        f->slots[s].p = f->own[s];
+        f->slots[s].step = (f->varies[s] >> tile) & 1 ? 16 : 0;
+      }
     }
     for (int i = begin; i < end; i++) {
       const ck_loop_instruction *at = &f->code[i];
       if (at->flags & (CK_LOOP_ROW | CK_LOOP_NEVER)) continue;
       const bool kept = (at->flags & CK_LOOP_REPEAT) && ((args->kept >> at->dst) & 1);
       if (!kept) execute(f, at);
+    }
+    for (uint64_t left = args->kept; left; left &= left - 1) {
+      const int s = __builtin_ctzll(left);
+      const uint32_t bit = 1u << tile;
+      f->varies[s] = f->slots[s].step ? f->varies[s] | bit : f->varies[s] & ~bit;
     }
   }
 }
@@ -148,6 +156,7 @@ static void loop_rows(const ck_loop_args *args, const ck_thread *t) {
   frame f;
   frame_begin(&f, args, t->scratch);
   memset(f.blocks, 0, sizeof f.blocks);
+  memset(f.varies, 0, sizeof f.varies);
   run_once(&f);
   if (args->parts > 1) {
     split_rows(&f, t);

@@ -19,6 +19,20 @@ let coreSpecs: [OpSpec] = [
         ], outputs: [1, 2])),
     on: [[.f32(2, 17), .f32(17)], [.f32(1), .f32(2, 1)]], rejects: [[.f32(3), .f32(17)]],
     smoothness: .unchecked),
+  // Two tiles a row, kept from phase to phase; the last holds one row of [17, 31], along which the
+  // second operand is one value, while along the first tile it varies.
+  OpSpec(
+    Loop(
+      domain: [48, 17, 31], reducedAxes: [1, 2],
+      program: LoopProgram(
+        [
+          .init(.apply(Exp()), [.operand(1)]),
+          .init(.apply(Multiply()), [.operand(0), .value(0)]),
+          .init(.reduce(Sum.self), [.value(1)]),
+          .init(.apply(Divide()), [.value(0), .value(2)]),
+          .init(.apply(Multiply()), [.value(3), .operand(0)]),
+        ], outputs: [4])), .uniform(0.5...2),
+    on: [[.f32(48, 17, 31), .f32(48, 17, 1)]], smoothness: .unchecked),
   // Its rule lives in a trace: ApusAutodiffTests.
   OpSpec(
     MultiLoop(
