@@ -25,8 +25,10 @@ struct TrainCommand: ParsableCommand {
   @Option(help: "Examples a step.")
   var batch = 64
 
-  @Option(name: .customLong("learning-rate"), help: "Adam's learning rate.")
-  var learningRate = 1e-3
+  @Option(
+    name: .customLong("learning-rate"),
+    help: "Adam's first learning rate; it falls by 30 % an epoch.")
+  var learningRate = 2e-3
 
   @Option(help: "Determines first weights and the order of the data.")
   var seed: UInt64 = 0
@@ -64,7 +66,7 @@ struct TrainCommand: ParsableCommand {
     let training = try data.train.batched(batch, shuffle: seed)
     let testing = try data.test.batched(1000)
     let trainer = try Trainer(
-      FashionClassifier(), optimizer: Adam(learningRate: .constant(learningRate)), seed: seed,
+      FashionClassifier(), optimizer: Adam(learningRate: schedule(training)), seed: seed,
       compile: execution.compileOptions, loss: FashionClassifier.loss)
     if let resume {
       try checkSettings(of: resume)
@@ -88,6 +90,12 @@ struct TrainCommand: ParsableCommand {
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     try trainer.save(output)
     try TrainingResult(history, seconds: seconds, weights: output)?.write(json: json)
+  }
+
+  /// Falls smoothly, by the same factor every epoch whatever their number, so that a run that is
+  /// resumed for more epochs goes on as if it had been asked for them at first.
+  private func schedule(_ training: Batches) -> LearningRate {
+    .exponential(from: learningRate, factor: pow(0.7, 1 / Double(training.batchCount)))
   }
 
   // MARK: Interrupted runs
