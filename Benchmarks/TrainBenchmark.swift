@@ -271,8 +271,10 @@ private struct Numbers: RandomNumberGenerator {
   }
 }
 
+/// The peak of this process alone, as the kernel counts it since the program was loaded: `ru_maxrss`
+/// would count what the process that started this one held at the time.
 private func peakResidentMebibytes() -> Double {
-  var usage = rusage()
-  getrusage(RUSAGE_SELF.rawValue, &usage)
-  return Double(usage.ru_maxrss) / 1024
+  let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+  let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") } ?? ""
+  return Double(line.filter(\.isNumber)).map { $0 / 1024 } ?? .nan
 }
