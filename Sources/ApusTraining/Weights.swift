@@ -69,8 +69,9 @@ extension Trainer {
   ///
   /// The checkpoint that stood there is kept beside it (see `AtomicFile.write`).
   ///
-  /// - Parameter metadata: more to keep in the file's header, such as the settings of the run; names that
-  ///   begin with `apus.` and are used here are overwritten.
+  /// `metadata` is more to keep in the file's header, such as the settings of the run; names that begin
+  /// with `apus.` and are used here are overwritten.
+  ///
   /// - Throws: `io` where the file cannot be written; an existing checkpoint then stays.
   public func saveCheckpoint(_ path: String, metadata: [String: String] = [:]) throws {
     var arrays: [String: NDArray] = [:]
