@@ -30,15 +30,17 @@ void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
     const int64_t i = row % g->M;
     int64_t rest = row / g->M;
     const float *a = g->a, *b = g->b;
-    float *c = g->c + i * g->c_row;
+    // An offset, not a pointer: with an epilogue program there is no C.
+    int64_t at = i * g->c_row;
     for (int d = CK_GEMM_BATCH_DIMS - 1; d >= 0; d--) {
       const int64_t index = rest % g->batch[d];
       rest /= g->batch[d];
       a += index * g->a_batch[d];
       b += index * g->b_batch[d];
-      c += index * g->c_batch[d];
+      at += index * g->c_batch[d];
     }
     if (!g->epilogue) {
+      float *c = g->c + at;
       for (int64_t j = 0; j < g->N; j++) c[j] = element(g, a, b, c[j], i, j);
     } else {
       float *product = t->scratch;
