@@ -174,12 +174,17 @@ public struct Graph: Sendable {
 
   /// Appends a node; its result types come from the op's type rule.
   ///
-  /// - Throws: what the op's type rule throws.
+  /// - Throws: what the op's type rule throws; `invalidArgument` for a result of negative extent.
   @discardableResult
   public mutating func addNode(
     _ op: any Op, _ operands: [Operand], origins: [Origin], recomputation: Int = 0
   ) throws -> [ValueID] {
     let types = try op.resultTypes(operands.map { type(of: $0) })
+    if let type = types.first(where: { $0.shape.dimensions.contains { $0 < 0 } }) {
+      throw ApusError(
+        .invalidArgument, "\(op.mnemonic): its result would be \(type)",
+        expected: "extents that are not negative")
+    }
     let results = types.map { addValue($0) }
     nodes.append(
       Node(

@@ -13,8 +13,8 @@ public struct Shape: Sendable, Hashable, ExpressibleByArrayLiteral, CustomString
   /// The number of axes.
   public var rank: Int { dimensions.count }
 
-  /// The number of elements, 1 for a scalar.
-  public var count: Int { dimensions.reduce(1, *) }
+  /// The number of elements, 1 for a scalar; `Int.max` where it is beyond that.
+  public var count: Int { dimensions.reduce(1, Shape.product) }
 
   /// The extent of `axis`; a negative axis counts from the end. An axis that does not exist has
   /// extent 1, as it has in broadcasting, so that reading a shape never traps.
@@ -27,9 +27,15 @@ public struct Shape: Sendable, Hashable, ExpressibleByArrayLiteral, CustomString
   public var strides: [Int] {
     var strides = [Int](repeating: 1, count: rank)
     for axis in stride(from: rank - 2, through: 0, by: -1) {
-      strides[axis] = strides[axis + 1] * max(dimensions[axis + 1], 1)
+      strides[axis] = Shape.product(strides[axis + 1], max(dimensions[axis + 1], 1))
     }
     return strides
+  }
+
+  /// A product that stops at `Int.max`: absurd extents are refused later, by those who need the memory.
+  static func product(_ a: Int, _ b: Int) -> Int {
+    let (product, overflows) = a.multipliedReportingOverflow(by: b)
+    return overflows ? .max : product
   }
 
   public var description: String { "[" + dimensions.map(String.init).joined(separator: ",") + "]" }

@@ -28,7 +28,7 @@ public struct TensorType: Sendable, Hashable, CustomStringConvertible {
   public static func bool(_ dimensions: Int...) -> TensorType { .init(.bool, Shape(dimensions)) }
 
   /// Bytes of a dense tensor of this type.
-  public var byteCount: Int { shape.count * dtype.byteCount }
+  public var byteCount: Int { Shape.product(shape.count, dtype.byteCount) }
   public var rank: Int { shape.rank }
   public var count: Int { shape.count }
 

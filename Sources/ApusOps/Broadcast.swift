@@ -13,7 +13,9 @@ public struct Broadcast: Op {
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
-    guard try Shape.broadcast(operands[0].shape, shape) == shape else {
+    guard shape.dimensions.allSatisfy({ $0 >= 0 }),
+      try Shape.broadcast(operands[0].shape, shape) == shape
+    else {
       throw ApusError(
         .shapeMismatch, "broadcast: \(operands[0]) does not broadcast to \(shape)",
         expected: "extents that are equal or 1")

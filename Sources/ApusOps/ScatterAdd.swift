@@ -53,8 +53,8 @@ public struct ScatterAdd: Op {
       return [updates.with(updates.shape.replacing(axis, with: extent))]
     }
     let dimensions = updates.shape.dimensions
-    let end = axis + indices.rank
-    guard axis >= 0, end <= dimensions.count,
+    let end = axis.addingReportingOverflow(indices.rank).partialValue
+    guard axis >= 0, end >= axis, end <= dimensions.count,
       Array(dimensions[axis..<end]) == indices.shape.dimensions
     else {
       throw ApusError(

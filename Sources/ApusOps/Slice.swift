@@ -46,11 +46,15 @@ public struct Slice: Op {
       }
       // Checked by division: the product could overflow.
       let room = 0..<source[axis]
-      let reach =
-        steps[axis] > 0 ? source[axis] - 1 - starts[axis] : starts[axis]
-      guard
+      let start = min(max(starts[axis], 0), source[axis])
+      let reach = steps[axis] > 0 ? source[axis] - 1 - start : start
+      // An empty slice starts anywhere, the end included.
+      let isInside =
         shape[axis] == 0
-          || room.contains(starts[axis]) && (shape[axis] - 1) <= reach / Int(steps[axis].magnitude)
+        ? (0...source[axis]).contains(starts[axis])
+        : room.contains(starts[axis])
+          && shape[axis] - 1 <= reach / Int(steps[axis].magnitude)
+      guard isInside
       else {
         throw ApusError(
           .invalidArgument,

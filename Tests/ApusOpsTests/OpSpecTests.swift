@@ -28,6 +28,11 @@ import Testing
   }
 
   @Test(arguments: opSpecs)
+  func junkIsRefusedByThrowing(_ spec: OpSpec) {
+    expectNone(spec.problemsOfJunk())
+  }
+
+  @Test(arguments: opSpecs)
   func textReadsBackAsTheSameOp(_ spec: OpSpec) {
     expectNone(spec.problemsOfText())
   }
