@@ -27,7 +27,8 @@ public struct CostModel: Sendable {
 
   /// Nanoseconds that one thread takes.
   public func alone(_ call: KernelCall) -> Double {
-    callNanoseconds + max(call.flops / flopsPerNanosecond, call.bytes / bytesPerNanosecond)
+    callNanoseconds + call.overhead
+      + max(call.flops / flopsPerNanosecond, call.bytes / bytesPerNanosecond)
   }
 
   /// Nanoseconds that a team takes.
