@@ -73,6 +73,7 @@ let package = Package(
     .testTarget(
       name: "ApusDataTests", dependencies: ["ApusData", "Apus", "CZlib"], exclude: ["Fixtures"]),
     .testTarget(name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"]),
+    .testTarget(name: "ApusBenchmarksTests", dependencies: ["ApusBenchmarks", "CKernels"]),
     .testTarget(name: "ApusCommandTests", dependencies: ["Apus", "ApusCommand"]),
     .testTarget(name: "HouseTests"),
   ],

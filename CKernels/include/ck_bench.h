@@ -23,6 +23,11 @@ ck_kernel ck_bench_fma(ck_isa isa);
 /// Lanes that one round of one thread computes at that level: two operations each.
 int64_t ck_bench_fma_lanes(ck_isa isa);
 
+/// Every thread repeats x += a1 b1 + a2 b2 on registers, a and b in bf16, x in f32, `rounds` times
+/// over `ck_bench_fma_lanes` lanes: four operations each. Args: `ck_bench_fma_args`. NULL where the
+/// level has no such instruction.
+ck_kernel ck_bench_dot(ck_isa isa);
+
 /// Every thread copies its own `bytes` from source to target, `rounds` times.
 typedef struct ck_bench_copy_args {
   void *target;        // [threads][stride], 64-byte aligned
@@ -36,11 +41,27 @@ typedef struct ck_bench_copy_args {
 /// Args: `ck_bench_copy_args`.
 ck_kernel ck_bench_copy(ck_isa isa);
 
+/// The processors that the members of a team are spread over. The bits of a cpu_set_t.
+typedef struct ck_bench_places {
+  uint64_t processors[16];
+} ck_bench_places;
+
+/// Reads the processors that the calling thread may run on; false where the system does not say.
+bool ck_bench_places_read(ck_bench_places *places);
+/// Ties each thread to one of the processors, thread i to the i-th. Args: `ck_bench_places`.
+void ck_bench_take_place(const void *args, const ck_thread *t);
+/// Lets each thread run on all of them again. Args: `ck_bench_places`.
+void ck_bench_leave_place(const void *args, const ck_thread *t);
+
+/// The compiler that built the kernels, as it calls itself.
+const char *ck_bench_compiler(void);
+
 /// A row of `bench_kernels.inc`.
 typedef struct ck_bench_row {
   ck_isa isa;
   const char *name;
   ck_kernel fma, copy;
+  ck_kernel dot;  // or NULL
   int64_t lanes;
 } ck_bench_row;
 

@@ -43,6 +43,7 @@ struct InfoCommand: ParsableCommand {
             "peaks",
             .object([
               ("gflops", .number(peaks.gigaflops)),
+              ("bf16_gflops", peaks.bf16Gigaflops.map(JSON.number) ?? .null),
               (
                 "copy_gbps",
                 .object(peaks.copies.map { ($0.level, .number($0.gigabytesPerSecond)) })
@@ -63,6 +64,9 @@ struct InfoCommand: ParsableCommand {
     ]
     if let peaks {
       rows.append(("multiply-adds", "\(Int(peaks.gigaflops.rounded())) GFLOPS"))
+      if let bf16 = peaks.bf16Gigaflops {
+        rows.append(("bf16 products", "\(Int(bf16.rounded())) GFLOPS"))
+      }
       for copy in peaks.copies {
         rows.append(("copy in \(copy.level)", "\(Int(copy.gigabytesPerSecond.rounded())) GB/s"))
       }
@@ -71,48 +75,6 @@ struct InfoCommand: ParsableCommand {
     for (name, value) in rows {
       try Output.line(name + String(repeating: " ", count: width - name.count + 2) + value)
     }
-  }
-}
-
-/// What the operating system tells of the machine.
-struct MachineFacts {
-  var processor: String
-  var processorsOnline: Int
-  /// Data caches of one processor, smallest first.
-  var caches: [(name: String, bytes: Int)]
-  /// The kernel's setting for transparent huge pages: `always`, `madvise`, `never` or `unknown`.
-  var hugePages: String
-
-  static var current: MachineFacts {
-    let modes = firstLine("/sys/kernel/mm/transparent_hugepage/enabled") ?? ""
-    let mode = modes.split(separator: " ").first { $0.hasPrefix("[") }
-    return MachineFacts(
-      processor: processorName, processorsOnline: sysconf(CInt(_SC_NPROCESSORS_ONLN)),
-      caches: caches, hugePages: mode.map { String($0.dropFirst().dropLast()) } ?? "unknown")
-  }
-
-  private static func firstLine(_ path: String) -> String? {
-    (try? String(contentsOfFile: path, encoding: .utf8))?.split(separator: "\n").first.map(
-      String.init)
-  }
-
-  private static var processorName: String {
-    let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
-    let line = text.split(separator: "\n").first { $0.hasPrefix("model name") }
-    let name = line?.split(separator: ":").last?.trimmingCharacters(in: .whitespaces)
-    return name ?? "unknown"
-  }
-
-  private static var caches: [(name: String, bytes: Int)] {
-    (0..<8).compactMap { index -> (name: String, bytes: Int)? in
-      let folder = "/sys/devices/system/cpu/cpu0/cache/index\(index)/"
-      guard let type = firstLine(folder + "type"), type != "Instruction",
-        let level = firstLine(folder + "level"), let size = firstLine(folder + "size"),
-        let number = Int(size.prefix { $0.isNumber })
-      else { return nil }
-      let unit = size.hasSuffix("M") ? 1 << 20 : size.hasSuffix("K") ? 1 << 10 : 1
-      return ("L\(level)", number * unit)
-    }.sorted { $0.bytes < $1.bytes }
   }
 }
 
