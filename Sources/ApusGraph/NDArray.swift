@@ -5,7 +5,7 @@
 /// A dense row-major array on the host. A value: copies share their storage until one is written.
 ///
 ///     let x = NDArray([1, 2, 3, 4, 5, 6], shape: [2, 3])   // f32[2,3]
-///     x.scalars(of: Float.self)                            // [1, 2, 3, 4, 5, 6]
+///     x.floats                                            // [1, 2, 3, 4, 5, 6]
 public struct NDArray: Sendable, Hashable, CustomStringConvertible {
   public let type: TensorType
   private var storage: Storage
@@ -56,12 +56,31 @@ public struct NDArray: Sendable, Hashable, CustomStringConvertible {
   ///
   /// - Throws: `shapeMismatch` where the number of scalars is not `shape.count`.
   public init(checking scalars: [Float], shape: Shape) throws {
+    try self.init(checking: scalars, .f32, shape)
+  }
+  /// `i32` elements from outside the program.
+  @_disfavoredOverload
+  public init(checking scalars: [Int32], shape: Shape) throws {
+    try self.init(checking: scalars, .i32, shape)
+  }
+  /// `i64` elements from outside the program.
+  @_disfavoredOverload
+  public init(checking scalars: [Int64], shape: Shape) throws {
+    try self.init(checking: scalars, .i64, shape)
+  }
+  /// `u8` elements from outside the program.
+  @_disfavoredOverload
+  public init(checking scalars: [UInt8], shape: Shape) throws {
+    try self.init(checking: scalars, .u8, shape)
+  }
+
+  private init<T: BitwiseCopyable>(checking scalars: [T], _ dtype: DType, _ shape: Shape) throws {
     guard scalars.count == shape.count else {
       throw ApusError(
         .shapeMismatch, "\(scalars.count) scalars do not fill shape \(shape)",
         expected: "\(shape.count) scalars")
     }
-    self.init(scalars, shape: shape)
+    self.init(elements: scalars, dtype, shape)
   }
 
   /// The doubles rounded to `type`'s element type: to nearest even for floats, truncated towards zero

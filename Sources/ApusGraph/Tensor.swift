@@ -29,9 +29,8 @@ public struct Tensor {
   public static func applyAll(
     _ op: some Op, to operands: [Tensor], resultCount: Int = 1, location: String? = nil
   ) -> [Tensor] {
-    guard let trace = operands.first?.trace ?? Trace.current else {
-      preconditionFailure("\(op.mnemonic) has no operands and no trace is current")
-    }
+    // Outside a closure that is being recorded, into a trace that nobody finishes.
+    let trace = operands.first?.trace ?? Trace.current ?? Trace()
     return trace.apply(op, operands, resultCount: resultCount, location: location)
   }
 
@@ -141,14 +140,12 @@ public final class Trace: @unchecked Sendable {
       let type = operands.first?.type ?? TensorType(.f32, [])
       return Array(repeating: Tensor(trace: self, value: nil, type: type), count: resultCount)
     }
-    if operands.contains(where: \.isPoisoned) { return poison() }
-    if operands.contains(where: { $0.trace !== self }) {
-      record(
-        ApusError(
-          .invalidArgument, "\(op.mnemonic): its operands come from different traces",
-          expected: "tensors of one closure"), location: location)
-      return poison()
+    for operand in operands {
+      guard owns(operand, as: "\(op.mnemonic): an operand", location: location) else {
+        return poison()
+      }
     }
+    if operands.contains(where: \.isPoisoned) { return poison() }
     let origin =
       originOverride
       ?? Origin(
@@ -166,6 +163,20 @@ public final class Trace: @unchecked Sendable {
         ApusError(.invalidArgument, "\(op.mnemonic): \(error)").located(at: origin.description))
       return poison()
     }
+  }
+
+  /// Whether `tensor` was recorded here. Where it was not, that is noted as the mistake, or else the
+  /// mistake that poisoned it in its own trace.
+  ///
+  /// - `role`: what the tensor is to be, such as "an output".
+  public func owns(_ tensor: Tensor, as role: String, location: String? = nil) -> Bool {
+    if tensor.trace === self { return true }
+    record(
+      tensor.trace.error
+        ?? ApusError(
+          .invalidArgument, "\(role) comes from another trace",
+          expected: "tensors of one closure, made while it runs"), location: location)
+    return false
   }
 
   /// A line within the library's own layers says nothing to a user: the call of the layer stands for it.
@@ -242,6 +253,7 @@ public final class Trace: @unchecked Sendable {
 
   /// Gives a state its value for the next run.
   public func assign(_ state: Tensor, _ value: Tensor) {
+    guard owns(state, as: "a state"), owns(value, as: "a state's value") else { return }
     guard let stateValue = state.value, let newValue = value.value else { return }
     guard state.type == value.type else {
       record(
@@ -255,13 +267,14 @@ public final class Trace: @unchecked Sendable {
 
   /// Notes a value to report under a name; a second one of that name replaces the first.
   public func report(_ name: String, _ tensor: Tensor) {
+    guard owns(tensor, as: "metric '\(name)'") else { return }
     metrics.removeAll { $0.name == name }
     metrics.append((name, tensor))
   }
 
   /// Names a result of the graph.
   public func output(_ name: String, _ tensor: Tensor) {
-    guard let value = tensor.value else { return }
+    guard owns(tensor, as: "output '\(name)'"), let value = tensor.value else { return }
     graph.outputs.append(GraphOutput(name: name, operand: Operand(value)))
   }
 

@@ -100,6 +100,22 @@ extension Module {
     }
   }
 
+  /// Where the values of the parameters live; a new store for a model that has none.
+  ///
+  /// - Throws: `missing` before the model is initialised, `invalidArgument` where its parts were
+  ///   initialised in different stores.
+  public func states() throws -> StateStore {
+    let all = parameters
+    guard let first = all.first else { return StateStore() }
+    let store = try first.parameter.home()
+    for (path, parameter) in all where try parameter.home() !== store {
+      throw ApusError(
+        .invalidArgument, "parameters '\(first.path)' and '\(path)' live in different stores",
+        expected: "one initialize(seed:in:) of the whole model")
+    }
+    return store
+  }
+
   /// The module path of this module within the bound model: where one of its parameters was bound, less
   /// the parameter's own path within this module. Nil for a module without parameters.
   var boundPath: String? {

@@ -52,7 +52,12 @@ public final class Parameter: Sendable {
   /// that reflection cannot see) is recorded as an error.
   public var tensor: Tensor {
     guard let trace = Trace.current else {
-      preconditionFailure("a parameter is used as a tensor outside a trace")
+      // A trace that nobody finishes; one that the tensor is brought into throws this.
+      return .poisoned(
+        ApusError(
+          .invalidArgument, "a parameter is used as a tensor outside of a recorded closure",
+          expected: "a use in a model's function, or value() for its array"),
+        like: Tensor(trace: Trace(), value: nil, type: type))
     }
     guard let path else {
       return .poisoned(
@@ -68,30 +73,32 @@ public final class Parameter: Sendable {
   ///
   /// - Throws: `missing` before the model is initialised.
   public func value() throws -> NDArray {
-    let (path, store) = state.withLock { ($0.path, $0.store) }
-    guard let path, let store else {
+    let store = try home()
+    return try store.array(path ?? "")
+  }
+
+  /// Where the value lives.
+  ///
+  /// - Throws: `missing` before the model is initialised.
+  func home() throws -> StateStore {
+    guard let store = state.withLock({ $0.store }) else {
       throw ApusError(
         .missing, "the parameter has no value yet", expected: "initialize(seed:) of its model first"
       )
     }
-    return try store.array(path)
+    return store
   }
 
   /// Gives the parameter a value.
   ///
   /// - Throws: `shapeMismatch` for an array of another type, `missing` before the model is initialised.
   public func set(_ array: NDArray) throws {
-    let (path, store) = state.withLock { ($0.path, $0.store) }
+    let path = path ?? ""
     guard array.type == type else {
       throw ApusError(
-        .shapeMismatch, "parameter '\(path ?? "")' is given \(array.type)", expected: "\(type)")
+        .shapeMismatch, "parameter '\(path)' is given \(array.type)", expected: "\(type)")
     }
-    guard let path, let store else {
-      throw ApusError(
-        .missing, "the parameter has no place yet", expected: "initialize(seed:) of its model first"
-      )
-    }
-    try store.set(path, array)
+    try home().set(path, array)
   }
 
   /// Names the parameter and says where its value lives. The first path stays: a weight that two parts

@@ -125,6 +125,7 @@ private func recordLoss<Model: Module>(
 ) throws -> Tensor {
   let tensors = fields.map { (name: $0.name, tensor: trace.input($0.name, $0.type)) }
   let loss = try body(model, SymbolicBatch(trace: trace, tensors: tensors))
+  _ = trace.owns(loss, as: "the loss")
   try trace.check()
   guard loss.dtype.isFloat, loss.type.count == 1 else {
     throw ApusError(

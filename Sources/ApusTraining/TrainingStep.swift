@@ -48,7 +48,7 @@ public final class TrainingStep<Model: Module> {
     let result = StepResult(results, metricNames)
     guard result.loss.isFinite else {
       throw ApusError(
-        .nonFinite, "the loss is \(result.loss) at step \(index)",
+        .nonFinite, "the loss is \(result.loss.isNaN ? "NaN" : "\(result.loss)") at step \(index)",
         expected: "a finite loss; a lower learning rate, or APUS_CHECK=nan to name the first op")
     }
     return result
