@@ -74,49 +74,24 @@ static blocking blocking_of(const ck_gemm_args *g, const gemm_level *level) {
   return k;
 }
 
-/// A product with one column fills one lane of a vector: its transpose, with one row, fills all.
-/// The order of the sums is the same.
-static bool is_better_transposed(const ck_gemm_args *g) {
-  return g->N == 1 && g->M > 1 && g->c_row == 1 && !g->bias && !g->epilogue && !g->b_packed;
-}
-
-static ck_gemm_args transposed(const ck_gemm_args *g) {
-  ck_gemm_args other = *g;
-  other.a = g->b, other.a_row = g->b_col, other.a_col = g->b_row;
-  other.b = g->a, other.b_row = g->a_col, other.b_col = g->a_row;
-  other.M = 1, other.N = g->M, other.c_row = g->M;
-  for (int d = 0; d < CK_GEMM_BATCH_DIMS; d++) {
-    other.a_batch[d] = g->b_batch[d];
-    other.b_batch[d] = g->a_batch[d];
-  }
-  return other;
-}
-
 size_t gemm_scratch_bytes(const ck_gemm_args *args, const gemm_level *level) {
-  const ck_gemm_args other = transposed(args);
-  const ck_gemm_args *g = is_better_transposed(args) ? &other : args;
-  const blocking k = blocking_of(g, level);
-  const ck_loop_args *epilogue = ck_gemm_epilogue(g);
-  return (size_t)(k.a + k.b + ceiling(k.c, 16) * 16) * sizeof(float) +
-         (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
+  const blocking k = blocking_of(args, level);
+  const int64_t floats =
+      gemm_is_vector(args) ? gemm_vector_scratch() : k.a + k.b + ceiling(k.c, 16) * 16;
+  const ck_loop_args *epilogue = ck_gemm_epilogue(args);
+  return (size_t)floats * sizeof(float) + (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
 }
 
 // MARK: The blocks of one thread
 
-typedef struct matrix {
-  int64_t index;
-  const float *a, *b;
-  float *c;
-} matrix;
-
-static matrix matrix_at(const ck_gemm_args *g, int64_t index) {
-  matrix m = {index, g->a, g->b, g->c};
+gemm_matrix gemm_matrix_at(const ck_gemm_args *g, int64_t index) {
+  gemm_matrix m = {index, g->a, g->b, g->c};
   for (int d = CK_GEMM_BATCH_DIMS - 1; d >= 0; d--) {
     const int64_t at = index % g->batch[d];
     index /= g->batch[d];
     m.a += at * g->a_batch[d];
     m.b += at * g->b_batch[d];
-    m.c += at * g->c_batch[d];
+    if (m.c) m.c += at * g->c_batch[d];  // with an epilogue program there is no C
   }
   return m;
 }
@@ -160,7 +135,7 @@ typedef struct job {
   const ck_gemm_args *g;
   const gemm_level *level;
   blocking blocking;
-  matrix m;
+  gemm_matrix m;
   range rows, columns;
   bool pack_a, pack_b;
   bool has_b;  // B's panels are packed from an earlier block of rows
@@ -308,6 +283,10 @@ static int64_t column_groups(const ck_gemm_args *g, const gemm_level *level, int
     const double r = (double)ceiling(rows, count / groups);
     const double c = (double)(ceiling(units, groups) * level->vector);
     double cost = r * c;
+    if (gemm_is_vector(g)) {
+      if (groups == 1 || cost < best_cost) best = groups, best_cost = cost;
+      continue;
+    }
     if (packs_a(g, level)) cost += r * pack_cost;
     if (packs_b(g, level)) cost += c * pack_cost * (double)ceiling((int64_t)r, g->M);
     if (groups == 1 || cost < best_cost) best = groups, best_cost = cost;
@@ -315,21 +294,26 @@ static int64_t column_groups(const ck_gemm_args *g, const gemm_level *level, int
   return best;
 }
 
-void gemm_run(const ck_gemm_args *args, const ck_thread *t, const gemm_level *level) {
-  const bool transposes = is_better_transposed(args);
-  const ck_gemm_args other = transposes ? transposed(args) : (ck_gemm_args){0};
-  const ck_gemm_args *g = transposes ? &other : args;
+/// The one place that says which thread writes what. A function of the shape and the team; it
+/// decides no bit of the result.
+gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const ck_thread *t) {
   const int64_t matrices = gemm_matrices(g);
-  if (matrices <= 0 || g->M <= 0 || g->N <= 0) return;
+  gemm_part part = {0};
+  if (matrices <= 0 || g->M <= 0 || g->N <= 0) return part;
   const int32_t groups = (int32_t)column_groups(g, level, matrices, t->count);
   const ck_thread in_columns = {.index = t->index % groups, .count = groups};
   const ck_thread in_rows = {.index = t->index / groups, .count = t->count / groups};
-  int64_t column, column_end, row, row_end;
-  ck_share(ceiling(g->N, level->vector), &in_columns, &column, &column_end);
-  column *= level->vector;
-  column_end = least(column_end * level->vector, g->N);
-  ck_share(matrices * g->M, &in_rows, &row, &row_end);
-  if (column >= column_end) return;
+  ck_share(ceiling(g->N, level->vector), &in_columns, &part.column, &part.column_end);
+  part.column = least(part.column * level->vector, g->N);
+  part.column_end = least(part.column_end * level->vector, g->N);
+  ck_share(matrices * g->M, &in_rows, &part.row, &part.row_end);
+  return part;
+}
+
+void gemm_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level) {
+  const gemm_part part = gemm_part_of(g, level, t);
+  if (part.column >= part.column_end || part.row >= part.row_end) return;
+  if (gemm_is_vector(g)) return gemm_vector_run(g, level, part, t->scratch);
   job job = {.g = g, .level = level, .blocking = blocking_of(g, level), .c_row = g->c_row};
   job.pack_a = packs_a(g, level);
   job.pack_b = packs_b(g, level);
@@ -337,12 +321,12 @@ void gemm_run(const ck_gemm_args *args, const ck_thread *t, const gemm_level *le
   job.b_scratch = job.a_scratch + job.blocking.a;
   job.c_scratch = job.b_scratch + job.blocking.b;
   job.epilogue_scratch = job.c_scratch + ceiling(job.blocking.c, 16) * 16;
-  while (row < row_end) {
+  for (int64_t row = part.row; row < part.row_end; row += length(job.rows)) {
     const int64_t first = row % g->M;
-    job.m = matrix_at(g, row / g->M);
-    job.rows = (range){first, first + least(g->M - first, row_end - row)};
-    for (int64_t j = column; j < column_end; j += job.blocking.columns) {
-      const range columns = {j, least(j + job.blocking.columns, column_end)};
+    job.m = gemm_matrix_at(g, row / g->M);
+    job.rows = (range){first, first + least(g->M - first, part.row_end - row)};
+    for (int64_t j = part.column; j < part.column_end; j += job.blocking.columns) {
+      const range columns = {j, least(j + job.blocking.columns, part.column_end)};
       if (g->epilogue) {
         multiply_fused(&job, columns);
       } else {
@@ -350,7 +334,6 @@ void gemm_run(const ck_gemm_args *args, const ck_thread *t, const gemm_level *le
         multiply(&job, columns);
       }
     }
-    row += length(job.rows);
   }
 }
 

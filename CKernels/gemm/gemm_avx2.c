@@ -6,6 +6,8 @@
 #define VECTOR 8
 #define TILE_ROWS 6
 #define PREFETCH_STEPS 8
+#define REGISTER_LANES 8
+#define DOT_COLUMNS 4
 typedef float vec __attribute__((ext_vector_type(8)));
 typedef float vec_unaligned __attribute__((ext_vector_type(8), aligned(4)));
 
@@ -26,8 +28,19 @@ static inline __attribute__((always_inline)) vec relu(vec x) {
   return _mm256_max_ps(_mm256_setzero_ps(), x);
 }
 
+// Lanes below `count` of x, the others of y.
+static inline __attribute__((always_inline)) vec first_of(vec x, vec y, int count) {
+  return _mm256_blendv_ps(y, x, _mm256_castsi256_ps(first_lanes(count)));
+}
+
+// Lanes 0..7 and 8..15 of sixteen sums added up.
+static inline __attribute__((always_inline)) vec halved(const vec sum[2]) {
+  return sum[0] + sum[1];
+}
+
 #include "gemm_pack.inc.h"
 #include "gemm_tile.inc.h"
+#include "gemm_vector.inc.h"
 
 static void tile_one(const gemm_tile *t) {
   switch (t->rows) {
@@ -91,6 +104,12 @@ const gemm_level gemm_avx2 = {
     .fused_rows = 138,
     .fused_columns = 512,
     .tile = tile,
+    .vector_rows = vector_rows,
+    .vector_short = vector_short,
+    .vector_fold = vector_fold,
+    .vector_dots = vector_dots,
+    .vector_any = vector_any,
+    .vector_finish = vector_finish,
     .pack = pack_panel,
 };
 

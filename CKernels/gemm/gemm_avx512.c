@@ -6,6 +6,8 @@
 #define VECTOR 16
 #define TILE_ROWS 14
 #define PREFETCH_STEPS 8
+#define REGISTER_LANES 16
+#define DOT_COLUMNS 8
 typedef float vec __attribute__((ext_vector_type(16)));
 typedef float vec_unaligned __attribute__((ext_vector_type(16), aligned(4)));
 
@@ -22,8 +24,19 @@ static inline __attribute__((always_inline)) vec relu(vec x) {
   return _mm512_max_ps(_mm512_setzero_ps(), x);
 }
 
+// Lanes below `count` of x, the others of y.
+static inline __attribute__((always_inline)) vec first_of(vec x, vec y, int count) {
+  return _mm512_mask_blend_ps((__mmask16)((1u << count) - 1), y, x);
+}
+
+// Lanes 0..7 and 8..15 of sixteen sums added up.
+static inline __attribute__((always_inline)) __m256 halved(const vec sum[1]) {
+  return _mm512_castps512_ps256(sum[0]) + _mm512_extractf32x8_ps(sum[0], 1);
+}
+
 #include "gemm_pack.inc.h"
 #include "gemm_tile.inc.h"
+#include "gemm_vector.inc.h"
 
 static void tile_one(const gemm_tile *t) {
   switch (t->rows) {
@@ -125,6 +138,12 @@ const gemm_level gemm_avx512 = {
     .fused_rows = 140,
     .fused_columns = 512,
     .tile = tile,
+    .vector_rows = vector_rows,
+    .vector_short = vector_short,
+    .vector_fold = vector_fold,
+    .vector_dots = vector_dots,
+    .vector_any = vector_any,
+    .vector_finish = vector_finish,
     .pack = pack_panel,
 };
 

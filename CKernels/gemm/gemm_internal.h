@@ -23,6 +23,32 @@ typedef struct gemm_tile {
   int32_t rows, columns;
 } gemm_tile;
 
+enum {
+  GEMM_LANES = 16,            // partial sums of an element of a product with one row or column
+  GEMM_LANES_BLOCK = 4096,    // terms, after which they are folded
+  GEMM_VECTOR_COLUMNS = 512,  // elements of the result at a time
+};
+
+/// A matrix and a vector: c[j] = act(alpha * sum of x[p] w[p][j] (+ c[j]) + bias[j]), a block of K
+/// and a range of elements at a time.
+typedef struct gemm_vector {
+  const float *x;  // x[p * x_step]
+  int64_t x_step;
+  const float *w;  // w[p * w_row + j * w_col]
+  int64_t w_row, w_col;
+  int64_t columns, K;
+  float *sum;  // [GEMM_LANES][sum_row]: each lane's sums, where w's rows are walked along
+  int64_t sum_row;
+  int64_t lane;  // of the first term
+  float *out;    // [columns] up to the next multiple of the vector length
+  float *c;      // c[j * c_step]
+  int64_t c_step;
+  const float *bias;  // bias[j * bias_step], or NULL; the step is 0 or 1
+  int64_t bias_step;
+  float alpha;
+  int32_t accumulate, relu;
+} gemm_vector;
+
 /// A level: its microkernels and the sizes the driver blocks for.
 typedef struct gemm_level {
   ck_isa isa;
@@ -35,6 +61,12 @@ typedef struct gemm_level {
   int32_t fused_rows;     // with an epilogue: the block of C that is kept, in L2, until it is done
   int32_t fused_columns;
   void (*tile)(const gemm_tile *);
+  void (*vector_rows)(const gemm_vector *);    // adds K terms to the lanes' sums; w_col is 1
+  void (*vector_short)(const gemm_vector *);   // out = all of the sums of few terms; w_col is 1
+  void (*vector_fold)(const gemm_vector *);    // out = the lanes' sums added up
+  void (*vector_dots)(const gemm_vector *);    // out = all of the sums; w_row and x_step are 1
+  void (*vector_any)(const gemm_vector *);     // the same at any strides
+  void (*vector_finish)(const gemm_vector *);  // c = act(alpha * out (+ c) + bias)
   /// panel[p * stride + i] = source[i * across + p * along] for i < width, p < K; zero from there
   /// up to the next multiple of the vector length, where `stride` leaves room for it.
   void (*pack)(float *panel, int64_t stride, int64_t width, int64_t K, const float *source,
@@ -46,6 +78,30 @@ static inline int64_t gemm_matrices(const ck_gemm_args *g) {
   for (int d = 0; d < CK_GEMM_BATCH_DIMS; d++) count *= g->batch[d];
   return count;
 }
+
+/// What a thread writes: rows counted through all matrices, by columns.
+typedef struct gemm_part {
+  int64_t row, row_end;
+  int64_t column, column_end;
+} gemm_part;
+
+gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const ck_thread *t);
+
+/// Where one matrix of the batch lies.
+typedef struct gemm_matrix {
+  int64_t index;
+  const float *a, *b;
+  float *c;
+} gemm_matrix;
+
+gemm_matrix gemm_matrix_at(const ck_gemm_args *g, int64_t index);
+
+/// One row or one column: each element is summed in lanes.
+static inline bool gemm_is_vector(const ck_gemm_args *g) { return g->M == 1 || g->N == 1; }
+void gemm_vector_run(const ck_gemm_args *g, const gemm_level *level, gemm_part part,
+                     float *scratch);
+/// Floats; an epilogue's scratch follows.
+int64_t gemm_vector_scratch(void);
 
 /// The driver: all of a product, this thread's share.
 void gemm_run(const ck_gemm_args *args, const ck_thread *t, const gemm_level *level);

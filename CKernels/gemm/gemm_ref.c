@@ -1,20 +1,31 @@
 // The reference matrix product: one element at a time, in the order that every level keeps.
 #include "gemm_internal.h"
 
+/// The terms [p, end) of an element, summed in the order that ck_gemm.h states.
+static float sum_of(const ck_gemm_args *g, const float *a, const float *b, int64_t p, int64_t end) {
+  const int lanes = gemm_is_vector(g) ? GEMM_LANES : 1;
+  const int64_t b_row =
+      g->b_packed ? (int64_t)ck_gemm_packed_floats(1, g->N, CK_ISA_REF) : g->b_row;
+  float sum[GEMM_LANES] = {0};
+  for (int64_t begin = p; p < end; p++) {
+    float *lane = sum + (p - begin) % lanes;
+    *lane = __builtin_fmaf(a[p * g->a_col], b[p * b_row], *lane);
+  }
+  for (int half = lanes / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; l++) sum[l] += sum[l + half];
+  return sum[0];
+}
+
 static float element(const ck_gemm_args *g, const float *a, const float *b, float c, int64_t i,
                      int64_t j) {
-  const int64_t block = ck_gemm_k_block(g->K);
-  const int64_t padded = g->b_packed ? (int64_t)ck_gemm_packed_floats(1, g->N, CK_ISA_REF) : 0;
+  const int64_t block = gemm_is_vector(g) ? GEMM_LANES_BLOCK : ck_gemm_k_block(g->K);
   float value = g->accumulate ? c : 0.0f;
   int64_t p = 0;
   do {
     const int64_t end = p + block < g->K ? p + block : g->K;
-    const bool first = p == 0;
-    float sum = 0.0f;
-    for (; p < end; p++)
-      sum = __builtin_fmaf(a[i * g->a_row + p * g->a_col],
-                           g->b_packed ? b[p * padded + j] : b[p * g->b_row + j * g->b_col], sum);
-    value = first && !g->accumulate ? g->alpha * sum : __builtin_fmaf(g->alpha, sum, value);
+    const float sum = sum_of(g, a + i * g->a_row, g->b_packed ? b + j : b + j * g->b_col, p, end);
+    value = p == 0 && !g->accumulate ? g->alpha * sum : __builtin_fmaf(g->alpha, sum, value);
+    p = end;
   } while (p < g->K);
   if (g->bias) value += g->bias[j];
   return g->relu ? (0.0f > value ? 0.0f : value) : value;

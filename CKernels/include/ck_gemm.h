@@ -28,6 +28,10 @@ extern "C" {
 /// - Order, at every level: K is cut into equal blocks (`ck_gemm_k_block`), a block is summed in
 ///   ascending order by fused multiply-adds from 0, and C = fma(alpha, block, C) in ascending
 ///   order. So each element has the same bits whatever the level, the team and the tiling.
+/// - Of a product with one row or one column (M = 1 or N = 1), which is bound by reading a matrix
+///   once, the blocks have 4096 terms, and a block is summed in 16 lanes: lane l takes its terms
+///   l, l + 16, … in ascending order from 0; then lane l adds lane l + 8 (l < 8), l + 4, l + 2 and
+///   l + 1.
 /// - C overlaps neither A nor B.
 typedef struct ck_gemm_args {
   float *c;
@@ -72,7 +76,8 @@ ck_kernel ck_gemm(ck_isa isa);
 size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa);
 /// Shared workspace, in bytes; 0 for most shapes.
 size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa);
-/// The length of the blocks that K is cut into (the last may be shorter): a function of K alone.
+/// The length of the blocks that K is cut into (the last may be shorter) unless M or N is 1, and
+/// that packed forms are cut into always: a function of K alone.
 int64_t ck_gemm_k_block(int64_t K);
 
 /// Packs `count` matrices B [K, N] for `ck_gemm_args.b_packed`: the form depends on the level, K

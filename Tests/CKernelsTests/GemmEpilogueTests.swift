@@ -172,6 +172,14 @@ import Testing
     try expectFusedIsProductThenProgram(Problem(150, 35, 12, matrices: 2))
   }
 
+  @Test func oneRowOrColumnGoesThroughTheProgram() throws {
+    for (M, N, K) in [(1, 40, 30), (40, 1, 30), (1, 1, 9), (1, 1100, 20), (1100, 1, 4100)] {
+      try expectFusedIsProductThenProgram(Problem(M, N, K, matrices: 2))
+    }
+    try expectFusedIsProductThenProgram(Problem(1, 50, 520, matrices: 3, isPacked: true))
+    try expectFusedIsProductThenProgram(Problem(50, 1, 520, isPacked: true))
+  }
+
   @Test func packedProductsGoThroughTheProgram() throws {
     try expectFusedIsProductThenProgram(Problem(31, 50, 20, isPacked: true))
     try expectFusedIsProductThenProgram(Problem(150, 530, 600, matrices: 2, isPacked: true))
