@@ -25,30 +25,43 @@
 #define SIZE_L 8
 #define SIZE_B 4
 
-// The loop of a case. `expression` reads a, b, c, x, y.
+// The loop of a case. `expression` reads a, b, c, x, y. With one operand a loop that turns more
+// than once has step 16; with more, those whose operands all vary get a loop of their own.
 #define RUN_0(R, expression) PUT_##R(d, expression);
-#define RUN_1(R, A, expression)                                                  \
-  for (int64_t v = 0; v < count; v++, d += 16 * SIZE_##R, pa += sa * SIZE_##A) { \
-    const TYPE_##A a = GET_##A(pa);                                              \
-    PUT_##R(d, expression);                                                      \
+#define RUN_1(R, A, expression)                         \
+  for (int64_t v = 0; v < count; v++) {                 \
+    const TYPE_##A a = GET_##A(pa + v * 16 * SIZE_##A); \
+    PUT_##R(d + v * 16 * SIZE_##R, expression);         \
   }
-#define RUN_2(R, A, B, expression)                          \
-  for (int64_t v = 0; v < count; v++, d += 16 * SIZE_##R) { \
-    const TYPE_##A a = GET_##A(pa);                         \
-    const TYPE_##B b = GET_##B(pb);                         \
-    PUT_##R(d, expression);                                 \
-    pa += sa * SIZE_##A;                                    \
-    pb += sb * SIZE_##B;                                    \
+#define RUN_2(R, A, B, expression)                        \
+  if (sa == 16 && sb == 16) {                             \
+    for (int64_t v = 0; v < count; v++) {                 \
+      const TYPE_##A a = GET_##A(pa + v * 16 * SIZE_##A); \
+      const TYPE_##B b = GET_##B(pb + v * 16 * SIZE_##B); \
+      PUT_##R(d + v * 16 * SIZE_##R, expression);         \
+    }                                                     \
+  } else {                                                \
+    for (int64_t v = 0; v < count; v++) {                 \
+      const TYPE_##A a = GET_##A(pa + v * sa * SIZE_##A); \
+      const TYPE_##B b = GET_##B(pb + v * sb * SIZE_##B); \
+      PUT_##R(d + v * 16 * SIZE_##R, expression);         \
+    }                                                     \
   }
-#define RUN_3(R, A, B, C, expression)                       \
-  for (int64_t v = 0; v < count; v++, d += 16 * SIZE_##R) { \
-    const TYPE_##A a = GET_##A(pa);                         \
-    const TYPE_##B b = GET_##B(pb);                         \
-    const TYPE_##C c = GET_##C(pc);                         \
-    PUT_##R(d, expression);                                 \
-    pa += sa * SIZE_##A;                                    \
-    pb += sb * SIZE_##B;                                    \
-    pc += sc * SIZE_##C;                                    \
+#define RUN_3(R, A, B, C, expression)                     \
+  if (sa == 16 && sb == 16 && sc == 16) {                 \
+    for (int64_t v = 0; v < count; v++) {                 \
+      const TYPE_##A a = GET_##A(pa + v * 16 * SIZE_##A); \
+      const TYPE_##B b = GET_##B(pb + v * 16 * SIZE_##B); \
+      const TYPE_##C c = GET_##C(pc + v * 16 * SIZE_##C); \
+      PUT_##R(d + v * 16 * SIZE_##R, expression);         \
+    }                                                     \
+  } else {                                                \
+    for (int64_t v = 0; v < count; v++) {                 \
+      const TYPE_##A a = GET_##A(pa + v * sa * SIZE_##A); \
+      const TYPE_##B b = GET_##B(pb + v * sb * SIZE_##B); \
+      const TYPE_##C c = GET_##C(pc + v * sc * SIZE_##C); \
+      PUT_##R(d + v * 16 * SIZE_##R, expression);         \
+    }                                                     \
   }
 #define RUN_F_(e) RUN_0(F, e)
 #define RUN_I_(e) RUN_0(I, e)

@@ -31,10 +31,15 @@ typedef struct frame {
   int64_t rows, columns;
   int64_t count, vectors;
 
+  uint64_t streams;                 // operands (the first 64) that are written past the cache
   uint64_t direct;                  // operands (the first 64) that their makers write to
-  int64_t blocks[LOOP_REDUCTIONS];  // summed so far, see loop_reduce.h
-  void *const *segment;             // multi: the arrays' pointers
-  const float *tile;                // block: what operand 0 is read from
+  int64_t blocks[LOOP_REDUCTIONS];  // combined so far, see loop_reduce.h
+  int64_t
+      pending[LOOP_REDUCTIONS];  // what the block being made holds: tiles (rows), rows (columns)
+  int64_t *pitch;  // columns: the distance of rows where slots are views of operands, else NULL
+  uint8_t phase_has[CK_LOOP_PHASES];  // rows: see loop_rows.h
+  void *const *segment;               // multi: the arrays' pointers
+  const float *tile;                  // block: what operand 0 is read from
   int64_t tile_stride, tile_at[2];
   slot slots[CK_LOOP_SLOTS];
   char *own[CK_LOOP_SLOTS];
@@ -88,8 +93,9 @@ static void frame_begin(frame *f, const ck_loop_args *args, void *scratch) {
   f->packed = args->packed != 0;
   f->dims = args->dims;
   f->segment = NULL;
+  f->pitch = NULL;
   f->tile = NULL;
-  f->direct = 0;
+  f->direct = f->streams = 0;
   for (int d = 0; d < f->dims; d++) f->at[d] = 0;
   for (int s = 0; s < args->slots; s++) {
     f->own[s] = own_memory(f, s);
@@ -99,22 +105,28 @@ static void frame_begin(frame *f, const ck_loop_args *args, void *scratch) {
   }
 }
 
-/// Settles which outputs are made in place: not where an input that shares the memory is read
-/// after.
+/// Settles which outputs are made in place (not where an input that shares the memory is read
+/// after), and which go past the cache (not where an input has just brought the memory into it).
 static void frame_connect(frame *f) {
   const int32_t count = f->args->operands < 64 ? f->args->operands : 64;
   for (int32_t o = 0; o < count; o++) {
     const int32_t access = f->operands[o].access;
     if (!LOOP_IS_DIRECT(access)) continue;
-    bool clear = true;
+    const void *output = f->segment ? f->segment[o] : f->operands[o].data;
+    bool clear = true, alone = true;
     for (int32_t i = 0; i < f->args->operands; i++) {
       const int32_t other = f->operands[i].access;
       if (other == 0 || LOOP_IS_DIRECT(other)) continue;
-      const void *a = f->segment && f->operands[i].stride[0] ? f->segment[i] : f->operands[i].data;
-      const void *b = f->segment ? f->segment[o] : f->operands[o].data;
-      clear = clear && (a != b || LOOP_INDEX_OF(other) <= LOOP_INDEX_OF(access));
+      const bool own = f->segment && f->operands[i].stride[0] != 0;
+      if ((own ? f->segment[i] : f->operands[i].data) != output) continue;
+      alone = false;
+      clear = clear && LOOP_INDEX_OF(other) <= LOOP_INDEX_OF(access);
     }
-    if (clear) f->direct |= 1ull << o;
+    if (alone && f->args->streams) {
+      f->streams |= 1ull << o;
+    } else if (clear) {
+      f->direct |= 1ull << o;
+    }
   }
 }
 
@@ -166,10 +178,11 @@ static void frame_tile(frame *f, int from, int64_t index) {
 
 /// Sets the coordinates of dimensions [0, to) to those of the `index`-th place there.
 static void frame_place(frame *f, int to, int64_t index) {
-  for (int d = to - 1; d >= 0; d--) {
-    f->at[d] = d > 0 ? index % f->args->extent[d] : index;
+  for (int d = to - 1; d > 0; d--) {
+    f->at[d] = index % f->args->extent[d];
     index /= f->args->extent[d];
   }
+  if (to > 0) f->at[0] = index;
 }
 
 #endif

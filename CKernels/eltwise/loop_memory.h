@@ -288,6 +288,11 @@ static void load_operand(frame *f, int s, int o) {
   }
   const bool native = dtype == CK_F32 || dtype == CK_I32 || dtype == CK_I64;
   to->step = 16;
+  if (f->pitch) {
+    to->p = (char *)(uintptr_t)p;
+    f->pitch[s] = by_row;
+    return;
+  }
   if (is_contiguous(f, by_row, by_column)) {
     from->p = NULL;
     if (native && f->count % 16 == 0) {
@@ -360,7 +365,7 @@ static void store_operand(frame *f, int o, int s) {
       return;
     }
 #if CK_HAS_AVX2
-    if (f->args->streams && size == 4) {
+    if (o < 64 && ((f->streams >> o) & 1) && size == 4) {
       stream_run(p, from->p, from->step, f->count);
       return;
     }

@@ -159,8 +159,43 @@ static bool arrange_transposed(ck_loop_args *args) {
 
 // MARK: Tiles
 
+static int64_t product(const ck_loop_args *args, int from, int to) {
+  int64_t p = 1;
+  for (int d = from; d < to; d++) p *= args->extent[d];
+  return p;
+}
+
+/// How many elements a tile may have: more where few slots need memory of their own, so that those
+/// stay within half of a small L1 cache, and where there is enough work to share out all the same.
+static int64_t tile_limit(const ck_loop_args *args) {
+  const ck_loop_instruction *code = ck_loop_instructions(args);
+  const int inner = args->dims - 1;
+  uint64_t busy = 0;
+  for (int i = args->once; i < args->instructions; i++) {
+    const ck_loop_instruction *at = &code[i];
+    if (at->op == CK_OP_store || (at->flags & CK_LOOP_ROW)) continue;
+    if (at->op == CK_OP_load) {
+      const ck_loop_operand *operand = &ck_loop_operands(args)[at->a];
+      const bool native = operand->dtype == CK_F32 || operand->dtype == CK_I32;
+      if (native && operand->stride[inner] == 1 && !(operand->flags & CK_LOOP_INDEX)) continue;
+    }
+    if (!ck_op_describe(at->op)->reduces) busy |= 1ull << at->dst;
+  }
+  const int64_t slots = __builtin_popcountll(busy);
+  const int64_t elements = product(args, 0, args->dims);
+  int64_t limit = CK_LOOP_TILE;
+  while (limit < LOOP_TILE_MOST && slots * 2 * limit * 4 <= 16384 && elements / (2 * limit) >= 16) {
+    limit *= 2;
+  }
+  return limit;
+}
+
 /// The shape of a tile over dimensions [from, dims), and how many there are.
 static void cut(ck_loop_args *args, int from, bool square) {
+  // Large tiles would have memory read and write by turns where outputs pass the caches.
+  const bool plain = args->streams || args->slot_bytes / 4 > CK_LOOP_TILE;
+  const int64_t limit = plain ? CK_LOOP_TILE : tile_limit(args);
+  if (limit > CK_LOOP_TILE) args->slot_bytes = (int32_t)limit * 4;
   const int64_t length = args->extent[args->dims - 1];
   const bool has_rows = args->dims - from >= 2;
   const int64_t height = has_rows ? args->extent[args->dims - 2] : 1;
@@ -169,11 +204,11 @@ static void cut(ck_loop_args *args, int from, bool square) {
     columns = 1;
   } else if (square) {
     columns = min64(length, 32);
-    rows = min64(height, CK_LOOP_TILE / columns);
-  } else if (length > CK_LOOP_TILE) {
-    columns = ceil_div(ceil_div(length, ceil_div(length, CK_LOOP_TILE)), 16) * 16;
+    rows = min64(height, limit / columns);
+  } else if (length > limit) {
+    columns = ceil_div(ceil_div(length, ceil_div(length, limit)), 16) * 16;
   } else {
-    rows = min64(height, CK_LOOP_TILE / length);
+    rows = min64(height, limit / length);
   }
   args->tile_columns = columns;
   args->tile_rows = rows > 0 ? rows : 1;
@@ -183,11 +218,8 @@ static void cut(ck_loop_args *args, int from, bool square) {
   for (int d = from; d < args->dims - 2; d++) args->tiles *= args->extent[d];
 }
 
-static int64_t product(const ck_loop_args *args, int from, int to) {
-  int64_t p = 1;
-  for (int d = from; d < to; d++) p *= args->extent[d];
-  return p;
-}
+/// Elements that make a part of a reduction worth a thread's while.
+enum { PART_ELEMENTS = 32768 };
 
 static void cut_rows(ck_loop_args *args) {
   const int from = args->first_reduced;
@@ -203,10 +235,12 @@ static void cut_rows(ck_loop_args *args) {
   }
   cut(args, from, false);
   args->units = rows;
-  // Few long rows are cut into parts of 64 tiles, which threads share.
-  if (rows < 32 && args->tiles >= 128) {
-    args->part_tiles = 64;
-    args->parts = ceil_div(args->tiles, 64);
+  // Few long rows are cut into parts, which threads share.
+  const int64_t elements = args->tile_rows * args->tile_columns;
+  const int64_t wanted = ceil_div(PART_ELEMENTS, elements > 0 ? elements : 1);
+  if (rows < 32 && args->tiles >= 2 * wanted) {
+    args->part_tiles = wanted;
+    args->parts = ceil_div(args->tiles, wanted);
     return;
   }
   if (args->tiles < 2 || args->tiles > 16) return;
@@ -218,9 +252,36 @@ static void cut_rows(ck_loop_args *args) {
   if (args->kept) args->row_tiles = (int32_t)args->tiles;
 }
 
+/// Whether phase 0 does nothing but reduce operands as they lie.
+static bool only_folds(const ck_loop_args *args) {
+  const ck_loop_instruction *code = ck_loop_instructions(args);
+  for (int i = args->once; i < args->phase_end[0]; i++) {
+    if (code[i].op == CK_OP_load) {
+      const ck_loop_operand *operand = &ck_loop_operands(args)[code[i].a];
+      const bool native =
+          operand->dtype == CK_F32 || operand->dtype == CK_I32 || operand->dtype == CK_I64;
+      if (!native || (operand->flags & CK_LOOP_INDEX)) return false;
+      if (operand->stride[args->dims - 1] != 1) return false;
+    } else if (code[i].op == CK_OP_store || !ck_op_describe(code[i].op)->reduces) {
+      return false;
+    }
+  }
+  return true;
+}
+
 static void cut_columns(ck_loop_args *args) {
   const int from = args->first_reduced;
   cut(args, from, false);
+  args->views = only_folds(args);
+  if (args->views) {
+    const int64_t columns = args->tile_columns;
+    const int64_t height = args->extent[args->dims - 2];
+    const int64_t rows = min64(height, columns < 128 ? 8192 / columns : 64);
+    args->tiles /= args->row_blocks > 0 ? args->row_blocks : 1;
+    args->tile_rows = rows > 0 ? rows : 1;
+    args->row_blocks = ceil_div(height, args->tile_rows);
+    args->tiles *= args->row_blocks;
+  }
   // cut() took the reduced dimensions and the columns; a unit is one block of columns.
   args->tiles /= args->column_blocks > 0 ? args->column_blocks : 1;
   args->units = product(args, 0, from) * args->column_blocks;
@@ -254,7 +315,7 @@ static void connect(ck_loop_args *args) {
       ck_loop_operand *operand = &operands[code[i].a];
       if (until > LOOP_INDEX_OF(operand->access)) operand->access = LOOP_ACCESS_INPUT(until);
     }
-    if (code[i].op != CK_OP_store || args->streams) continue;
+    if (code[i].op != CK_OP_store) continue;
     const int slot = code[i].a;
     const int32_t writer = f.writer[slot];
     const ck_loop_instruction *maker = &code[writer];
@@ -272,9 +333,7 @@ static void connect(ck_loop_args *args) {
 
 // MARK: The entry points
 
-/// Outputs this large leave the cache before anybody reads them.
-enum { STREAM_BYTES = 24 << 20 };
-
+/// Whether the outputs are so large that they leave the cache before anybody reads them.
 static bool is_large(const ck_loop_args *args) {
   int64_t bytes = 0;
   const ck_loop_instruction *code = ck_loop_instructions(args);
@@ -284,7 +343,7 @@ static bool is_large(const ck_loop_args *args) {
       bytes += elements * (int64_t)loop_dtype_bytes(ck_loop_operands(args)[code[i].b].dtype);
     }
   }
-  return bytes >= STREAM_BYTES;
+  return bytes >= ck_cache_bytes() / 4 * 3;
 }
 
 static void begin(ck_loop_args *args) {
@@ -292,6 +351,7 @@ static void begin(ck_loop_args *args) {
   args->row_tiles = 1;
   args->packed = 0;
   args->streams = 0;
+  args->views = 0;
   args->part_tiles = 0;
   args->parts = 1;
   args->slots = 0;
@@ -331,9 +391,9 @@ bool ck_loop_prepare(ck_loop_args *args) {
   const bool square = args->kind == 0 && arrange_transposed(args);
   loop_hoist(args);
   if (args->kind == 0) {
+    args->streams = is_large(args);
     cut(args, 0, square);
     args->units = args->tiles;
-    args->streams = is_large(args);
   } else if (args->kind == 1) {
     cut_rows(args);
   } else {

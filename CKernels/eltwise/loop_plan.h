@@ -7,6 +7,8 @@
 
 /// Reductions of a program, at most.
 #define LOOP_REDUCTIONS 16
+/// Elements of a tile where slots are few.
+#define LOOP_TILE_MOST 4096
 /// Levels of pairwise summation: enough for 2^40 blocks.
 #define LOOP_LEVELS 40
 

@@ -48,6 +48,9 @@ const char *ck_isa_name(ck_isa isa);
 /// The level of that name, or -1 where there is none.
 int ck_isa_from_name(const char *name);
 
+/// Bytes of the processor's largest cache; 32 MiB where it does not say. Computed once.
+int64_t ck_cache_bytes(void);
+
 struct ck_team;
 
 /// The thread that calls a kernel. Every thread of the team calls every kernel with the same

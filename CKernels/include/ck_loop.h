@@ -2,7 +2,7 @@
 //
 // A *loop* is a small program over a domain of up to six dimensions. Operands (inputs and outputs)
 // are arrays addressed by element strides over the domain, 0 where they broadcast. The program's
-// instructions work on *slots*: tiles of up to CK_LOOP_TILE elements that stay in the L1 cache.
+// instructions work on *slots*: tiles of CK_LOOP_TILE elements and more that stay in the L1 cache.
 // Each instruction is a full-vector loop over one tile, so that its dispatch is paid once a tile.
 //
 // Three kinds of loop, told apart by which dimensions are reduced:
@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-/// Elements of a slot, at most.
+/// Elements of a slot, unless slots are so few that larger ones stay in the L1 cache.
 #define CK_LOOP_TILE 512
 /// Slots of a program, at most. An i64 value takes one slot, like any other.
 #define CK_LOOP_SLOTS 64
@@ -128,7 +128,7 @@ typedef struct ck_loop_args {
   int32_t packed;      // rows: a tile is `tile_rows` whole rows
   int32_t row_tiles;   // rows: tiles of a row that kept slots hold from phase to phase; 1: no more
   int32_t streams;     // outputs bypass the cache
-  int32_t reserved2;
+  int32_t views;  // columns: phase 0 only reduces operands, which slots then show where they lie
   int64_t tile_rows;  // the shape of a tile
   int64_t tile_columns;
   int64_t row_blocks;     // tiles along the last dimension but one

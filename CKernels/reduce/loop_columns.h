@@ -19,6 +19,13 @@ static void run_block(frame *f, int64_t unit, int64_t from, int64_t to) {
   }
 }
 
+/// The same with slots that are views of operands, row by row where those lie.
+static void run_block_views(frame *f, int64_t *pitch, int64_t unit, int64_t from, int64_t to) {
+  f->pitch = f->args->views ? pitch : NULL;
+  run_block(f, unit, from, to);
+  f->pitch = NULL;
+}
+
 /// The reductions' totals as their slots' values, a tile of one row; then the later phases on it.
 static void finish_block(frame *f, int64_t unit) {
   const ck_loop_args *args = f->args;
@@ -50,13 +57,15 @@ static void loop_columns(const ck_loop_args *args, const ck_thread *t) {
   frame_begin(&f, args, t->scratch);
   frame_connect(&f);
   memset(f.blocks, 0, sizeof f.blocks);
+  memset(f.pending, 0, sizeof f.pending);
+  int64_t pitch[CK_LOOP_SLOTS];
   run_once(&f);
   int64_t begin, end;
   if (args->parts == 1) {
     ck_share(args->units, t, &begin, &end);
     for (int64_t unit = begin; unit < end; unit++) {
       place_block(&f, unit);
-      run_block(&f, unit, 0, args->tiles);
+      run_block_views(&f, pitch, unit, 0, args->tiles);
       finish_block(&f, unit);
     }
     return;
@@ -67,7 +76,7 @@ static void loop_columns(const ck_loop_args *args, const ck_thread *t) {
     const int64_t first = part * args->part_tiles;
     const int64_t last = first + args->part_tiles;
     place_block(&f, unit);
-    run_block(&f, unit, first, last < args->tiles ? last : args->tiles);
+    run_block_views(&f, pitch, unit, first, last < args->tiles ? last : args->tiles);
     const int64_t vectors = (f.columns + 15) / 16;
     for (int i = args->once; i < args->phase_end[0]; i++) {
       const ck_loop_instruction *at = &f.code[i];

@@ -47,13 +47,27 @@ static void combine(int op, char *to, const char *from, int64_t count) {
   }
 }
 
-/// The 16 lanes at p combined by halves; the result is in lane 0 of the vector put back there.
-static void combine_lanes(int op, char *p) {
-  const int64_t size = lane_bytes(op);
-  char other[128] __attribute__((aligned(64)));
-  for (int half = 8; half > 0; half /= 2) {
-    memcpy(other, p + half * size, (size_t)(half * size));
-    combine(op, p, other, 1);
+// s combined with its lanes turned by `half`: after 8, 4, 2 and 1 every lane holds the result.
+#define TURN(s, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10, l11, l12, l13, l14, l15)            \
+  __builtin_shufflevector(s, s, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10, l11, l12, l13, l14, \
+                          l15)
+#define ACROSS(s, combination)                                                               \
+  a = s, b = TURN(s, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7), s = combination; \
+  a = s, b = TURN(s, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11), s = combination; \
+  a = s, b = TURN(s, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13), s = combination; \
+  a = s, b = TURN(s, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14), s = combination;
+
+/// The 16 lanes at `from` combined by halves; the result in every lane of the vector at `to`.
+static void combine_lanes(int op, char *to, const char *from) {
+  switch (op) {
+#define CK_REDUCE(name, class, identity, combination) \
+  case CK_OP_##name: {                                \
+    REDUCE_TYPE_##class a, b, s = GET_##class(from);  \
+    ACROSS(s, combination)                            \
+    PUT_##class(to, (REDUCE_TYPE_##class)s[0]);       \
+    break;                                            \
+  }
+#include "eltwise_ops.inc"
   }
 }
 
@@ -103,45 +117,75 @@ static void fold_run(int op, char *to, const char *p, int64_t step, int64_t coun
   }
 }
 
-/// Rows of a tile combined column by column: to[c] = fold over r of the slot's row r, for `columns`
-/// columns in whole vectors. Four accumulators take the rows in turn.
-static void fold_columns(int op, char *to, const char *p, int64_t step, int64_t rows,
+/// Each of `rows` rows of `columns` elements combined by itself, its result put all over the row at
+/// d (and up to 15 elements further).
+static void fold_rows(int op, char *d, const char *p, int64_t step, int64_t rows, int64_t columns) {
+  switch (op) {
+#define CK_REDUCE(name, class, identity, combination)                                  \
+  case CK_OP_##name: {                                                                 \
+    typedef REDUCE_TYPE_##class vector;                                                \
+    const vector one = (vector)(identity);                                             \
+    const int64_t whole = columns & ~(int64_t)15;                                      \
+    const int tail = (int)(columns - whole);                                           \
+    for (int64_t r = 0; r < rows; r++) {                                               \
+      const char *row = p + (step ? r * columns * SIZE_##class : 0);                   \
+      char *to = d + r * columns * SIZE_##class;                                       \
+      vector s = one, a, b;                                                            \
+      for (int64_t c = 0; c < whole; c += 16) {                                        \
+        a = s, b = GET_##class(row + (step ? c : 0) * SIZE_##class), s = combination;  \
+      }                                                                                \
+      if (tail) {                                                                      \
+        b = GET_N_##class(row + (step ? whole : 0) * SIZE_##class, tail);              \
+        a = s, b = REST(class, b, tail, identity), s = combination;                    \
+      }                                                                                \
+      ACROSS(s, combination)                                                           \
+      s = (vector)s[0];                                                                \
+      for (int64_t c = 0; c < columns; c += 16) PUT_##class(to + c * SIZE_##class, s); \
+    }                                                                                  \
+    break;                                                                             \
+  }
+#include "eltwise_ops.inc"
+  }
+}
+
+/// Rows of a tile, `pitch` elements apart, combined column by column into the vectors at `to`.
+static void fold_columns(int op, char *to, const char *p, int64_t step, int64_t pitch, int64_t rows,
                          int64_t columns) {
   switch (op) {
-#define CK_REDUCE(name, class, identity, combination)                                            \
-  case CK_OP_##name: {                                                                           \
-    typedef REDUCE_TYPE_##class vector;                                                          \
-    const vector one = (vector)(identity);                                                       \
-    const int64_t pitch = (step ? columns : 0) * SIZE_##class;                                   \
-    for (int64_t c = 0; c < columns; c += 16) {                                                  \
-      const int n = columns - c < 16 ? (int)(columns - c) : 16;                                  \
-      const char *q = p + (step ? c : 0) * SIZE_##class;                                         \
-      vector s[4] = {one, one, one, one}, a, b;                                                  \
-      if (n == 16) {                                                                             \
-        int64_t r = 0;                                                                           \
-        for (; r + 4 <= rows; r += 4, q += 4 * pitch) {                                          \
-          a = s[0], b = GET_##class(q), s[0] = combination;                                      \
-          a = s[1], b = GET_##class(q + pitch), s[1] = combination;                              \
-          a = s[2], b = GET_##class(q + 2 * pitch), s[2] = combination;                          \
-          a = s[3], b = GET_##class(q + 3 * pitch), s[3] = combination;                          \
-        }                                                                                        \
-        for (; r < rows; r++, q += pitch) a = s[0], b = GET_##class(q), s[0] = combination;      \
-      } else {                                                                                   \
-        int64_t r = 0;                                                                           \
-        for (; r + 4 <= rows; r += 4, q += 4 * pitch) {                                          \
-          a = s[0], b = GET_N_##class(q, n), s[0] = combination;                                 \
-          a = s[1], b = GET_N_##class(q + pitch, n), s[1] = combination;                         \
-          a = s[2], b = GET_N_##class(q + 2 * pitch, n), s[2] = combination;                     \
-          a = s[3], b = GET_N_##class(q + 3 * pitch, n), s[3] = combination;                     \
-        }                                                                                        \
-        for (; r < rows; r++, q += pitch) a = s[0], b = GET_N_##class(q, n), s[0] = combination; \
-      }                                                                                          \
-      a = s[0], b = s[1], s[0] = combination;                                                    \
-      a = s[2], b = s[3], s[2] = combination;                                                    \
-      a = s[0], b = s[2];                                                                        \
-      PUT_##class(to + c * SIZE_##class, combination);                                           \
-    }                                                                                            \
-    break;                                                                                       \
+#define CK_REDUCE(name, class, identity, combination)                                         \
+  case CK_OP_##name: {                                                                        \
+    typedef REDUCE_TYPE_##class vector;                                                       \
+    const int64_t apart = (step ? pitch : 0) * SIZE_##class;                                  \
+    const int64_t whole = columns & ~(int64_t)15;                                             \
+    const int tail = (int)(columns - whole);                                                  \
+    vector a, b, s;                                                                           \
+    int64_t r = 0;                                                                            \
+    for (; r + 4 <= rows; r += 4, p += 4 * apart) {                                           \
+      for (int64_t c = 0; c < columns; c += 16) {                                             \
+        const char *q = p + (step ? c : 0) * SIZE_##class;                                    \
+        vector low, high;                                                                     \
+        if (c < whole) {                                                                      \
+          a = GET_##class(q), b = GET_##class(q + apart), low = combination;                  \
+          a = GET_##class(q + 2 * apart), b = GET_##class(q + 3 * apart), high = combination; \
+        } else {                                                                              \
+          a = GET_N_##class(q, tail), b = GET_N_##class(q + apart, tail), low = combination;  \
+          a = GET_N_##class(q + 2 * apart, tail), b = GET_N_##class(q + 3 * apart, tail);     \
+          high = combination;                                                                 \
+        }                                                                                     \
+        a = low, b = high, s = combination;                                                   \
+        a = GET_##class(to + c * SIZE_##class), b = s;                                        \
+        PUT_##class(to + c * SIZE_##class, combination);                                      \
+      }                                                                                       \
+    }                                                                                         \
+    for (; r < rows; r++, p += apart) {                                                       \
+      for (int64_t c = 0; c < columns; c += 16) {                                             \
+        const char *q = p + (step ? c : 0) * SIZE_##class;                                    \
+        a = GET_##class(to + c * SIZE_##class);                                               \
+        b = c < whole ? GET_##class(q) : GET_N_##class(q, tail);                              \
+        PUT_##class(to + c * SIZE_##class, combination);                                      \
+      }                                                                                       \
+    }                                                                                         \
+    break;                                                                                    \
   }
 #include "eltwise_ops.inc"
   }
@@ -153,6 +197,11 @@ static void fold_columns(int op, char *to, const char *p, int64_t step, int64_t 
 CK_INLINE char *level_of(const frame *f, int r, int level) {
   return f->scratch + f->layout.accumulators +
          ((size_t)r * (LOOP_LEVELS + 1) + (size_t)level) * f->layout.level_stride;
+}
+
+static inline void copy_vectors(int op, char *to, const char *from, int64_t vectors) {
+  const int64_t bytes = vectors * 16 * lane_bytes(op);
+  for (int64_t i = 0; i < bytes; i += 64) ck_store(to + i, ck_load(from + i));
 }
 
 /// Adds the block at level_of(f, r, LOOP_LEVELS), `vectors` long.
@@ -167,13 +216,17 @@ static void count_block(frame *f, int op, int r, int64_t vectors) {
     block = left;
   }
   char *place = level_of(f, r, level);
-  if (place != block) memcpy(place, block, (size_t)(vectors * 16 * lane_bytes(op)));
+  if (place != block) copy_vectors(op, place, block, vectors);
 }
 
-/// Puts the total of all blocks into level_of(f, r, LOOP_LEVELS) and begins anew.
+/// The total of all blocks, in level_of(f, r, LOOP_LEVELS); begins anew.
 static char *finish_blocks(frame *f, int op, int r, int64_t vectors) {
   char *total = level_of(f, r, LOOP_LEVELS);
-  const size_t bytes = (size_t)(vectors * 16 * lane_bytes(op));
+  if (f->pending[r] > 0) {
+    f->pending[r] = 0;
+    if (f->blocks[r] == 0) return total;
+    count_block(f, op, r, vectors);
+  }
   int64_t n = f->blocks[r];
   f->blocks[r] = 0;
   bool some = false;
@@ -181,7 +234,7 @@ static char *finish_blocks(frame *f, int op, int r, int64_t vectors) {
     if (!(n & 1)) continue;
     char *left = level_of(f, r, level);
     if (some) combine(op, left, total, vectors);
-    memcpy(total, left, bytes);
+    copy_vectors(op, total, left, vectors);
     some = true;
   }
   if (!some) {
@@ -191,42 +244,38 @@ static char *finish_blocks(frame *f, int op, int r, int64_t vectors) {
   return total;
 }
 
+/// Rows that make a block of columns: few enough that adding them one to the other costs no
+/// precision.
+enum { BLOCK_ROWS = 16 };
+
 /// A reduce instruction on the tile at hand.
 static void reduce_tile(frame *f, const ck_loop_instruction *at) {
   const slot *from = &f->slots[at->a];
   const int op = at->op, r = at->c;
-  const int64_t size = lane_bytes(op);
   if (f->packed) {
-    // Each row by itself; its result at once all over the row.
-    char *d = f->own[at->dst];
-    char value[128] __attribute__((aligned(64)));
-    for (int64_t row = 0; row < f->rows; row++) {
-      const int64_t place = row * f->columns * size;
-      fold_run(op, value, from->p + (from->step ? place : 0), from->step, f->columns);
-      combine_lanes(op, value);
-      if (size == 8) {
-        int64_t x;
-        memcpy(&x, value, 8);
-        for (int64_t c = 0; c < f->columns; c += 16)
-          ck_store_i64(d + place + 8 * c, ck_splat_i64(x));
-      } else {
-        int32_t x;
-        memcpy(&x, value, 4);
-        for (int64_t c = 0; c < f->columns; c += 16)
-          ck_store_i32(d + place + 4 * c, ck_splat_i32(x));
-      }
-    }
-    f->slots[at->dst].p = d;
+    f->slots[at->dst].p = f->own[at->dst];
     f->slots[at->dst].step = 16;
+    fold_rows(op, f->own[at->dst], from->p, from->step, f->rows, f->columns);
     return;
   }
   char *block = level_of(f, r, LOOP_LEVELS);
   if (f->args->kind == 1) {
+    if (f->pending[r] > 0) count_block(f, op, r, 1);
     fold_run(op, block, from->p, from->step, f->count);
-    count_block(f, op, r, 1);
-  } else {
-    fold_columns(op, block, from->p, from->step, f->rows, f->columns);
-    count_block(f, op, r, (f->columns + 15) / 16);
+    f->pending[r] = 1;
+    return;
+  }
+  const int64_t vectors = (f->columns + 15) / 16;
+  if (f->pending[r] == 0) {
+    const int64_t each = 16 * lane_bytes(op);
+    for (int64_t v = 0; v < vectors; v++) put_identity(op, block + v * each);
+  }
+  fold_columns(op, block, from->p, from->step, f->pitch ? f->pitch[at->a] : f->columns, f->rows,
+               f->columns);
+  f->pending[r] += f->rows;
+  if (f->pending[r] >= BLOCK_ROWS) {
+    count_block(f, op, r, vectors);
+    f->pending[r] = 0;
   }
 }
 

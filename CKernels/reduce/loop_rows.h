@@ -7,19 +7,10 @@ CK_INLINE int phase_begin(const ck_loop_args *args, int phase) {
   return phase == 0 ? args->once : args->phase_end[phase - 1];
 }
 
-/// The result of a reduction (16 lanes at p, which it overwrites) as its slot's value.
-static void set_result(frame *f, const ck_loop_instruction *at, char *p) {
-  combine_lanes(at->op, p);
+/// The result of a reduction (16 lanes at p) as its slot's value.
+static void set_result(frame *f, const ck_loop_instruction *at, const char *p) {
   char *d = own_memory(f, at->dst);
-  if (lane_bytes(at->op) == 8) {
-    int64_t x;
-    memcpy(&x, p, 8);
-    ck_store_i64(d, ck_splat_i64(x));
-  } else {
-    int32_t x;
-    memcpy(&x, p, 4);
-    ck_store_i32(d, ck_splat_i32(x));
-  }
+  combine_lanes(at->op, d, p);
   f->own[at->dst] = d;
   f->slots[at->dst].p = d;
   f->slots[at->dst].step = 0;
@@ -37,12 +28,20 @@ static void run_row(frame *f, int phase, bool stores) {
   }
 }
 
-static bool has_tile_code(const ck_loop_args *args, int phase) {
-  const ck_loop_instruction *code = ck_loop_instructions(args);
-  for (int i = phase_begin(args, phase); i < args->phase_end[phase]; i++) {
-    if (!(code[i].flags & (CK_LOOP_ROW | CK_LOOP_NEVER))) return true;
+// What a phase has.
+enum { HAS_ROW = 1, HAS_TILE = 2, HAS_REDUCTION = 4 };
+
+static void look_at_phases(frame *f) {
+  const ck_loop_args *args = f->args;
+  for (int phase = 0; phase < args->phases; phase++) {
+    f->phase_has[phase] = 0;
+    for (int i = phase_begin(args, phase); i < args->phase_end[phase]; i++) {
+      const ck_loop_instruction *at = &f->code[i];
+      if (at->flags & CK_LOOP_NEVER) continue;
+      f->phase_has[phase] |= at->flags & CK_LOOP_ROW ? HAS_ROW : HAS_TILE;
+      if (at->op >= CK_OP_reduce_sum_f32) f->phase_has[phase] |= HAS_REDUCTION;
+    }
   }
-  return false;
 }
 
 /// Tiles [from, to) of the row at hand through a phase.
@@ -84,9 +83,11 @@ static void whole_rows(frame *f, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; row++) {
     frame_place(f, args->first_reduced, row);
     for (int phase = 0; phase < args->phases; phase++) {
-      run_row(f, phase, true);
-      if (!has_tile_code(args, phase)) continue;
+      const int has = f->phase_has[phase];
+      if (has & HAS_ROW) run_row(f, phase, true);
+      if (!(has & HAS_TILE)) continue;
       run_tiles(f, phase, 0, args->tiles);
+      if (!(has & HAS_REDUCTION)) continue;
       for (int i = phase_begin(args, phase); i < args->phase_end[phase]; i++) {
         const ck_loop_instruction *at = &f->code[i];
         if (at->op < CK_OP_reduce_sum_f32) continue;
@@ -137,7 +138,7 @@ static void split_rows(frame *f, const ck_thread *t) {
         // One thread alone stores what belongs to the whole row.
         run_row(f, phase, part == 0);
       }
-      if (!has_tile_code(args, phase)) continue;
+      if (!(f->phase_has[phase] & HAS_TILE)) continue;
       const int64_t first = part * args->part_tiles;
       const int64_t last = first + args->part_tiles;
       run_tiles(f, phase, first, last < args->tiles ? last : args->tiles);
@@ -156,6 +157,8 @@ static void loop_rows(const ck_loop_args *args, const ck_thread *t) {
   frame f;
   frame_begin(&f, args, t->scratch);
   memset(f.blocks, 0, sizeof f.blocks);
+  memset(f.pending, 0, sizeof f.pending);
+  look_at_phases(&f);
   memset(f.varies, 0, sizeof f.varies);
   run_once(&f);
   if (args->parts > 1) {

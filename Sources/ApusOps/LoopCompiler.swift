@@ -125,6 +125,17 @@ struct LoopCompiler {
       for argument in instruction.arguments { pendingReads[item(argument), default: 0] += 1 }
     }
     for output in loop.program.outputs { pendingReads[.value(output), default: 0] += 1 }
+    // Unless slots are short, operands and constants keep theirs: an operand is mostly read where it
+    // lies, a constant is set once for all tiles.
+    if loop.program.instructions.count + site.operands.count > Int(CK_LOOP_SLOTS) { return }
+    for operand in site.operands.indices { pendingReads[.load(operand), default: 0] += 1 }
+    for (index, instruction) in loop.program.instructions.enumerated() {
+      if case .constant = instruction.action { pendingReads[.value(index), default: 0] += 1 }
+    }
+  }
+
+  private func isOutput(_ item: Item) -> Bool {
+    if case .value(let index) = item { loop.program.outputs.contains(index) } else { false }
   }
 
   private func item(_ argument: LoopProgram.Argument) -> Item {
@@ -180,7 +191,9 @@ struct LoopCompiler {
 
   private mutating func slot(for item: Item) -> UInt8 {
     if let slot = slots[item] { return slot }
-    let slot = freeSlots[slotClass(item)]?.popLast() ?? UInt8(truncatingIfNeeded: slotCount)
+    // An output has its slot to itself, so that it can be made in its own memory.
+    let used = isOutput(item) ? nil : freeSlots[slotClass(item)]?.popLast()
+    let slot = used ?? UInt8(truncatingIfNeeded: slotCount)
     if Int(slot) == slotCount { slotCount += 1 }
     slots[item] = slot
     return slot
