@@ -32,7 +32,7 @@ public enum GEMMTranspose: String, Sendable, CaseIterable {
   case nn, nt, tn
 }
 
-/// Times the float32 matrix product.
+/// Times the matrix product: of f32 matrices, or in `mixed` of bf16 ones.
 ///
 /// - `packed`: whether B has been packed beforehand, as weights are once a step.
 /// - Throws: what the options and the peers throw.
@@ -41,6 +41,7 @@ public func benchmarkGEMM(
   options: BenchmarkOptions
 ) throws {
   try options.validate()
+  let isNarrow = options.precision == .mixed
   var table = Table("shape", "side", "ms", "GFLOPS", "GB/s", "of peak", "ratio")
   for shape in shapes {
     let peaks = try MachinePeaks.measured(threads: options.threads, isa: options.isa)
@@ -59,8 +60,10 @@ public func benchmarkGEMM(
             ])))
     }
     let timings = try timeInTurns(sides, seconds: options.seconds)
+    let peak = (isNarrow ? peaks.bf16Gigaflops : nil) ?? peaks.gigaflops
     let flops = 2 * Double(shape.m) * Double(shape.n) * Double(shape.k)
-    let bytes = 4 * Double(shape.m * shape.k + shape.k * shape.n + shape.m * shape.n)
+    let bytes =
+      (isNarrow ? 2 : 4) * Double(shape.m * shape.k + shape.k * shape.n + shape.m * shape.n)
     for (side, timing) in zip(sides, timings) {
       let gigaflops = flops / timing.median / 1e9
       let ratio = timing.median / timings[0].median
@@ -79,21 +82,23 @@ public func benchmarkGEMM(
           ("threads", .integer(options.threads)), ("ms", .number(rounded(timing.median * 1e3))),
           ("gflops", .number(rounded(gigaflops))),
           ("gbps", .number(rounded(bytes / timing.median / 1e9))),
-          ("peak_fraction", .number(rounded(gigaflops / peaks.gigaflops))),
+          ("peak_fraction", .number(rounded(gigaflops / peak))),
         ]
         options.print(JSON.object(line).text)
       } else {
         table.add(
           side === ours ? "\(shape)" : "", side.name, significant(timing.median * 1e3),
           decimals(gigaflops, 1), decimals(bytes / timing.median / 1e9, 1),
-          decimals(gigaflops / peaks.gigaflops, 2), decimals(ratio, 2))
+          decimals(gigaflops / peak, 2), decimals(ratio, 2))
       }
     }
   }
   if !options.json {
     options.print(
       try MachinePeaks.measured(threads: options.threads, isa: options.isa).summary)
-    options.print("float32 products, \(transpose.rawValue)\(packed ? ", B packed beforehand" : "")")
+    options.print(
+      "\(isNarrow ? "bf16" : "float32") products, \(transpose.rawValue)\(packed ? ", B packed beforehand" : "")"
+    )
     for line in table.lines { options.print(line) }
   }
 }
@@ -113,12 +118,24 @@ private final class GEMMSide: Side {
   {
     let isa = ck_isa(rawValue: UInt32(options.isa.rawValue))
     let (m, n, k) = (Int64(shape.m), Int64(shape.n), Int64(shape.k))
+    let isNarrow = options.precision == .mixed
+    let type = isNarrow ? DType.bf16 : .f32
     a = AlignedMemory(byteCount: 4 * shape.m * shape.k)
     b = AlignedMemory(byteCount: 4 * shape.k * shape.n)
-    c = AlignedMemory(byteCount: 4 * shape.m * shape.n)
+    c = AlignedMemory(byteCount: type.byteCount * shape.m * shape.n)
     a.fillRandomly(seed: 1)
     b.fillRandomly(seed: 2)
+    if isNarrow {
+      a.roundToBF16(count: shape.m * shape.k)
+      b.roundToBF16(count: shape.k * shape.n)
+    }
     var arguments = ck_gemm_args()
+    (arguments.a_type, arguments.b_type) = (Int16(type.kernelCode), Int16(type.kernelCode))
+    arguments.c_type = Int16(type.kernelCode)
+    let precisions = [
+      Precision.highest: CK_GEMM_HIGHEST, .high: CK_GEMM_HIGH, .mixed: CK_GEMM_MIXED,
+    ]
+    arguments.precision = Int16(precisions[options.precision]!.rawValue)
     arguments.c = c.floats
     arguments.a = UnsafePointer(a.floats)
     arguments.b = UnsafePointer(b.floats)
@@ -128,13 +145,15 @@ private final class GEMMSide: Side {
     arguments.c_row = n
     arguments.batch = (1, 1, 1, 1, 1, 1)
     arguments.alpha = 1
-    self.packed =
-      packed
-      ? AlignedMemory(byteCount: 4 * ck_gemm_packed_floats(k, n, isa)) : nil
+    var packing = ck_gemm_pack_args()
+    packing.b = arguments.b
+    (packing.K, packing.N, packing.count) = (k, n, 1)
+    (packing.b_row, packing.b_col) = (arguments.b_row, arguments.b_col)
+    (packing.a_type, packing.b_type) = (arguments.a_type, arguments.b_type)
+    packing.precision = arguments.precision
+    self.packed = packed ? AlignedMemory(byteCount: ck_gemm_packed_bytes(&packing, isa)) : nil
     if let buffer = self.packed {
-      var packing = ck_gemm_pack_args(
-        packed: buffer.floats, b: arguments.b, K: k, N: n, b_row: arguments.b_row,
-        b_col: arguments.b_col, count: 1, b_batch: 0)
+      packing.packed = buffer.floats
       try BenchmarkTeam(threads: options.threads).run(ck_gemm_pack_b(isa), &packing)
       arguments.b = UnsafePointer(buffer.floats)
       arguments.b_packed = 1
@@ -155,5 +174,17 @@ private final class GEMMSide: Side {
   func run(_ count: Int) -> Double {
     for _ in 0..<max(1, count / 10) { team.run(kernel, &arguments) }
     return seconds { for _ in 0..<count { team.run(kernel, &arguments) } }
+  }
+}
+
+extension AlignedMemory {
+  /// The first `count` floats as bf16 in their place, to the nearest even.
+  fileprivate func roundToBF16(count: Int) {
+    for index in 0..<count {
+      let bits = floats[index].bitPattern
+      let rounded = UInt16(truncatingIfNeeded: (bits + 0x7fff + (bits >> 16 & 1)) >> 16)
+      UnsafeMutableRawPointer(floats).storeBytes(
+        of: rounded, toByteOffset: 2 * index, as: UInt16.self)
+    }
   }
 }

@@ -113,7 +113,5 @@ const gemm_level gemm_avx2 = {
     .pack = pack_panel,
 };
 
-void ck_gemm_f32_6x16_avx2(const void *args, const ck_thread *t) { gemm_run(args, t, &gemm_avx2); }
-
 #include "../core/ck_target_end.h"
 #endif

@@ -147,9 +147,5 @@ const gemm_level gemm_avx512 = {
     .pack = pack_panel,
 };
 
-void ck_gemm_f32_14x32_avx512(const void *args, const ck_thread *t) {
-  gemm_run(args, t, &gemm_avx512);
-}
-
 #include "../core/ck_target_end.h"
 #endif

@@ -1,8 +1,9 @@
 // The matrix products' list: which entry a level runs, and what it needs.
-#include "gemm_internal.h"
+#include "gemm_tiles.h"
 
 static const ck_gemm_row rows[] = {
-#define CK_GEMM(isa, name, rows, columns, consistent) {isa, #name, name, rows, columns, consistent},
+#define CK_GEMM(isa, name, rows, columns, consistent, emulated) \
+  {isa, #name, name, rows, columns, consistent, emulated},
 #include "gemm_kernels.inc"
 #undef CK_GEMM
 };
@@ -14,22 +15,144 @@ const ck_gemm_row *ck_gemm_rows(size_t *count) {
 
 ck_kernel ck_gemm(ck_isa isa) {
   const ck_gemm_row *row = rows;
-  while (row->isa > isa) row++;
+  while (row->isa > isa || row->emulated) row++;
   return row->kernel;
 }
 
-const gemm_level *gemm_level_of(ck_isa isa) {
-#if defined(__x86_64__)
-  if (isa >= CK_ISA_AVX512) return &gemm_avx512;
-  if (isa >= CK_ISA_AVX2) return &gemm_avx2;
-#endif
-  (void)isa;
-  return NULL;
+// MARK: How a level computes a product
+
+/// What the choice depends on; where B is packed, M is left out, because the form of the packed B
+/// must not depend on it.
+typedef struct question {
+  int64_t M, N, K;  // M 0: B is packed
+  int16_t a_type, b_type, precision;
+  bool is_f32;  // operands and result
+} question;
+
+static question question_of(const ck_gemm_args *g) {
+  return (question){
+      .M = g->b_packed ? 0 : g->M,
+      .N = g->N,
+      .K = g->K,
+      .a_type = g->a_type,
+      .b_type = g->b_type,
+      .precision = g->precision,
+      .is_f32 = gemm_is_f32(g),
+  };
 }
 
+static question packing_question(const ck_gemm_pack_args *g) {
+  return (question){
+      .N = g->N,
+      .K = g->K,
+      .a_type = g->a_type,
+      .b_type = g->b_type,
+      .precision = g->precision,
+  };
+}
+
+/// The f32 driver's level, the narrow one's where that is taken, and the parts of a product by
+/// tiles where it is one; nothing for the reference.
+typedef struct way {
+  const gemm_level *level;
+  const gemm_narrow *narrow;
+  int32_t parts;
+} way;
+
+#if defined(__x86_64__)
+
+/// What one core does by tiles. Measured with a prototype on Emerald Rapids, against MKL: the table
+/// in Docs/Products.md, which these constants fit.
+typedef struct tile_rate {
+  double products;  // a nanosecond, of operands padded to whole tiles
+  double packing;   // bytes of f32 operands a nanosecond
+} tile_rate;
+
+static const tile_rate tile_rates[] = {{0, 0}, {650, 50}, {350, 32}, {185, 24}};
+/// Products by fused multiply-adds a nanosecond, on the same core.
+static const double multiply_add_rate = 100;
+
+/// Whether a product by tiles of so many parts takes less time than one by fused multiply-adds.
+static bool is_faster_by_tiles(question q, int32_t parts) {
+  if (q.M == 0) return q.N >= 16 && q.K >= 16;  // packed once, for any M
+  const tile_rate rate = tile_rates[parts];
+  const double m = (double)((q.M + 31) / 32 * 32), n = (double)((q.N + 31) / 32 * 32);
+  const double k = (double)((q.K + 31) / 32 * 32);
+  const double packed = (double)((q.M + q.N) * q.K * 4);
+  return m * n * k / rate.products + packed / rate.packing <
+         (double)q.M * (double)q.N * (double)q.K / multiply_add_rate;
+}
+
+/// The parts that the precision asks for: one where operands are bf16 or may be rounded to it.
+static int32_t parts_of(question q) {
+  const bool rounds = q.precision == CK_GEMM_MIXED || (q.a_type == CK_BF16 && q.b_type == CK_BF16);
+  return rounds ? 1 : q.precision == CK_GEMM_HIGH ? 2 : 3;
+}
+
+/// Whether rounding operands to pairs gains: where both are bf16 already there is nothing to lose;
+/// f32 ones are read in place by the f32 kernels where few rows or columns would have to repay
+/// packing.
+static bool is_faster_by_pairs(question q) {
+  if (q.a_type != CK_F32 || q.b_type != CK_F32) return true;
+  return q.N >= 32 && q.K >= 32 && (q.M == 0 || q.M >= 4);
+}
+
+static way way_of(question q, ck_isa isa) {
+  const int32_t parts = parts_of(q);
+  if (isa >= CK_ISA_AMX && is_faster_by_tiles(q, parts))
+    return (way){&gemm_avx512, &gemm_narrow_avx512, parts};
+  if (isa >= CK_ISA_AVX512BF16 && parts == 1 && ck_multiplies_bf16_pairs_fast() &&
+      is_faster_by_pairs(q))
+    return (way){&gemm_avx512, &gemm_pairs_avx512bf16, 0};
+  if (isa >= CK_ISA_AVX512) return (way){&gemm_avx512, q.is_f32 ? NULL : &gemm_narrow_avx512, 0};
+  if (isa >= CK_ISA_AVX2) return (way){&gemm_avx2, q.is_f32 ? NULL : &gemm_narrow_avx2, 0};
+  return (way){0};
+}
+
+static void run(const ck_gemm_args *args, const ck_thread *t, ck_isa isa) {
+  const way way = way_of(question_of(args), isa);
+  if (way.parts) {
+    gemm_tiles_run(args, t, &gemm_tiles_amx, way.parts);
+  } else if (way.narrow) {
+    gemm_narrow_run(args, t, way.narrow);
+  } else {
+    gemm_run(args, t, way.level);
+  }
+}
+
+void ck_gemm_amx(const void *args, const ck_thread *t) { run(args, t, CK_ISA_AMX); }
+void ck_gemm_avx512bf16(const void *args, const ck_thread *t) { run(args, t, CK_ISA_AVX512BF16); }
+void ck_gemm_f32_14x32_avx512(const void *args, const ck_thread *t) { run(args, t, CK_ISA_AVX512); }
+void ck_gemm_f32_6x16_avx2(const void *args, const ck_thread *t) { run(args, t, CK_ISA_AVX2); }
+
+/// By tiles whatever they would cost, except where a packed B has another form.
+void ck_gemm_amx_emulated(const void *args, const ck_thread *t) {
+  const ck_gemm_args *g = args;
+  const question q = question_of(g);
+  if (g->b_packed && !way_of(q, CK_ISA_AMX).parts) return run(g, t, CK_ISA_AMX);
+  gemm_tiles_run(g, t, &gemm_tiles_emulated, parts_of(q));
+}
+
+#else
+
+static way way_of(question q, ck_isa isa) {
+  (void)q, (void)isa;
+  return (way){0};
+}
+
+#endif
+
+static size_t greater(size_t a, size_t b) { return a > b ? a : b; }
+
 size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa) {
-  const gemm_level *level = gemm_level_of(isa);
-  if (level) return gemm_scratch_bytes(args, level);
+  const question q = question_of(args);
+  const way way = way_of(q, isa);
+  size_t tiles = 0;  // the emulated row may take tiles where the real one does not
+#if defined(__x86_64__)
+  if (isa >= CK_ISA_AMX) tiles = gemm_tiles_scratch_bytes(args, parts_of(q));
+#endif
+  if (way.narrow) return greater(tiles, gemm_narrow_scratch_bytes(args, way.narrow));
+  if (way.level) return greater(tiles, gemm_scratch_bytes(args, way.level));
   const ck_loop_args *epilogue = ck_gemm_epilogue(args);
   if (!epilogue) return 0;
   return (size_t)gemm_ref_row(args) * sizeof(float) + ck_loop_scratch_bytes(epilogue);
@@ -49,19 +172,34 @@ static void pack_ref(const void *args, const ck_thread *t) {
   ck_share(g->count * g->K, t, &begin, &end);
   for (int64_t row = begin; row < end; row++)
     for (int64_t j = 0; j < g->N; j++)
-      g->packed[row * g->N + j] =
-          g->b[row / g->K * g->b_batch + row % g->K * g->b_row + j * g->b_col];
+      g->packed[row * g->N + j] = gemm_ref_load(
+          g->b, g->b_type, row / g->K * g->b_batch + row % g->K * g->b_row + j * g->b_col);
 }
 
 #if defined(__x86_64__)
-static void pack_avx2(const void *args, const ck_thread *t) { gemm_pack_run(args, t, &gemm_avx2); }
-static void pack_avx512(const void *args, const ck_thread *t) {
-  gemm_pack_run(args, t, &gemm_avx512);
+static void pack(const ck_gemm_pack_args *g, const ck_thread *t, ck_isa isa) {
+  const way way = way_of(packing_question(g), isa);
+  if (way.parts) {
+    gemm_tiles_pack_run(g, t, way.parts);
+  } else if (way.narrow->steps == 1 && g->b_type == CK_F32) {
+    gemm_pack_run(g, t, way.level);  // the same form
+  } else {
+    gemm_narrow_pack_run(g, t, way.narrow);
+  }
 }
+
+static void pack_avx2(const void *args, const ck_thread *t) { pack(args, t, CK_ISA_AVX2); }
+static void pack_avx512(const void *args, const ck_thread *t) { pack(args, t, CK_ISA_AVX512); }
+static void pack_avx512bf16(const void *args, const ck_thread *t) {
+  pack(args, t, CK_ISA_AVX512BF16);
+}
+static void pack_amx(const void *args, const ck_thread *t) { pack(args, t, CK_ISA_AMX); }
 #endif
 
 ck_kernel ck_gemm_pack_b(ck_isa isa) {
 #if defined(__x86_64__)
+  if (isa >= CK_ISA_AMX) return pack_amx;
+  if (isa >= CK_ISA_AVX512BF16) return pack_avx512bf16;
   if (isa >= CK_ISA_AVX512) return pack_avx512;
   if (isa >= CK_ISA_AVX2) return pack_avx2;
 #endif
@@ -69,8 +207,16 @@ ck_kernel ck_gemm_pack_b(ck_isa isa) {
   return pack_ref;
 }
 
+size_t ck_gemm_packed_bytes(const ck_gemm_pack_args *args, ck_isa isa) {
+  const way way = way_of(packing_question(args), isa);
+#if defined(__x86_64__)
+  if (way.parts) return (size_t)gemm_tiles_packed_bytes(args->K, args->N, way.parts);
+#endif
+  if (!way.narrow) return (size_t)(args->K * args->N) * sizeof(float);
+  return (size_t)gemm_narrow_packed_floats(args->K, args->N, way.narrow) * sizeof(float);
+}
+
 size_t ck_gemm_packed_floats(int64_t K, int64_t N, ck_isa isa) {
-  const gemm_level *level = gemm_level_of(isa);
-  const int64_t vector = level ? level->vector : 1;
-  return (size_t)((N + vector - 1) / vector * vector * K);
+  const ck_gemm_pack_args args = {.K = K, .N = N};
+  return ck_gemm_packed_bytes(&args, isa) / sizeof(float);
 }

@@ -21,6 +21,7 @@ typedef struct gemm_tile {
   float alpha;
   int32_t accumulate, relu;
   int32_t rows, columns;
+  int32_t narrow;  // 1: c is bf16 (the tiles of bf16 pairs only; not with `accumulate`)
 } gemm_tile;
 
 enum {
@@ -103,7 +104,12 @@ void gemm_vector_run(const ck_gemm_args *g, const gemm_level *level, gemm_part p
 /// Floats; an epilogue's scratch follows.
 int64_t gemm_vector_scratch(void);
 
-/// The driver: all of a product, this thread's share.
+/// Whether the f32 driver can take it.
+static inline bool gemm_is_f32(const ck_gemm_args *g) {
+  return g->a_type == CK_F32 && g->b_type == CK_F32 && g->c_type == CK_F32;
+}
+
+/// The driver: all of a product of f32, this thread's share.
 void gemm_run(const ck_gemm_args *args, const ck_thread *t, const gemm_level *level);
 void gemm_pack_run(const ck_gemm_pack_args *g, const ck_thread *t, const gemm_level *level);
 
@@ -113,13 +119,10 @@ size_t gemm_scratch_bytes(const ck_gemm_args *args, const gemm_level *level);
 int64_t gemm_ref_row(const ck_gemm_args *g);
 
 // The entries of the list.
-#define CK_GEMM(isa, name, rows, columns, consistent) \
+#define CK_GEMM(isa, name, rows, columns, consistent, emulated) \
   void name(const void *args, const ck_thread *t);
 #include "gemm_kernels.inc"
 #undef CK_GEMM
-
-/// The level's table, or NULL for the reference.
-const gemm_level *gemm_level_of(ck_isa isa);
 
 #if defined(__x86_64__)
 extern const gemm_level gemm_avx2, gemm_avx512;

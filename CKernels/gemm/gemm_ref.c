@@ -1,29 +1,50 @@
 // The reference matrix product: one element at a time, in the order that every level keeps.
-#include "gemm_internal.h"
+#include "../core/ck_ref_begin.h"
+#include "gemm_narrow.h"
 
-/// The terms [p, end) of an element, summed in the order that ck_gemm.h states.
-static float sum_of(const ck_gemm_args *g, const float *a, const float *b, int64_t p, int64_t end) {
-  const int lanes = gemm_is_vector(g) ? GEMM_LANES : 1;
+float gemm_ref_load(const void *p, int16_t type, int64_t at) {
+  if (type == CK_F32) return ((const float *)p)[at];
+  return ck_load_as_f32_n((const uint16_t *)p + at, (ck_dtype)type, 1)[0];
+}
+
+static void store(void *p, int16_t type, int64_t at, float x) {
+  if (type == CK_F32) {
+    ((float *)p)[at] = x;
+  } else {
+    ck_store_as_n((uint16_t *)p + at, (ck_dtype)type, ck_splat(x), 1);
+  }
+}
+
+/// Whether elements are summed in lanes.
+static bool has_lanes(const ck_gemm_args *g) { return gemm_is_f32(g) && gemm_is_vector(g); }
+
+/// The terms [p, end) of element (i, j), summed in the order that ck_gemm.h states.
+static float sum_of(const ck_gemm_args *g, const void *a, const void *b, int64_t i, int64_t j,
+                    int64_t p, int64_t end) {
+  const int lanes = has_lanes(g) ? GEMM_LANES : 1;
+  const int16_t b_type = g->b_packed ? CK_F32 : g->b_type;
   const int64_t b_row =
       g->b_packed ? (int64_t)ck_gemm_packed_floats(1, g->N, CK_ISA_REF) : g->b_row;
+  const int64_t b_col = g->b_packed ? 1 : g->b_col;
   float sum[GEMM_LANES] = {0};
   for (int64_t begin = p; p < end; p++) {
     float *lane = sum + (p - begin) % lanes;
-    *lane = __builtin_fmaf(a[p * g->a_col], b[p * b_row], *lane);
+    *lane = __builtin_fmaf(gemm_ref_load(a, g->a_type, i * g->a_row + p * g->a_col),
+                           gemm_ref_load(b, b_type, p * b_row + j * b_col), *lane);
   }
   for (int half = lanes / 2; half > 0; half /= 2)
     for (int l = 0; l < half; l++) sum[l] += sum[l + half];
   return sum[0];
 }
 
-static float element(const ck_gemm_args *g, const float *a, const float *b, float c, int64_t i,
+static float element(const ck_gemm_args *g, const void *a, const void *b, float c, int64_t i,
                      int64_t j) {
-  const int64_t block = gemm_is_vector(g) ? GEMM_LANES_BLOCK : ck_gemm_k_block(g->K);
+  const int64_t block = has_lanes(g) ? GEMM_LANES_BLOCK : ck_gemm_k_block(g->K);
   float value = g->accumulate ? c : 0.0f;
   int64_t p = 0;
   do {
     const int64_t end = p + block < g->K ? p + block : g->K;
-    const float sum = sum_of(g, a + i * g->a_row, g->b_packed ? b + j : b + j * g->b_col, p, end);
+    const float sum = sum_of(g, a, b, i, j, p, end);
     value = p == 0 && !g->accumulate ? g->alpha * sum : __builtin_fmaf(g->alpha, sum, value);
     p = end;
   } while (p < g->K);
@@ -40,24 +61,34 @@ void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
   for (int64_t row = begin; row < end; row++) {
     const int64_t i = row % g->M;
     int64_t rest = row / g->M;
-    const float *a = g->a, *b = g->b;
-    // An offset, not a pointer: with an epilogue program there is no C.
-    int64_t at = i * g->c_row;
+    // Offsets, not pointers: with an epilogue program there is no C.
+    int64_t at_a = 0, at_b = 0, at = i * g->c_row;
     for (int d = CK_GEMM_BATCH_DIMS - 1; d >= 0; d--) {
       const int64_t index = rest % g->batch[d];
       rest /= g->batch[d];
-      a += index * g->a_batch[d];
-      b += index * g->b_batch[d];
+      at_a += index * g->a_batch[d];
+      at_b += index * g->b_batch[d];
       at += index * g->c_batch[d];
     }
+    const char *a = (const char *)g->a + at_a * gemm_type_bytes(g->a_type);
+    const char *b = (const char *)g->b + at_b * (g->b_packed ? 4 : gemm_type_bytes(g->b_type));
     if (!g->epilogue) {
-      float *c = g->c + at;
-      for (int64_t j = 0; j < g->N; j++) c[j] = element(g, a, b, c[j], i, j);
+      char *c = (char *)g->c + at * gemm_type_bytes(g->c_type);
+      for (int64_t j = 0; j < g->N; j++) {
+        const float old = g->accumulate ? gemm_ref_load(c, g->c_type, j) : 0.0f;
+        store(c, g->c_type, j, element(g, a, b, old, i, j));
+      }
     } else {
       float *product = t->scratch;
-      for (int64_t j = 0; j < g->N; j++) product[j] = element(g, a, b, 0.0f, i, j);
+      for (int64_t j = 0; j < g->N; j++) {
+        float rounded;  // to C's type
+        store(&rounded, g->c_type, 0, element(g, a, b, 0.0f, i, j));
+        product[j] = gemm_ref_load(&rounded, g->c_type, 0);
+      }
       ck_loop_block(CK_ISA_REF)(ck_gemm_epilogue(g), product + gemm_ref_row(g), row / g->M, i, 1, 0,
                                 g->N, product, g->N);
     }
   }
 }
+
+#include "../core/ck_target_end.h"

@@ -51,6 +51,10 @@ int ck_isa_from_name(const char *name);
 /// Bytes of the processor's largest cache; 32 MiB where it does not say. Computed once.
 int64_t ck_cache_bytes(void);
 
+/// Whether VDPBF16PS does more work a cycle here than the f32 fused multiply-add: a table of
+/// processors, because a measurement might choose otherwise on another day, and with it other bits.
+bool ck_multiplies_bf16_pairs_fast(void);
+
 struct ck_team;
 
 /// The thread that calls a kernel. Every thread of the team calls every kernel with the same

@@ -1,10 +1,11 @@
-// Matrix products in float32, batched, with an epilogue.
+// Matrix products with float32 sums, batched, with an epilogue. Operands and result are f32, bf16
+// or f16.
 //
 // Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008); Van Zee and
 // van de Geijn, "BLIS" (2015). Any element strides of A and B are folded into the packing, so
 // transposes and slices cost no copy.
 //
-// Not here: reduced-precision products, and convolution.
+// Not here: convolution.
 #ifndef CK_GEMM_H
 #define CK_GEMM_H
 
@@ -17,6 +18,13 @@ extern "C" {
 
 #define CK_GEMM_BATCH_DIMS 6
 
+/// How exact a product must be. Docs/Products.md says which kernels each may use.
+typedef enum ck_gemm_precision {
+  CK_GEMM_HIGHEST = 0,  // as an f32 product by fused multiply-adds
+  CK_GEMM_HIGH = 1,     // f32 operands may be cut to 16 significant bits
+  CK_GEMM_MIXED = 2,    // operands may be rounded to bf16; where that gains nothing they are not
+} ck_gemm_precision;
+
 /// For each batch index t:
 ///
 ///     C[t] = epilogue(alpha * A[t] B[t] (+ C[t] where accumulate))        A: M x K, B: K x N, C: M
@@ -25,13 +33,15 @@ extern "C" {
 /// - A[t][i][p] = a[t . a_batch + i * a_row + p * a_col], B[t][p][j] = b[t . b_batch + p * b_row +
 ///   j * b_col], C[t][i][j] = c[t . c_batch + i * c_row + j]. Strides count elements; those of A
 ///   and B may be any (negative, 0 to broadcast), the rows of C must not overlap.
-/// - Order, at every level: K is cut into equal blocks (`ck_gemm_k_block`), a block is summed in
-///   ascending order by fused multiply-adds from 0, and C = fma(alpha, block, C) in ascending
-///   order. So each element has the same bits whatever the level, the team and the tiling.
-/// - Of a product with one row or one column (M = 1 or N = 1), which is bound by reading a matrix
-///   once, the blocks have 4096 terms, and a block is summed in 16 lanes: lane l takes its terms
-///   l, l + 16, … in ascending order from 0; then lane l adds lane l + 8 (l < 8), l + 4, l + 2 and
-///   l + 1.
+/// - Order, at ref, avx2 and avx512: K is cut into equal blocks (`ck_gemm_k_block`), a block is
+///   summed in ascending order by fused multiply-adds from 0, and C = fma(alpha, block, C) in
+///   ascending order. So each element has the same bits whatever the level, the team and the
+///   tiling. The bf16 instructions of avx512bf16 and amx sum in other orders, the same for every
+///   team.
+/// - Of an f32 product with one row or one column (M = 1 or N = 1), which is bound by reading a
+///   matrix once, the blocks have 4096 terms, and a block is summed in 16 lanes: lane l takes its
+///   terms l, l + 16, … in ascending order from 0; then lane l adds lane l + 8 (l < 8), l + 4,
+///   l + 2 and l + 1.
 /// - C overlaps neither A nor B.
 typedef struct ck_gemm_args {
   float *c;
@@ -64,6 +74,12 @@ typedef struct ck_gemm_args {
   // rows and columns are C's, its batch counts matrices, outermost first. `c` is not touched, and
   // `accumulate` must be 0.
   int64_t epilogue;
+
+  // ck_dtype: CK_F32 (0), CK_BF16 or CK_F16. `a`, `b` and `c` point at elements of these types, and
+  // strides count such elements. Sums are f32 and are rounded once, to the nearest even, on the way
+  // to C or, as c_type says, to the epilogue program; `bias` is f32.
+  int16_t a_type, b_type, c_type;
+  int16_t precision;  // ck_gemm_precision
 } ck_gemm_args;
 
 static inline const ck_loop_args *ck_gemm_epilogue(const ck_gemm_args *args) {
@@ -82,17 +98,24 @@ int64_t ck_gemm_k_block(int64_t K);
 
 /// Packs `count` matrices B [K, N] for `ck_gemm_args.b_packed`: the form depends on the level, K
 /// and N, never on M.
+///
+/// The types and the precision must be those of the product, because the form depends on them too.
 typedef struct ck_gemm_pack_args {
-  float *packed;   // [count][ck_gemm_packed_floats(K, N)], 64-byte aligned
+  float *packed;   // [count][ck_gemm_packed_bytes / 4], 64-byte aligned
   const float *b;  // B[t][p][j] = b[t * b_batch + p * b_row + j * b_col]
   int64_t K, N;
   int64_t b_row, b_col;
   int64_t count, b_batch;
+  int16_t a_type, b_type;  // of the product's operands; `b` points at elements of b_type
+  int16_t precision;       // ck_gemm_precision
+  int16_t reserved;
 } ck_gemm_pack_args;
 
 /// The packing entry at that level. Args: `ck_gemm_pack_args`.
 ck_kernel ck_gemm_pack_b(ck_isa isa);
-/// Floats that one packed matrix takes.
+/// Bytes that one packed matrix takes, a multiple of 4. Looks at K, N, the types and the precision.
+size_t ck_gemm_packed_bytes(const ck_gemm_pack_args *args, ck_isa isa);
+/// The same in floats, of f32 operands in the highest precision.
 size_t ck_gemm_packed_floats(int64_t K, int64_t N, ck_isa isa);
 
 /// A row of `gemm_kernels.inc`: what the tests and the benchmarks iterate over.
@@ -101,7 +124,12 @@ typedef struct ck_gemm_row {
   const char *name;
   ck_kernel kernel;
   int32_t tile_rows, tile_columns;
-  bool consistent;  // gives the same bits as every other row that says so
+  // Gives the same bits as every other row that says so, in the highest precision with f32
+  // operands.
+  bool consistent;
+  // Never chosen for running: computes what `isa` does, for tests on machines without it. Needs
+  // CK_ISA_AVX512.
+  bool emulated;
 } ck_gemm_row;
 
 /// The rows, best first, the reference last.

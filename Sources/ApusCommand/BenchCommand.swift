@@ -38,8 +38,8 @@ struct BenchOptions: ParsableArguments {
   /// - Throws: `invalidArgument` for an environment variable that makes no sense.
   func settings() throws -> BenchmarkOptions {
     BenchmarkOptions(
-      threads: try execution.threadCount.count, isa: try execution.level.isa, seconds: seconds,
-      json: json, peers: peers,
+      threads: try execution.threadCount.count, isa: try execution.level.isa,
+      precision: execution.compileOptions.precision, seconds: seconds, json: json, peers: peers,
       print: { line in
         // The benchmarks do not throw for output; a reader that is gone ends the process.
         do { try Output.line(line) } catch { ApusCommand.exit(withError: ExitCode.failure) }

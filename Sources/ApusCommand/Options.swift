@@ -13,7 +13,11 @@ struct ExecutionOptions: ParsableArguments {
   @Option(help: "Kernel level: ref, avx2, avx512 or what `apus info` lists. Default: the best.")
   var isa: String?
 
-  @Option(help: "Arithmetic of matrix products: highest.")
+  @Option(
+    help: """
+      Arithmetic of matrix products: highest (as f32), high (errors near 2^-16 where that is faster) \
+      or mixed (operands rounded to bf16 where that is faster).
+      """)
   var precision = "highest"
 
   func validate() throws {
@@ -25,8 +29,9 @@ struct ExecutionOptions: ParsableArguments {
       let names = Environment.availableISAs.map(\.name).joined(separator: ", ")
       throw ValidationError("--isa is '\(isa)': this machine has \(names).")
     }
-    guard precision == "highest" else {
-      throw ValidationError("--precision is '\(precision)': this version has 'highest' only.")
+    guard Precision(rawValue: precision) != nil else {
+      let names = Precision.allCases.map(\.rawValue).joined(separator: ", ")
+      throw ValidationError("--precision is '\(precision)': one of \(names) is expected.")
     }
   }
 
@@ -53,6 +58,8 @@ struct ExecutionOptions: ParsableArguments {
   var compileOptions: CompileOptions {
     var options = CompileOptions()
     options.threads = threads
+    // `validate` has refused all other names.
+    options.precision = Precision(rawValue: precision) ?? .highest
     options.isa = isa.flatMap { name in Environment.availableISAs.first { $0.name == name } }
     return options
   }

@@ -11,7 +11,8 @@ struct TrainCommand: ParsableCommand {
       fashion-mnist: a 784-128-10 perceptron on 60000 images of clothes (Debian's package \
       dataset-fashion-mnist), with Adam.
 
-      The weights depend on the options alone: not on the number of threads, nor on the kernels' level. \
+      The weights depend on the options alone, not on the number of threads; nor, in the highest \
+      precision and without AMX, on the kernels' level. \
       Ctrl-C writes a checkpoint and exits with 130; --resume goes on from it, to the same weights as an \
       uninterrupted run.
       """)
@@ -104,7 +105,7 @@ struct TrainCommand: ParsableCommand {
   private var settings: [String: String] {
     [
       "apus.model": model.rawValue, "apus.seed": "\(seed)", "apus.batch": "\(batch)",
-      "apus.learning_rate": "\(learningRate)",
+      "apus.learning_rate": "\(learningRate)", "apus.precision": execution.precision,
     ]
   }
 

@@ -109,11 +109,17 @@ public struct LoweringSite: Sendable {
   public var results: [TensorType]
   /// The level of the kernels to choose.
   public var isa: ISA
+  /// How exact products must be.
+  public var precision: Precision
 
-  public init(operands: [TensorType], views: [View?], results: [TensorType], isa: ISA) {
+  public init(
+    operands: [TensorType], views: [View?], results: [TensorType], isa: ISA,
+    precision: Precision = .highest
+  ) {
     self.operands = operands
     self.views = zip(operands, views).map { $1 ?? View(dense: $0.shape) }
     self.results = results
     self.isa = isa
+    self.precision = precision
   }
 }

@@ -35,7 +35,11 @@ extension GemmLowering {
     let block = try epilogueBlock(
       instructions,
       operands: types.indices.map { index in
-        (types[index].dtype, [batch[index], product.rows[index], product.columns[index]])
+        // The product comes as a tile of f32, whatever its type.
+        (
+          index == 0 ? .f32 : types[index].dtype,
+          [batch[index], product.rows[index], product.columns[index]]
+        )
       })
     var call = product.call(isa: site.isa, epilogue: block)
     call.name += " \(op.program.instructions.count)"

@@ -38,6 +38,8 @@ enum GemmLowering {
   /// with it (followers).
   struct Product {
     var block = ck_gemm_args()
+    /// Of the operands and the product.
+    let dtype: DType
     var axes: [Axis] = []
     /// The followers' strides along rows and columns.
     var rows: [Int]
@@ -45,10 +47,17 @@ enum GemmLowering {
 
     init(_ op: MatMul, _ site: LoweringSite, followers: [View] = []) throws {
       let shape = try op.resultTypes(Array(site.operands.prefix(2)))[0].shape
-      guard site.operands[0].dtype == .f32 else {
+      let dtype = site.operands[0].dtype
+      guard [.f32, .bf16, .f16].contains(dtype) else {
         throw ApusError(
-          .unsupported, "matmul: there is no kernel for \(site.operands[0])", expected: "f32")
+          .unsupported, "matmul: there is no kernel for \(site.operands[0])",
+          expected: "f32, bf16 or f16")
       }
+      self.dtype = dtype
+      block.a_type = Int16(dtype.kernelCode)
+      block.b_type = Int16(dtype.kernelCode)
+      block.c_type = Int16(dtype.kernelCode)
+      block.precision = Int16(ck_gemm_precision(site.precision).rawValue)
       let views = op.matrixViews(of: site.views, batch: shape.leading)
       let followers = followers.map { $0.broadcast(to: shape) }
       rows = followers.map { $0.strides[shape.rank - 2] }
@@ -144,7 +153,8 @@ enum GemmLowering {
         bytes += epilogue
       }
       var call = KernelCall(
-        "gemm \(block.M)x\(block.N)x\(block.K)" + (epilogue.isEmpty ? "" : " fused"),
+        "gemm \(block.M)x\(block.N)x\(block.K)" + (dtype == .f32 ? "" : " \(dtype)")
+          + (epilogue.isEmpty ? "" : " fused"),
         entry: KernelEntry(entryAddress(ck_gemm(level))), bytes: bytes)
       bytes.withUnsafeBytes {
         let args = $0.baseAddress!.assumingMemoryBound(to: ck_gemm_args.self)
@@ -153,7 +163,7 @@ enum GemmLowering {
       }
       let (m, n, k) = (Double(block.M), Double(block.N), Double(block.K))
       call.flops = 2 * m * n * k * Double(matrices)
-      call.bytes = 4 * (m * k + k * n + m * n) * Double(matrices)
+      call.bytes = Double(dtype.byteCount) * (m * k + k * n + m * n) * Double(matrices)
       call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.a)!, to: .operand(0))
       call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.b)!, to: .operand(1))
       if call.workspaceBytes > 0 {
@@ -171,5 +181,15 @@ extension View {
   /// The strides of the last two axes.
   fileprivate var matrixStrides: (Int64, Int64) {
     (Int64(strides[strides.count - 2]), Int64(strides[strides.count - 1]))
+  }
+}
+
+extension ck_gemm_precision {
+  fileprivate init(_ precision: Precision) {
+    switch precision {
+    case .highest: self = CK_GEMM_HIGHEST
+    case .high: self = CK_GEMM_HIGH
+    case .mixed: self = CK_GEMM_MIXED
+    }
   }
 }

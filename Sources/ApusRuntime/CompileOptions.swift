@@ -2,14 +2,6 @@
 
 import ApusGraph
 
-/// How products are computed.
-public enum Precision: String, Sendable, CaseIterable {
-  /// As accurate as fused multiply-adds in `f32`.
-  case highest
-  /// Three bf16 products for one f32 product where the machine has AMX; elsewhere the same as `highest`.
-  case high
-}
-
 /// Settings of one compilation. The defaults are what training wants.
 public struct CompileOptions: Sendable {
   /// The level of the kernels; nil for `APUS_ISA`, else the best of this machine.
@@ -18,6 +10,7 @@ public struct CompileOptions: Sendable {
   public var threads: Int?
   /// Names of passes to leave out.
   public var disabledPasses: Set<String> = []
+  /// How products are computed.
   public var precision = Precision.highest
   /// Bytes that the arena may take at most; compiling throws where the plan needs more.
   public var memoryLimit: Int?

@@ -41,7 +41,7 @@ public final class Executable: Sendable {
     passes = try PassManager(
       options: PassOptions(disabled: options.disabledPasses, dump: options.dump)
     ).run(on: &optimised)
-    plan = try Plan(optimised, isa: isa)
+    plan = try Plan(optimised, isa: isa, precision: options.precision)
     if let limit = options.memoryLimit, plan.memory.arena > limit {
       throw ApusError(
         .resource, "the plan needs an arena of \(plan.memory.arena) bytes",

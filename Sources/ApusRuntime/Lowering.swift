@@ -28,13 +28,13 @@ struct LoweredGraph {
   private var copies: Set<Int> = []
 
   /// - Throws: what lowering an op throws, with the node's place.
-  init(_ graph: Graph, isa: ISA) throws {
+  init(_ graph: Graph, isa: ISA, precision: Precision) throws {
     self.graph = graph
     roots = graph.types.indices.map { (ValueID($0), 0) }
     for index in graph.nodes.indices { noteAlias(index) }
     try addCopies()
     for index in self.graph.nodes.indices where !isAlias(index) {
-      calls.append(try lower(index, isa))
+      calls.append(try lower(index, isa, precision))
     }
   }
 
@@ -123,7 +123,7 @@ struct LoweredGraph {
 
   // MARK: Calls
 
-  private func lower(_ index: Int, _ isa: ISA) throws -> Call {
+  private func lower(_ index: Int, _ isa: ISA, _ precision: Precision) throws -> Call {
     let node = graph.nodes[index]
     let types = node.operands.map { graph.type(of: $0) }
     var call: KernelCall
@@ -132,7 +132,7 @@ struct LoweredGraph {
     } else {
       let site = LoweringSite(
         operands: types, views: node.operands.map(\.view),
-        results: node.results.map { graph.type(of: $0) }, isa: isa)
+        results: node.results.map { graph.type(of: $0) }, isa: isa, precision: precision)
       do {
         call = try node.op.lower(site)
       } catch let error as ApusError {

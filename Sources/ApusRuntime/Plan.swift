@@ -58,9 +58,10 @@ public struct Plan: Sendable {
   /// - Parameters:
   ///   - graph: normally what `optimised` gives; any valid graph whose ops have kernels will do.
   ///   - isa: the level of the kernels.
+  ///   - precision: how products are computed.
   /// - Throws: `unsupported` where an op has no kernel, naming the op's place in the model.
-  public init(_ graph: Graph, isa: ISA) throws {
-    let lowered = try LoweredGraph(graph, isa: isa)
+  public init(_ graph: Graph, isa: ISA, precision: Precision = .highest) throws {
+    let lowered = try LoweredGraph(graph, isa: isa, precision: precision)
     let memory = MemoryPlan(lowered)
     let namer = ValueNames(lowered.graph)
     self.isa = isa

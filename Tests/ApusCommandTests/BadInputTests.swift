@@ -35,7 +35,7 @@ import Testing
     (["train", "fashion-mnist", "--seed", "-7"], "--seed"),
     (["train", "fashion-mnist", "--threads", "0"], "--threads is 0"),
     (["train", "fashion-mnist", "--threads", "1025"], "--threads is 1025"),
-    (["train", "fashion-mnist", "--precision", "mixed"], "--precision is 'mixed'"),
+    (["train", "fashion-mnist", "--precision", "exact"], "--precision is 'exact'"),
     (["train", "fashion-mnist", "--isa", "sse9"], "--isa is 'sse9'"),
     (["train", "fashion-mnist", "--output", ""], "--output"),
     (["train", "fashion-mnist", "--colour"], "--colour"),

@@ -22,6 +22,13 @@ import Testing
     }
   }
 
+  @Test(arguments: ["highest", "high", "mixed"])
+  func everyPrecisionIsPlanned(precision: String) throws {
+    let run = try apus("dump", "mlp_small", "--stage", "plan", "--precision", precision)
+    #expect(run.status == 0, "\(run.errors)")
+    #expect(run.output.contains("gemm "))
+  }
+
   @Test(arguments: stages) func jsonIsOneLine(stage: String) throws {
     let run = try apus("dump", "mlp_large", "--stage", stage, "--format", "json")
     #expect(run.status == 0)

@@ -4,6 +4,12 @@ import ApusGraph
 import ApusOps
 import TestSupport
 
+private let biasAndRelu = FusedMatMul(
+  MatMul(transposeB: true),
+  program: LoopProgram(
+    [.init(.apply(Add()), [.operand(0), .operand(1)]), .init(.apply(Relu()), [.value(0)])],
+    outputs: [1]))
+
 let matMulSpecs: [OpSpec] = [
   OpSpec(
     MatMul(),
@@ -36,13 +42,33 @@ let matMulSpecs: [OpSpec] = [
     MatMul(transposeA: true, transposeB: true),
     on: [[.f32(4, 3), .f32(5, 4)], [.f32(20, 31), .f32(3, 18, 20)]],
     rejects: [[.f32(3, 4), .f32(4, 5)]]),
+  // Sums are f32 and are rounded once. The level avx512bf16 sums bf16 pairs in an order of its own.
+  OpSpec(
+    MatMul(),
+    on: [
+      [.bf16(3, 4), .bf16(4, 5)], [.bf16(33, 70), .bf16(70, 37)], [.bf16(2, 3, 41), .bf16(41, 5)],
+      [.bf16(3, 0), .bf16(0, 2)],
+    ],
+    rejects: [[.bf16(3, 4), .f16(4, 5)], [.bf16(3, 4), .f32(4, 5)]], relativeTolerance: 1e-2,
+    isConsistent: false),
+  OpSpec(
+    MatMul(transposeA: true, transposeB: true), on: [[.bf16(41, 3), .bf16(5, 41)]],
+    relativeTolerance: 1e-2, isConsistent: false),
+  OpSpec(
+    MatMul(), on: [[.f16(3, 4), .f16(4, 5)], [.f16(33, 70), .f16(70, 37)]],
+    relativeTolerance: 2e-3),
+  OpSpec(
+    biasAndRelu, on: [[.f16(2, 3, 4), .f16(5, 4), .f16(5)]], smoothness: .unchecked,
+    relativeTolerance: 2e-3, absoluteTolerance: 2e-3),
+  OpSpec(
+    biasAndRelu,
+    on: [
+      [.bf16(3, 4), .bf16(5, 4), .bf16(5)], [.bf16(64, 70), .bf16(37, 70), .bf16(64, 37)],
+    ], smoothness: .unchecked, relativeTolerance: 2e-2, absoluteTolerance: 2e-2,
+    isConsistent: false),
   // Bias and ReLU stay in registers; everything else is a program on blocks of the product.
   OpSpec(
-    FusedMatMul(
-      MatMul(transposeB: true),
-      program: LoopProgram(
-        [.init(.apply(Add()), [.operand(0), .operand(1)]), .init(.apply(Relu()), [.value(0)])],
-        outputs: [1])),
+    biasAndRelu,
     on: [
       [.f32(3, 4), .f32(5, 4), .f32(5)], [.f32(64, 70), .f32(10, 70), .f32(10)],
       [.f32(2, 3, 4), .f32(5, 4), .f32(5)], [.f32(2, 3, 4), .f32(2, 5, 4), .f32(5)],

@@ -9,11 +9,16 @@ import Testing
   private struct Problem {
     let M: Int, N: Int, K: Int, matrices: Int
     let isPacked: Bool
+    let precision: ck_gemm_precision
     let gap = 3
     let a: [Float], b: [Float], residual: [Float]
 
-    init(_ M: Int, _ N: Int, _ K: Int, matrices: Int = 1, isPacked: Bool = false) {
+    init(
+      _ M: Int, _ N: Int, _ K: Int, matrices: Int = 1, isPacked: Bool = false,
+      precision: ck_gemm_precision = CK_GEMM_HIGHEST
+    ) {
       (self.M, self.N, self.K, self.matrices, self.isPacked) = (M, N, K, matrices, isPacked)
+      self.precision = precision
       func numbers(_ count: Int, _ seed: Int) -> [Float] {
         (0..<count).map { Float(($0 &* 7919 &+ seed &* 104_729) % 1009) / 512 - 1 }
       }
@@ -30,7 +35,9 @@ import Testing
     }
 
     /// D with its gaps, or the product.
-    func run(_ isa: ck_isa, threads: Int, isFused: Bool) throws -> [Float] {
+    func run(
+      _ isa: ck_isa, threads: Int, isFused: Bool, kernel: ck_kernel? = nil
+    ) throws -> [Float] {
       let width = isFused ? N + gap : N
       var result = [Float](repeating: Self.canary, count: matrices * M * width)
       let loopBytes = ck_loop_args_bytes(3, 5)
@@ -39,7 +46,7 @@ import Testing
         byteCount: offset + loopBytes, alignment: 64)
       block.initializeMemory(as: UInt8.self, repeating: 0)
       let packed = UnsafeMutableRawBufferPointer.allocate(
-        byteCount: Int(ck_gemm_packed_floats(Int64(K), Int64(N), isa)) * 4 + 64, alignment: 64)
+        byteCount: packedBytes(isa), alignment: 64)
       let team = try #require(ck_team_create(Int32(threads), 64))
       defer {
         block.deallocate()
@@ -62,7 +69,8 @@ import Testing
               }
               if isPacked { pack(args, packed, isa, team) }
               try #require(ck_team_reserve_scratch(team, ck_gemm_scratch_bytes(args, isa)))
-              var step = ck_step(kernel: ck_gemm(isa), args: args, threads: 0, barrier: 1)
+              var step = ck_step(
+                kernel: kernel ?? ck_gemm(isa), args: args, threads: 0, barrier: 1)
               ck_run(team, &step, 1)
             }
           }
@@ -85,6 +93,13 @@ import Testing
       args.pointee.a_batch.4 = Int64(M * K)
       args.pointee.c_batch.4 = Int64(M * N)
       args.pointee.alpha = 1
+      args.pointee.precision = Int16(precision.rawValue)
+    }
+
+    private func packedBytes(_ isa: ck_isa) -> Int {
+      var pack = ck_gemm_pack_args()
+      (pack.K, pack.N, pack.precision) = (Int64(K), Int64(N), Int16(precision.rawValue))
+      return ck_gemm_packed_bytes(&pack, isa)
     }
 
     private func pack(
@@ -96,6 +111,7 @@ import Testing
       pack.b = args.pointee.b
       (pack.K, pack.N, pack.b_row, pack.b_col) = (Int64(K), Int64(N), 1, Int64(K))
       pack.count = 1
+      pack.precision = Int16(precision.rawValue)
       withUnsafePointer(to: &pack) { pack in
         var step = ck_step(kernel: ck_gemm_pack_b(isa), args: pack, threads: 0, barrier: 1)
         ck_run(team, &step, 1)
@@ -136,8 +152,8 @@ import Testing
     $0.rawValue <= ck_isa_best().rawValue
   }
 
-  private func expectFusedIsProductThenProgram(_ problem: Problem) throws {
-    let product = try problem.product()
+  /// D with its gaps, from the product.
+  private func expected(_ problem: Problem, _ product: [Float]) -> [Float] {
     let (M, N, width) = (problem.M, problem.N, problem.N + problem.gap)
     var expected = [Float](repeating: Problem.canary, count: problem.matrices * M * width)
     for row in 0..<problem.matrices * M {
@@ -145,6 +161,12 @@ import Testing
         expected[row * width + j] = max(0, product[row * N + j] + problem.residual[row % M * N + j])
       }
     }
+    return expected
+  }
+
+  private func expectFusedIsProductThenProgram(_ problem: Problem) throws {
+    let expected = expected(problem, try problem.product())
+    let (M, N) = (problem.M, problem.N)
     for isa in Self.levels {
       for threads in [1, 2, 7] {
         let result = try problem.run(isa, threads: threads, isFused: true)
@@ -164,6 +186,33 @@ import Testing
   @Test func productsOfManyBlocksGoThroughTheProgram() throws {
     for (M, N, K) in [(150, 40, 30), (20, 530, 12), (290, 1040, 20), (145, 70, 1030)] {
       try expectFusedIsProductThenProgram(Problem(M, N, K))
+    }
+  }
+
+  /// The bf16 pairs and the emulated tiles: their own product, then the program.
+  @Test(.enabled(if: ck_isa_best().rawValue >= CK_ISA_AVX512.rawValue))
+  func roundedAndSplitProductsGoThroughTheProgram() throws {
+    var count = 0
+    let table = UnsafeBufferPointer(start: ck_gemm_rows(&count), count: count)
+    let rows = table.filter {
+      $0.emulated
+        || $0.isa == CK_ISA_AVX512BF16 && $0.isa.rawValue <= ck_isa_best().rawValue
+    }
+    for precision in [CK_GEMM_HIGHEST, CK_GEMM_HIGH, CK_GEMM_MIXED] {
+      for (M, N, K, isPacked) in [(33, 40, 35, false), (210, 560, 64, true), (40, 70, 1100, false)]
+      {
+        let problem = Problem(M, N, K, matrices: 2, isPacked: isPacked, precision: precision)
+        for row in rows {
+          let product = try problem.run(row.isa, threads: 1, isFused: false, kernel: row.kernel)
+          for threads in [1, 2, 7] {
+            let result = try problem.run(
+              row.isa, threads: threads, isFused: true, kernel: row.kernel)
+            #expect(
+              result == expected(problem, product),
+              "\(M)x\(N)x\(K), \(String(cString: row.name)), \(threads) threads")
+          }
+        }
+      }
     }
   }
 

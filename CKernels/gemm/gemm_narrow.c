@@ -1,0 +1,385 @@
+// The portable driver of products whose operands or result are narrower than f32: how C is cut over
+// the team, blocking, what is packed.
+//
+// As in gemm.c every element of C belongs to one thread, which sums it in one order, so that the
+// cut may follow the size of the team. A narrow C is summed in a block of f32 that stays in the
+// cache, and is rounded once.
+#include "gemm_narrow.h"
+
+enum {
+  KEPT_WORDS = 1 << 19,   // of B, kept in scratch for all blocks of rows of a block of C
+  DIRECT_A_COLUMNS = 256  // A is read in place, where it can be, for so few columns of B
+};
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// The length of the blocks that K is cut into, in elements.
+static int64_t k_block_of(int64_t K, const gemm_narrow *narrow) {
+  if (narrow->steps == 1) return ck_gemm_k_block(K);
+  const int64_t most = narrow->k_block * narrow->steps;
+  if (K <= most) return K > 0 ? K : 1;
+  return ceiling(ceiling(K, ceiling(K, most)), 16) * 16;
+}
+
+static int64_t padded_columns(int64_t N, const gemm_narrow *narrow) {
+  return ceiling(N, narrow->level->vector) * narrow->level->vector;
+}
+
+/// Words of the panels of one column from K = 0 up to there. All blocks but the last are even.
+static int64_t words_of(int64_t K, const gemm_narrow *narrow) { return ceiling(K, narrow->steps); }
+
+/// Whether C is summed in a block of scratch.
+static bool uses_block(const ck_gemm_args *g, const gemm_narrow *narrow) {
+  if (g->epilogue) return true;
+  if (g->c_type == CK_F32) return false;
+  return !(narrow->steps == 2 && g->c_type == CK_BF16 && !g->accumulate &&
+           g->K <= k_block_of(g->K, narrow));
+}
+
+/// The blocks that a thread works on at a time, and the words of scratch they take.
+typedef struct blocking {
+  int64_t rows, columns, k_block;
+  bool in_block;     // C is summed in scratch
+  bool keeps_b;      // B is packed once for all blocks of rows
+  bool keeps_steps;  // and for all of K
+  int64_t a, b, c;   // b begins behind a, c behind b
+} blocking;
+
+static blocking blocking_of(const ck_gemm_args *g, const gemm_narrow *narrow) {
+  const gemm_level *level = narrow->level;
+  const int64_t padded = padded_columns(g->N, narrow);
+  blocking k = {.in_block = uses_block(g, narrow), .k_block = k_block_of(g->K, narrow)};
+  k.rows = k.in_block ? level->fused_rows : level->block_rows;
+  k.columns = k.in_block ? level->fused_columns : level->block_columns;
+  const int64_t rows = least(g->M, k.rows), columns = least(padded, k.columns);
+  const int64_t block_words = words_of(k.k_block, narrow);
+  // A panel's last step may write seven words beyond it.
+  k.a = ceiling(rows * block_words + 8, 16) * 16;
+  if (!g->b_packed) {
+    const int64_t words = words_of(g->K, narrow);
+    k.keeps_steps = k.in_block && columns * words <= KEPT_WORDS;
+    k.keeps_b = g->M > k.rows && (!k.in_block || k.keeps_steps);
+    k.b = k.keeps_b ? columns * (k.in_block ? words : block_words)
+                    : least(padded, level->columns) * block_words;
+    k.b = ceiling(k.b + 8, 16) * 16;
+  }
+  // One vector more a row: rows a power of two apart would fall on one set of the cache.
+  if (k.in_block) k.c = rows * (columns + level->vector);
+  return k;
+}
+
+/// A product with one column fills one lane of a vector: its transpose, with one row, fills all.
+static bool is_better_transposed(const ck_gemm_args *g) {
+  return g->N == 1 && g->M > 1 && g->c_row == 1 && !g->bias && !g->epilogue && !g->b_packed;
+}
+
+static ck_gemm_args transposed(const ck_gemm_args *g) {
+  ck_gemm_args other = *g;
+  other.a = g->b, other.a_row = g->b_col, other.a_col = g->b_row;
+  other.b = g->a, other.b_row = g->a_col, other.b_col = g->a_row;
+  other.a_type = g->b_type, other.b_type = g->a_type;
+  other.M = 1, other.N = g->M, other.c_row = g->M;
+  for (int d = 0; d < CK_GEMM_BATCH_DIMS; d++) {
+    other.a_batch[d] = g->b_batch[d];
+    other.b_batch[d] = g->a_batch[d];
+  }
+  return other;
+}
+
+size_t gemm_narrow_scratch_bytes(const ck_gemm_args *args, const gemm_narrow *narrow) {
+  const ck_gemm_args other = transposed(args);
+  const ck_gemm_args *g = is_better_transposed(args) ? &other : args;
+  const blocking k = blocking_of(g, narrow);
+  const ck_loop_args *epilogue = ck_gemm_epilogue(g);
+  return (size_t)(k.a + k.b + ceiling(k.c, 16) * 16) * sizeof(float) +
+         (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
+}
+
+// MARK: The blocks of one thread
+
+typedef struct range {
+  int64_t begin, end;
+} range;
+
+static int64_t length(range r) { return r.end - r.begin; }
+
+typedef struct block {
+  int64_t row, rows;        // of C
+  int64_t column, columns;  // of C
+  int64_t step, steps;      // of K, elements
+} block;
+
+/// What one thread does of one matrix.
+typedef struct job {
+  const ck_gemm_args *g;
+  const gemm_narrow *narrow;
+  blocking blocking;
+  int64_t index;  // of the matrix
+  const char *a, *b;
+  char *c;
+  range rows, columns;
+  bool direct_a;  // A is read in place, as words
+  bool has_b;     // B's panels are packed from an earlier block of rows
+  float *a_scratch, *b_scratch, *c_scratch, *epilogue_scratch;
+  int64_t block_row;  // distance of the rows of C's block
+} job;
+
+static void enter_matrix(job *job, int64_t index) {
+  const ck_gemm_args *g = job->g;
+  int64_t a = 0, b = 0, c = 0;
+  job->index = index;
+  for (int d = CK_GEMM_BATCH_DIMS - 1; d >= 0; d--) {
+    const int64_t at = index % g->batch[d];
+    index /= g->batch[d];
+    a += at * g->a_batch[d];
+    b += at * g->b_batch[d];
+    c += at * g->c_batch[d];
+  }
+  job->a = (const char *)g->a + a * gemm_type_bytes(g->a_type);
+  job->b = (const char *)g->b + b * (g->b_packed ? 4 : gemm_type_bytes(g->b_type));
+  job->c = g->epilogue ? NULL : (char *)g->c + c * gemm_type_bytes(g->c_type);
+  // In place: no more columns than the panels are worth, and whole, aligned words.
+  job->direct_a = g->N <= DIRECT_A_COLUMNS && (uintptr_t)job->a % 4 == 0;
+  if (job->narrow->steps == 1) {
+    job->direct_a &= g->a_type == CK_F32;
+  } else {
+    job->direct_a &= g->a_type == CK_BF16 && g->a_col == 1 && g->a_row % 2 == 0 && g->K % 2 == 0;
+  }
+}
+
+/// Tiles of nearly equal height: 64 rows are 13 + 13 + 13 + 13 + 12, not 14 * 4 + 8.
+static int64_t tile_begin(int64_t rows, int64_t tiles, int64_t i) { return rows * i / tiles; }
+
+static void pack_a_block(const job *job, block at) {
+  const ck_gemm_args *g = job->g;
+  const int64_t tiles = ceiling(at.rows, job->narrow->level->max_rows);
+  for (int64_t i = 0; i < tiles; i++) {
+    const int64_t begin = tile_begin(at.rows, tiles, i);
+    const int64_t rows = tile_begin(at.rows, tiles, i + 1) - begin;
+    const int64_t from = (at.row + begin) * g->a_row + at.step * g->a_col;
+    job->narrow->pack(job->a_scratch + begin * words_of(at.steps, job->narrow), rows, rows,
+                      at.steps, job->a + from * gemm_type_bytes(g->a_type), (ck_dtype)g->a_type,
+                      g->a_row, g->a_col);
+  }
+}
+
+/// One column panel against all rows of a block. `c` is where the block's first row meets the
+/// panel, `c_size` bytes an element.
+static void multiply_panel(const job *job, gemm_tile *tile, block at, char *c, int64_t c_size) {
+  const ck_gemm_args *g = job->g;
+  const gemm_level *level = job->narrow->level;
+  const int64_t tiles = ceiling(at.rows, level->max_rows), steps = job->narrow->steps;
+  for (int64_t i = 0; i < tiles; i++) {
+    const int64_t begin = tile_begin(at.rows, tiles, i);
+    tile->rows = (int32_t)(tile_begin(at.rows, tiles, i + 1) - begin);
+    if (job->direct_a) {
+      const int64_t from = (at.row + begin) * g->a_row + at.step * g->a_col;
+      tile->a = (const float *)(job->a + from * gemm_type_bytes(g->a_type));
+      tile->a_row = g->a_row / steps;
+      tile->a_col = g->a_col;
+    } else {
+      tile->a = job->a_scratch + begin * tile->K;
+      tile->a_row = 1;
+      tile->a_col = tile->rows;
+    }
+    tile->c = (float *)(c + begin * tile->c_row * c_size);
+    level->tile(tile);
+  }
+}
+
+/// Points the tile at its panel of B, packing it where that is due.
+static void take_panel(const job *job, gemm_tile *tile, block *at, range columns) {
+  const ck_gemm_args *g = job->g;
+  const gemm_level *level = job->narrow->level;
+  const int64_t j = at->column, words = tile->K, before = at->step / job->narrow->steps;
+  // Panels start at multiples of their width; a share may begin inside one.
+  const int64_t lane = j % level->columns;
+  at->columns = least(level->columns - lane, columns.end - j);
+  tile->columns = (int32_t)at->columns;
+  if (g->b_packed) {
+    // [K block][panel][word][lane], as in gemm.c.
+    const int64_t padded = padded_columns(g->N, job->narrow), panel = j - lane;
+    tile->b_row = least(level->columns, padded - panel);
+    tile->b = (const float *)job->b + before * padded + panel * words + lane;
+    return;
+  }
+  tile->b_row = padded_columns(at->columns, job->narrow);
+  float *panel = job->b_scratch;
+  if (job->blocking.keeps_b) {
+    panel += (j - columns.begin) * words;
+    if (job->blocking.keeps_steps) panel += before * padded_columns(length(columns), job->narrow);
+  }
+  if (!job->has_b)
+    job->narrow->pack(panel, tile->b_row, at->columns, at->steps,
+                      job->b + (at->step * g->b_row + j * g->b_col) * gemm_type_bytes(g->b_type),
+                      (ck_dtype)g->b_type, g->b_col, g->b_row);
+  tile->b = panel;
+}
+
+/// One block of K against one block of rows and a range of columns.
+static void multiply_block(const job *job, range rows, range columns, int64_t step) {
+  const ck_gemm_args *g = job->g;
+  const bool in_block = job->blocking.in_block;
+  block at = {.row = rows.begin, .rows = length(rows), .step = step};
+  at.steps = least(job->blocking.k_block, g->K - step);
+  const bool last = step + at.steps == g->K;
+  gemm_tile tile = {
+      .c_row = in_block ? job->block_row : g->c_row,
+      .K = words_of(at.steps, job->narrow),
+      .alpha = g->alpha,
+      .accumulate = g->accumulate || step > 0,
+      .relu = g->relu && last,
+      .narrow = !in_block && g->c_type == CK_BF16,
+  };
+  const int64_t c_size = in_block ? 4 : gemm_type_bytes(g->c_type);
+  if (!job->direct_a) pack_a_block(job, at);
+  for (int64_t j = columns.begin; j < columns.end; j += at.columns) {
+    at.column = j;
+    take_panel(job, &tile, &at, columns);
+    tile.bias = g->bias && last ? g->bias + j : NULL;
+    char *c = in_block ? (char *)(job->c_scratch + j - columns.begin)
+                       : job->c + (at.row * g->c_row + j) * c_size;
+    multiply_panel(job, &tile, at, c, c_size);
+  }
+}
+
+/// Block i of `count` nearly equal ones.
+static range block_of(range whole, int64_t count, int64_t i) {
+  return (range){whole.begin + length(whole) * i / count,
+                 whole.begin + length(whole) * (i + 1) / count};
+}
+
+/// Columns, then K, then rows: B's panels are packed once, C is revisited for every block of K.
+static void multiply(job *job, range columns) {
+  const int64_t blocks = ceiling(length(job->rows), job->blocking.rows);
+  int64_t step = 0;
+  do {
+    for (int64_t r = 0; r < blocks; r++) {
+      job->has_b = job->blocking.keeps_b && r > 0;
+      multiply_block(job, block_of(job->rows, blocks, r), columns, step);
+    }
+    step += job->blocking.k_block;
+  } while (step < job->g->K);
+}
+
+/// Columns, then rows, then K: a block of C is finished in the cache and goes from there through
+/// the program, or is rounded.
+static void multiply_in_block(job *job, range columns) {
+  const ck_gemm_args *g = job->g;
+  const gemm_narrow *narrow = job->narrow;
+  const int64_t blocks = ceiling(length(job->rows), job->blocking.rows);
+  job->block_row =
+      least(padded_columns(g->N, narrow), job->blocking.columns) + narrow->level->vector;
+  for (int64_t r = 0; r < blocks; r++) {
+    const range rows = block_of(job->rows, blocks, r);
+    char *c = NULL;
+    if (!g->epilogue)
+      c = job->c + (rows.begin * g->c_row + columns.begin) * gemm_type_bytes(g->c_type);
+    if (g->accumulate)
+      narrow->widen(job->c_scratch, job->block_row, c, (ck_dtype)g->c_type, g->c_row, length(rows),
+                    length(columns));
+    job->has_b = job->blocking.keeps_b && r > 0;
+    int64_t step = 0;
+    do {
+      multiply_block(job, rows, columns, step);
+      step += job->blocking.k_block;
+    } while (step < g->K);
+    if (g->epilogue) {
+      if (g->c_type != CK_F32)
+        narrow->round_in_place(job->c_scratch, (ck_dtype)g->c_type, job->block_row, length(rows),
+                               length(columns));
+      ck_loop_block(narrow->level->isa)(ck_gemm_epilogue(g), job->epilogue_scratch, job->index,
+                                        rows.begin, length(rows), columns.begin, length(columns),
+                                        job->c_scratch, job->block_row);
+    } else {
+      narrow->round(c, (ck_dtype)g->c_type, g->c_row, job->c_scratch, job->block_row, length(rows),
+                    length(columns));
+    }
+  }
+}
+
+// MARK: The team
+
+/// How many groups the columns are cut into; each group shares out the rows of all matrices.
+static int64_t column_groups(const ck_gemm_args *g, const gemm_narrow *narrow, int64_t matrices,
+                             int32_t count) {
+  const int64_t vector = narrow->level->vector, units = ceiling(g->N, vector);
+  const double pack_cost = 0.4 * (double)vector;  // of one word, against one word multiplied
+  int64_t best = 1;
+  double best_cost = 0;
+  for (int64_t groups = 1; groups <= count; groups++) {
+    if (count % groups) continue;
+    const double r = (double)ceiling(matrices * g->M, count / groups);
+    const double c = (double)(ceiling(units, groups) * vector);
+    double cost = r * c;
+    if (g->N > DIRECT_A_COLUMNS) cost += r * pack_cost;
+    if (!g->b_packed) cost += c * pack_cost * (double)ceiling((int64_t)r, g->M);
+    if (groups == 1 || cost < best_cost) best = groups, best_cost = cost;
+  }
+  return best;
+}
+
+void gemm_narrow_run(const ck_gemm_args *args, const ck_thread *t, const gemm_narrow *narrow) {
+  const bool transposes = is_better_transposed(args);
+  const ck_gemm_args other = transposes ? transposed(args) : (ck_gemm_args){0};
+  const ck_gemm_args *g = transposes ? &other : args;
+  const gemm_level *level = narrow->level;
+  const int64_t matrices = gemm_matrices(g);
+  if (matrices <= 0 || g->M <= 0 || g->N <= 0) return;
+  const int32_t groups = (int32_t)column_groups(g, narrow, matrices, t->count);
+  const ck_thread in_columns = {.index = t->index % groups, .count = groups};
+  const ck_thread in_rows = {.index = t->index / groups, .count = t->count / groups};
+  int64_t column, column_end, row, row_end;
+  ck_share(ceiling(g->N, level->vector), &in_columns, &column, &column_end);
+  column *= level->vector;
+  column_end = least(column_end * level->vector, g->N);
+  ck_share(matrices * g->M, &in_rows, &row, &row_end);
+  if (column >= column_end) return;
+  job job = {.g = g, .narrow = narrow, .blocking = blocking_of(g, narrow)};
+  job.a_scratch = t->scratch;
+  job.b_scratch = job.a_scratch + job.blocking.a;
+  job.c_scratch = job.b_scratch + job.blocking.b;
+  job.epilogue_scratch = job.c_scratch + ceiling(job.blocking.c, 16) * 16;
+  while (row < row_end) {
+    const int64_t first = row % g->M;
+    enter_matrix(&job, row / g->M);
+    job.rows = (range){first, first + least(g->M - first, row_end - row)};
+    for (int64_t j = column; j < column_end; j += job.blocking.columns) {
+      const range columns = {j, least(j + job.blocking.columns, column_end)};
+      if (job.blocking.in_block) {
+        multiply_in_block(&job, columns);
+      } else {
+        multiply(&job, columns);
+      }
+    }
+    row += length(job.rows);
+  }
+}
+
+// MARK: B packed beforehand
+
+int64_t gemm_narrow_packed_floats(int64_t K, int64_t N, const gemm_narrow *narrow) {
+  return padded_columns(N, narrow) * words_of(K, narrow);
+}
+
+void gemm_narrow_pack_run(const ck_gemm_pack_args *g, const ck_thread *t,
+                          const gemm_narrow *narrow) {
+  const gemm_level *level = narrow->level;
+  const int64_t panels = ceiling(g->N, level->columns), k_block = k_block_of(g->K, narrow);
+  const int64_t padded = padded_columns(g->N, narrow), size = gemm_type_bytes(g->b_type);
+  int64_t begin, end;
+  ck_share(g->count * panels, t, &begin, &end);
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t matrix = i / panels, column = i % panels * level->columns;
+    const int64_t columns = least(level->columns, g->N - column);
+    float *packed = g->packed + matrix * gemm_narrow_packed_floats(g->K, g->N, narrow);
+    for (int64_t step = 0; step < g->K; step += k_block) {
+      const int64_t steps = least(k_block, g->K - step);
+      const int64_t from = matrix * g->b_batch + step * g->b_row + column * g->b_col;
+      narrow->pack(packed + step / narrow->steps * padded + column * words_of(steps, narrow),
+                   least(level->columns, padded - column), columns, steps,
+                   (const char *)g->b + from * size, (ck_dtype)g->b_type, g->b_col, g->b_row);
+    }
+  }
+}

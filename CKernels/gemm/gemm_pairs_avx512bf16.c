@@ -1,0 +1,130 @@
+// Products of bf16 pairs at the `avx512bf16` level: VDPBF16PS adds two neighbouring products of K
+// to each of sixteen f32 sums. Tiles up to 14x32, and 6x64 for few rows, as at `avx512`.
+//
+// The instruction takes denormals for zero and rounds to the nearest even whatever MXCSR says.
+#if defined(__x86_64__)
+#include "../core/ck_avx512bf16_begin.h"
+#include "gemm_narrow.h"
+
+#define STEPS 2
+#define PACK_WORDS gemm_avx512.pack
+static inline __attribute__((always_inline)) ck_v16h to_bf16(ck_v16f x) {
+  return (ck_v16h)_mm512_cvtneps_pbh((__m512)x);
+}
+#include "gemm_narrow_body.h"
+#include "gemm_pairs_tile.inc.h"
+
+static void tile_one(const gemm_tile *t) {
+  switch (t->rows) {
+    case 1:
+      return tile_body(t, 1, 1);
+    case 2:
+      return tile_body(t, 2, 1);
+    case 3:
+      return tile_body(t, 3, 1);
+    case 4:
+      return tile_body(t, 4, 1);
+    case 5:
+      return tile_body(t, 5, 1);
+    case 6:
+      return tile_body(t, 6, 1);
+    case 7:
+      return tile_body(t, 7, 1);
+    case 8:
+      return tile_body(t, 8, 1);
+    case 9:
+      return tile_body(t, 9, 1);
+    case 10:
+      return tile_body(t, 10, 1);
+    case 11:
+      return tile_body(t, 11, 1);
+    case 12:
+      return tile_body(t, 12, 1);
+    case 13:
+      return tile_body(t, 13, 1);
+    default:
+      return tile_body(t, 14, 1);
+  }
+}
+
+static void tile_two(const gemm_tile *t) {
+  switch (t->rows) {
+    case 1:
+      return tile_body(t, 1, 2);
+    case 2:
+      return tile_body(t, 2, 2);
+    case 3:
+      return tile_body(t, 3, 2);
+    case 4:
+      return tile_body(t, 4, 2);
+    case 5:
+      return tile_body(t, 5, 2);
+    case 6:
+      return tile_body(t, 6, 2);
+    case 7:
+      return tile_body(t, 7, 2);
+    case 8:
+      return tile_body(t, 8, 2);
+    case 9:
+      return tile_body(t, 9, 2);
+    case 10:
+      return tile_body(t, 10, 2);
+    case 11:
+      return tile_body(t, 11, 2);
+    case 12:
+      return tile_body(t, 12, 2);
+    case 13:
+      return tile_body(t, 13, 2);
+    default:
+      return tile_body(t, 14, 2);
+  }
+}
+
+static void tile_four(const gemm_tile *t) {
+  switch (t->rows) {
+    case 1:
+      return tile_body(t, 1, 4);
+    case 2:
+      return tile_body(t, 2, 4);
+    case 3:
+      return tile_body(t, 3, 4);
+    case 4:
+      return tile_body(t, 4, 4);
+    case 5:
+      return tile_body(t, 5, 4);
+    default:
+      return tile_body(t, 6, 4);
+  }
+}
+
+static void tile(const gemm_tile *t) {
+  if (t->columns <= 16) return tile_one(t);
+  if (t->columns <= 32) return tile_two(t);
+  tile_four(t);
+}
+
+static const gemm_level tiles = {
+    .isa = CK_ISA_AVX512,
+    .vector = 16,
+    .max_rows = 14,
+    .columns = 32,
+    .flat_rows = 6,
+    .block_rows = 280,
+    .block_columns = 1024,
+    .fused_rows = 140,
+    .fused_columns = 512,
+    .tile = tile,
+};
+
+const gemm_narrow gemm_pairs_avx512bf16 = {
+    .level = &tiles,
+    .steps = 2,
+    .k_block = 512,
+    .pack = pack_narrow,
+    .widen = widen_block,
+    .round = round_block,
+    .round_in_place = round_in_place,
+};
+
+#include "../core/ck_target_end.h"
+#endif
