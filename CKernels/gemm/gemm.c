@@ -8,6 +8,7 @@ enum {
   K_BLOCK = 512,          // a panel of A (14 x 512) stays in L1
   DIRECT_B_ROWS = 28,     // B with unit column stride is read in place for so few rows of A
   KEPT_FLOATS = 1 << 19,  // of B, kept in scratch for all blocks of rows of a fused product
+  PACKED_STEPS = 16,      // of all rows of A, where its columns are contiguous
   COLLIDING_ROWS = 7,     // of the 8 ways of L1
   DIRECT_A_COLUMNS = 256  // A is read in place for so few columns of B
 };
@@ -35,8 +36,9 @@ static bool packs_a(const ck_gemm_args *g, const gemm_level *level) {
 }
 
 static bool packs_b(const ck_gemm_args *g, const gemm_level *level) {
-  (void)level;
-  return !g->b_packed && (g->b_col != 1 || g->M > DIRECT_B_ROWS);
+  if (g->b_packed || g->b_col != 1) return !g->b_packed;
+  // Rows of B a multiple of a page apart share a set of L1 and few of L2.
+  return g->M > (g->b_row % 1024 == 0 ? level->direct_rows : DIRECT_B_ROWS);
 }
 
 static int64_t padded_columns(const ck_gemm_args *g, const gemm_level *level) {
@@ -87,6 +89,7 @@ size_t gemm_scratch_bytes(const ck_gemm_args *args, const gemm_level *level) {
 gemm_matrix gemm_matrix_at(const ck_gemm_args *g, int64_t index) {
   gemm_matrix m = {index, g->a, g->b, g->c};
   for (int d = CK_GEMM_BATCH_DIMS - 1; d >= 0; d--) {
+    if (g->batch[d] == 1) continue;
     const int64_t at = index % g->batch[d];
     index /= g->batch[d];
     m.a += at * g->a_batch[d];
@@ -108,11 +111,16 @@ static int64_t tile_begin(int64_t rows, int64_t tiles, int64_t i) { return rows 
 static void pack_a_block(const ck_gemm_args *g, const gemm_level *level, const float *a, block at,
                          float *packed) {
   const int64_t tiles = ceiling(at.rows, level->max_rows);
-  for (int64_t i = 0; i < tiles; i++) {
-    const int64_t begin = tile_begin(at.rows, tiles, i);
-    const int64_t rows = tile_begin(at.rows, tiles, i + 1) - begin;
-    level->pack(packed + begin * at.steps, rows, rows, at.steps,
-                a + (at.row + begin) * g->a_row + at.step * g->a_col, g->a_row, g->a_col);
+  // Where steps lie far apart, all rows of a few are taken at a time, as memory likes.
+  const int64_t most = g->a_row == 1 ? PACKED_STEPS : at.steps;
+  for (int64_t p = 0; p < at.steps; p += most) {
+    const int64_t steps = least(most, at.steps - p);
+    for (int64_t i = 0; i < tiles; i++) {
+      const int64_t begin = tile_begin(at.rows, tiles, i);
+      const int64_t rows = tile_begin(at.rows, tiles, i + 1) - begin;
+      level->pack(packed + begin * at.steps + p * rows, rows, rows, steps,
+                  a + (at.row + begin) * g->a_row + (at.step + p) * g->a_col, g->a_row, g->a_col);
+    }
   }
 }
 
@@ -165,6 +173,11 @@ static void multiply_panel(const job *job, gemm_tile *tile, block at) {
     }
     tile->c = job->c + (at.row + begin - job->c_begin) * job->c_row + at.column - job->c_column;
     job->level->tile(tile);
+    if (tile->packed) {
+      tile->b = tile->packed;
+      tile->b_row = tile->columns;
+      tile->packed = NULL;
+    }
   }
 }
 
@@ -192,10 +205,18 @@ static void take_panel(const job *job, gemm_tile *tile, block *at, range columns
       panel += (j - columns.begin) * at->steps;
       if (job->blocking.keeps_steps) panel += at->step * width;
     }
-    if (!job->has_b || !job->pack_b)
-      level->pack(panel, tile->b_row, at->columns, at->steps,
-                  b + at->step * g->b_row + j * g->b_col, g->b_col, g->b_row);
-    tile->b = panel;
+    const float *source = b + at->step * g->b_row + j * g->b_col;
+    if (job->pack_b && job->has_b) {
+      tile->b = panel;
+    } else if (job->pack_b && g->b_col == 1 && at->columns == level->columns) {
+      // The first tile reads B in place and packs it for the others.
+      tile->b = source;
+      tile->b_row = g->b_row;
+      tile->packed = panel;
+    } else {
+      level->pack(panel, tile->b_row, at->columns, at->steps, source, g->b_col, g->b_row);
+      tile->b = panel;
+    }
   } else {
     if (at->rows <= level->flat_rows && columns.end - j >= 2 * level->columns)
       at->columns = 2 * level->columns;

@@ -6,6 +6,8 @@
 #define VECTOR 8
 #define TILE_ROWS 6
 #define PREFETCH_STEPS 8
+#define PACK_AHEAD 16
+#define A_AHEAD 16
 #define REGISTER_LANES 8
 #define DOT_COLUMNS 4
 typedef float vec __attribute__((ext_vector_type(8)));
@@ -45,49 +47,67 @@ static inline __attribute__((always_inline)) vec halved(const vec sum[2]) {
 static void tile_one(const gemm_tile *t) {
   switch (t->rows) {
     case 1:
-      return tile_body(t, 1, 1);
+      return tile_body(t, 1, 1, 0);
     case 2:
-      return tile_body(t, 2, 1);
+      return tile_body(t, 2, 1, 0);
     case 3:
-      return tile_body(t, 3, 1);
+      return tile_body(t, 3, 1, 0);
     case 4:
-      return tile_body(t, 4, 1);
+      return tile_body(t, 4, 1, 0);
     case 5:
-      return tile_body(t, 5, 1);
+      return tile_body(t, 5, 1, 0);
     default:
-      return tile_body(t, 6, 1);
+      return tile_body(t, 6, 1, 0);
   }
 }
 
 static void tile_two(const gemm_tile *t) {
   switch (t->rows) {
     case 1:
-      return tile_body(t, 1, 2);
+      return tile_body(t, 1, 2, 0);
     case 2:
-      return tile_body(t, 2, 2);
+      return tile_body(t, 2, 2, 0);
     case 3:
-      return tile_body(t, 3, 2);
+      return tile_body(t, 3, 2, 0);
     case 4:
-      return tile_body(t, 4, 2);
+      return tile_body(t, 4, 2, 0);
     case 5:
-      return tile_body(t, 5, 2);
+      return tile_body(t, 5, 2, 0);
     default:
-      return tile_body(t, 6, 2);
+      return tile_body(t, 6, 2, 0);
+  }
+}
+
+static void tile_two_packing(const gemm_tile *t) {
+  switch (t->rows) {
+    case 1:
+      return tile_body(t, 1, 2, 1);
+    case 2:
+      return tile_body(t, 2, 2, 1);
+    case 3:
+      return tile_body(t, 3, 2, 1);
+    case 4:
+      return tile_body(t, 4, 2, 1);
+    case 5:
+      return tile_body(t, 5, 2, 1);
+    default:
+      return tile_body(t, 6, 2, 1);
   }
 }
 
 static void tile_four(const gemm_tile *t) {
   switch (t->rows) {
     case 1:
-      return tile_body(t, 1, 4);
+      return tile_body(t, 1, 4, 0);
     case 2:
-      return tile_body(t, 2, 4);
+      return tile_body(t, 2, 4, 0);
     default:
-      return tile_body(t, 3, 4);
+      return tile_body(t, 3, 4, 0);
   }
 }
 
 static void tile(const gemm_tile *t) {
+  if (t->packed) return tile_two_packing(t);
   if (t->columns <= 8) return tile_one(t);
   if (t->columns <= 16) return tile_two(t);
   tile_four(t);
@@ -98,6 +118,7 @@ const gemm_level gemm_avx2 = {
     .vector = 8,
     .max_rows = 6,
     .columns = 16,
+    .direct_rows = 6,
     .flat_rows = 3,
     .block_rows = 276,
     .block_columns = 1024,

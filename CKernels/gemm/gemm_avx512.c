@@ -6,6 +6,8 @@
 #define VECTOR 16
 #define TILE_ROWS 14
 #define PREFETCH_STEPS 8
+#define PACK_AHEAD 16
+#define A_AHEAD 16
 #define REGISTER_LANES 16
 #define DOT_COLUMNS 8
 typedef float vec __attribute__((ext_vector_type(16)));
@@ -41,87 +43,121 @@ static inline __attribute__((always_inline)) __m256 halved(const vec sum[1]) {
 static void tile_one(const gemm_tile *t) {
   switch (t->rows) {
     case 1:
-      return tile_body(t, 1, 1);
+      return tile_body(t, 1, 1, 0);
     case 2:
-      return tile_body(t, 2, 1);
+      return tile_body(t, 2, 1, 0);
     case 3:
-      return tile_body(t, 3, 1);
+      return tile_body(t, 3, 1, 0);
     case 4:
-      return tile_body(t, 4, 1);
+      return tile_body(t, 4, 1, 0);
     case 5:
-      return tile_body(t, 5, 1);
+      return tile_body(t, 5, 1, 0);
     case 6:
-      return tile_body(t, 6, 1);
+      return tile_body(t, 6, 1, 0);
     case 7:
-      return tile_body(t, 7, 1);
+      return tile_body(t, 7, 1, 0);
     case 8:
-      return tile_body(t, 8, 1);
+      return tile_body(t, 8, 1, 0);
     case 9:
-      return tile_body(t, 9, 1);
+      return tile_body(t, 9, 1, 0);
     case 10:
-      return tile_body(t, 10, 1);
+      return tile_body(t, 10, 1, 0);
     case 11:
-      return tile_body(t, 11, 1);
+      return tile_body(t, 11, 1, 0);
     case 12:
-      return tile_body(t, 12, 1);
+      return tile_body(t, 12, 1, 0);
     case 13:
-      return tile_body(t, 13, 1);
+      return tile_body(t, 13, 1, 0);
     default:
-      return tile_body(t, 14, 1);
+      return tile_body(t, 14, 1, 0);
   }
 }
 
 static void tile_two(const gemm_tile *t) {
   switch (t->rows) {
     case 1:
-      return tile_body(t, 1, 2);
+      return tile_body(t, 1, 2, 0);
     case 2:
-      return tile_body(t, 2, 2);
+      return tile_body(t, 2, 2, 0);
     case 3:
-      return tile_body(t, 3, 2);
+      return tile_body(t, 3, 2, 0);
     case 4:
-      return tile_body(t, 4, 2);
+      return tile_body(t, 4, 2, 0);
     case 5:
-      return tile_body(t, 5, 2);
+      return tile_body(t, 5, 2, 0);
     case 6:
-      return tile_body(t, 6, 2);
+      return tile_body(t, 6, 2, 0);
     case 7:
-      return tile_body(t, 7, 2);
+      return tile_body(t, 7, 2, 0);
     case 8:
-      return tile_body(t, 8, 2);
+      return tile_body(t, 8, 2, 0);
     case 9:
-      return tile_body(t, 9, 2);
+      return tile_body(t, 9, 2, 0);
     case 10:
-      return tile_body(t, 10, 2);
+      return tile_body(t, 10, 2, 0);
     case 11:
-      return tile_body(t, 11, 2);
+      return tile_body(t, 11, 2, 0);
     case 12:
-      return tile_body(t, 12, 2);
+      return tile_body(t, 12, 2, 0);
     case 13:
-      return tile_body(t, 13, 2);
+      return tile_body(t, 13, 2, 0);
     default:
-      return tile_body(t, 14, 2);
+      return tile_body(t, 14, 2, 0);
+  }
+}
+
+static void tile_two_packing(const gemm_tile *t) {
+  switch (t->rows) {
+    case 1:
+      return tile_body(t, 1, 2, 1);
+    case 2:
+      return tile_body(t, 2, 2, 1);
+    case 3:
+      return tile_body(t, 3, 2, 1);
+    case 4:
+      return tile_body(t, 4, 2, 1);
+    case 5:
+      return tile_body(t, 5, 2, 1);
+    case 6:
+      return tile_body(t, 6, 2, 1);
+    case 7:
+      return tile_body(t, 7, 2, 1);
+    case 8:
+      return tile_body(t, 8, 2, 1);
+    case 9:
+      return tile_body(t, 9, 2, 1);
+    case 10:
+      return tile_body(t, 10, 2, 1);
+    case 11:
+      return tile_body(t, 11, 2, 1);
+    case 12:
+      return tile_body(t, 12, 2, 1);
+    case 13:
+      return tile_body(t, 13, 2, 1);
+    default:
+      return tile_body(t, 14, 2, 1);
   }
 }
 
 static void tile_four(const gemm_tile *t) {
   switch (t->rows) {
     case 1:
-      return tile_body(t, 1, 4);
+      return tile_body(t, 1, 4, 0);
     case 2:
-      return tile_body(t, 2, 4);
+      return tile_body(t, 2, 4, 0);
     case 3:
-      return tile_body(t, 3, 4);
+      return tile_body(t, 3, 4, 0);
     case 4:
-      return tile_body(t, 4, 4);
+      return tile_body(t, 4, 4, 0);
     case 5:
-      return tile_body(t, 5, 4);
+      return tile_body(t, 5, 4, 0);
     default:
-      return tile_body(t, 6, 4);
+      return tile_body(t, 6, 4, 0);
   }
 }
 
 static void tile(const gemm_tile *t) {
+  if (t->packed) return tile_two_packing(t);
   if (t->columns <= 16) return tile_one(t);
   if (t->columns <= 32) return tile_two(t);
   tile_four(t);
@@ -132,6 +168,7 @@ const gemm_level gemm_avx512 = {
     .vector = 16,
     .max_rows = 14,
     .columns = 32,
+    .direct_rows = 28,
     .flat_rows = 6,
     .block_rows = 280,
     .block_columns = 1024,

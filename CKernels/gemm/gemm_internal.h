@@ -14,7 +14,8 @@ typedef struct gemm_tile {
   int64_t a_row, a_col;
   const float *b;  // b[p * b_row + j]
   int64_t b_row;
-  float *c;  // c[i * c_row + j]
+  float *packed;  // where B is copied to, [K][columns], on the way; NULL for nowhere
+  float *c;       // c[i * c_row + j]
   int64_t c_row;
   int64_t K;
   const float *bias;  // of the tile's first column, or NULL
@@ -56,6 +57,7 @@ typedef struct gemm_level {
   int32_t vector;         // floats in a vector
   int32_t max_rows;       // tile rows that go with `columns`
   int32_t columns;        // tile columns: width of a packed panel of B
+  int32_t direct_rows;    // up to so many, B is read in place also where its rows collide
   int32_t flat_rows;      // up to so many rows, tiles are twice as wide where B allows
   int32_t block_rows;     // rows of A packed at a time: block_rows * K block stays in L2
   int32_t block_columns;  // columns of B packed at a time: stays in the thread's part of L3

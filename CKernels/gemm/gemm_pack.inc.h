@@ -76,6 +76,19 @@ static void pack_transposed(float *panel, int64_t stride, int64_t width, int64_t
   }
 }
 
+/// Panels of less than a vector, as of A: each step is written as a whole vector, of which the next
+/// ones overwrite what lies beyond it; nothing is written behind the last.
+static void pack_narrow_rows(float *panel, int64_t width, int64_t K, const float *source,
+                             int64_t along) {
+  const int count = (int)width;
+  int64_t p = 0;
+  for (; (K - p) * width >= VECTOR; p++) {
+    __builtin_prefetch(source + (p + 16) * along, 0, 2);
+    store(panel + p * width, load_part(source + p * along, count));
+  }
+  for (; p < K; p++) store_part(panel + p * width, load_part(source + p * along, count), count);
+}
+
 static void pack_rows(float *panel, int64_t stride, int64_t width, int64_t K, const float *source,
                       int64_t along) {
   for (int64_t p = 0; p < K; p++) {
@@ -102,7 +115,9 @@ static void pack_rows(float *panel, int64_t stride, int64_t width, int64_t K, co
 
 static void pack_panel(float *panel, int64_t stride, int64_t width, int64_t K, const float *source,
                        int64_t across, int64_t along) {
-  if (across == 1) {
+  if (across == 1 && stride == width && width < VECTOR) {
+    pack_narrow_rows(panel, width, K, source, along);
+  } else if (across == 1) {
     pack_rows(panel, stride, width, K, source, along);
   } else if (along == 1 && K >= 8) {
     pack_transposed(panel, stride, width, K, source, across);

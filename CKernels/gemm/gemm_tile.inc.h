@@ -2,10 +2,11 @@
 // vector of floats), VECTOR (its length), TILE_ROWS, FLAT_ROWS and `store_part`.
 //
 // One K step loads NV vectors of B, broadcasts ROWS elements of A and issues ROWS * NV independent
-// fused multiply-adds; all sums live in registers until the end.
+// fused multiply-adds; all sums live in registers until the end. With PACK it copies B on the way,
+// which costs nothing beside the multiply-adds.
 
 static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, const int ROWS,
-                                                            const int NV) {
+                                                            const int NV, const int PACK) {
   vec sum[TILE_ROWS][4];
 #pragma clang loop unroll(full)
   for (int i = 0; i < ROWS; i++)
@@ -25,12 +26,18 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
 #pragma clang loop unroll(full)
   for (int q = 0; q < (ROWS + 3) / 4; q++) a[q] = t->a + 4 * q * a_row;
   const float *b = t->b;
+  float *packed = t->packed;
   for (int64_t p = t->K; p > 0; p--) {
     vec bv[4];
+    // A's columns may lie anywhere; its rows, read along, the processor fetches by itself.
+    __builtin_prefetch(a[0] + A_AHEAD * a_col);
+    if (ROWS > 8) __builtin_prefetch(a[0] + A_AHEAD * a_col + (ROWS - 1) * a_row);
 #pragma clang loop unroll(full)
     for (int v = 0; v < NV; v++) {
       bv[v] = load(b + v * VECTOR);
-      if (v % (16 / VECTOR) == 0) __builtin_prefetch(b + v * VECTOR + PREFETCH_STEPS * b_row);
+      if (PACK) store(packed + v * VECTOR, bv[v]);
+      if (v % (16 / VECTOR) == 0)
+        __builtin_prefetch(b + v * VECTOR + (PACK ? PACK_AHEAD : PREFETCH_STEPS) * b_row);
     }
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++) {
@@ -41,6 +48,7 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
 #pragma clang loop unroll(full)
     for (int q = 0; q < (ROWS + 3) / 4; q++) a[q] += a_col;
     b += b_row;
+    if (PACK) packed += NV * VECTOR;
   }
 
   const vec alpha = (vec)t->alpha;

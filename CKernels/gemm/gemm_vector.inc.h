@@ -88,10 +88,11 @@ static inline __attribute__((always_inline)) void short_columns(const gemm_vecto
     }
 #pragma clang loop unroll(full)
     for (int l = 0; l < REGISTER_LANES - 1; l++) {
-      if (p <= l * PASSES) break;
-      const vec wv = WHOLE ? load(w) : load_part(w, count);
-      sum[l] = __builtin_elementwise_fma((vec)*x, wv, sum[l]);
-      x += PASSES * x_step, w += PASSES * w_row;
+      if (p > l * PASSES) {
+        const vec wv = WHOLE ? load(w) : load_part(w, count);
+        sum[l] = __builtin_elementwise_fma((vec)*x, wv, sum[l]);
+        x += PASSES * x_step, w += PASSES * w_row;
+      }
     }
 #pragma clang loop unroll(full)
     for (int half = REGISTER_LANES / 2; half > 0; half /= 2)
@@ -134,7 +135,7 @@ static inline __attribute__((always_inline)) void dot_columns(v8 *half, const ge
 #pragma clang loop unroll(full)
   for (int q = 0; q < PARTS; q++) {
     const int count = (int)(p - q * VECTOR < VECTOR ? p - q * VECTOR : VECTOR);
-    if (count <= 0) break;
+    if (count <= 0) continue;
     const vec xv = load_part(x + q * VECTOR, count);
 #pragma clang loop unroll(full)
     for (int i = 0; i < COUNT; i++) {

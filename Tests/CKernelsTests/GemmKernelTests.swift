@@ -83,6 +83,26 @@ import Testing
     ] { try expectAllGemmRowsAgree(shape) }
   }
 
+  /// Tiles of every height pack A's contiguous columns a few steps at a time.
+  @Test func transposedLeftOperandsArePackedInSteps() throws {
+    for M in 2...31 {
+      try expectAllGemmRowsAgree(
+        GemmCase(M: M, N: 260, K: [15, 16, 17, 33][M % 4], transposeA: true, gap: M % 3),
+        threads: [1, 2])
+    }
+  }
+
+  /// The first tile of a panel reads B in place and copies it for the tiles below.
+  @Test func firstTilesPackTheRightOperand() throws {
+    for (M, N, K) in [
+      (29, 32, 9), (30, 33, 40), (31, 64, 1), (43, 47, 17), (57, 96, 515), (300, 128, 20),
+      (290, 1056, 33),
+    ] {
+      try expectAllGemmRowsAgree(GemmCase(M: M, N: N, K: K, gap: K % 2, accumulates: true))
+      try expectAllGemmRowsAgree(GemmCase(M: M, N: N, K: K, transposeA: true, matrices: 2))
+    }
+  }
+
   @Test func manySmallMatricesGiveTheReferencesBits() throws {
     for matrices in [2, 5, 16] {
       try expectAllGemmRowsAgree(GemmCase(M: 6, N: 20, K: 5, transposeB: true, matrices: matrices))
