@@ -218,7 +218,7 @@ CK_INLINE ck_v16f ck_vlog1p(ck_v16f x) {
   const ck_v16f f = ck_fma(x * down, rest_down, ck_fma(down, rest_down, ck_splat(-1.0f)));
   const ck_v16f rest = ck_fma(e, ck_splat(-0x1.05c610p-29f), ck_log_rest(f));
   const ck_v16f y = ck_fma(e, ck_splat(0x1.62e430p-1f), f + rest);
-  const ck_v16f inside = n == 0 ? f + rest : y;
+  const ck_v16f inside = ck_copysign(n == 0 ? f + rest : y, x);  // of -0 too
   const ck_v16i plain = (x > -1.0f) & (x < INFINITY);
   if (__builtin_expect(ck_any(~plain), 0)) {
     ck_v16f edge = x > 0 ? x : ck_splat(NAN);

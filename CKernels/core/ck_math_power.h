@@ -46,8 +46,9 @@ CK_INLINE ck_v16f ck_vpow(ck_v16f x, ck_v16f y) {
   const ck_v16f a = ck_abs(x);
   const ck_v16f b = ck_abs(y);
   ck_v16d log = ck_log2_f64(__builtin_convertvector(a, ck_v16d));
-  ck_v16f edge = a == 0 ? ck_splat(-INFINITY) : a;
-  const ck_v16i plain = (a > 0) & (a < INFINITY);
+  // A denormal counts as 0, whose logarithm this is.
+  ck_v16f edge = a < 0x1p-126f ? ck_splat(-INFINITY) : a;
+  const ck_v16i plain = (a >= 0x1p-126f) & (a < INFINITY);
   log = __builtin_convertvector(plain, ck_v16l) ? log : __builtin_convertvector(edge, ck_v16d);
   const ck_v16f power = ck_exp2_f64(log * __builtin_convertvector(y, ck_v16d));
 
@@ -57,7 +58,7 @@ CK_INLINE ck_v16f ck_vpow(ck_v16f x, ck_v16f y) {
   const ck_v16i odd = whole & (b < 0x1p24f) & (ck_trunc(half) != half);
   const ck_v16u sign = (ck_v16u)odd & (ck_v16u)x & 0x80000000u;
   ck_v16f z = (ck_v16f)((ck_v16u)power | sign);
-  z = ((x < 0) & (x > -INFINITY) & ~whole) ? ck_splat(NAN) : z;
+  z = ((x <= -0x1p-126f) & (x > -INFINITY) & ~whole) ? ck_splat(NAN) : z;
   z = ((a == 1) & (b == INFINITY)) ? ck_splat(1) : z;
   return ((y == 0) | (x == 1)) ? ck_splat(1) : z;
 }

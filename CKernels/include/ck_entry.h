@@ -13,9 +13,10 @@ extern "C" {
 
 /// One implementation of one operation of a family.
 typedef struct ck_entry {
-  ck_isa isa;        // the least level that runs it
-  int32_t op;        // a value of the family's `ck_<family>_op`
-  bool consistent;   // the same bits as the reference row, whatever the input
+  ck_isa isa;       // the least level that runs it
+  int32_t op;       // a value of the family's `ck_<family>_op`
+  bool consistent;  // the same bits as the reference row, whatever the input, but for the NaN's own
+                    // and whether a denormal that is only handed through is flushed
   const char *name;  // the function's name, for profiles and tests
   ck_kernel kernel;
 } ck_entry;
