@@ -1,4 +1,5 @@
 // swift-tools-version: 6.2
+// Apus: the C kernels, the Swift modules above them, the command, the benchmarks and the tests.
 import PackageDescription
 
 // -fopenmp needs an unsafe flag, which SwiftPM accepts in packages consumed by version from tools 6.2

@@ -1,4 +1,4 @@
-// Dropout.
+// Dropout: random elements become 0.
 
 import ApusGraph
 import CKernels

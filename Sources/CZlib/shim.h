@@ -1,1 +1,2 @@
+// zlib, as the system has it: the module's only header.
 #include <zlib.h>

@@ -1,3 +1,5 @@
+// Files that are replaced whole or not at all.
+
 import ApusGraph
 import Foundation
 import Testing

@@ -1,3 +1,5 @@
+// Batches of a data set: order, shuffling, the threads that read ahead, failures on the way.
+
 import ApusGraph
 import Foundation
 import Synchronization

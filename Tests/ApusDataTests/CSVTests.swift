@@ -1,3 +1,5 @@
+// Comma-separated values: quotes, headers, missing numbers, and what is refused.
+
 import ApusGraph
 import Testing
 

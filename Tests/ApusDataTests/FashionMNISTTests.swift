@@ -1,3 +1,5 @@
+// The four files of Fashion-MNIST, wherever they are found.
+
 import ApusGraph
 import Foundation
 import Testing

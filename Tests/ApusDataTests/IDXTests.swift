@@ -1,3 +1,5 @@
+// IDX files of every element type, compressed or not, and broken ones.
+
 import ApusGraph
 import CZlib
 import Testing

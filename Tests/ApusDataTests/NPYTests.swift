@@ -1,3 +1,5 @@
+// NumPy arrays of every type we take, and broken files.
+
 import ApusGraph
 import Testing
 

@@ -1,3 +1,5 @@
+// Safetensors: reading, writing, and files that are not what they say.
+
 import ApusGraph
 import Testing
 

@@ -11,6 +11,20 @@ import Testing
     }
   }
 
+  @Test func everyVariableDocumentedIsRead() throws {
+    let documented = try documentedNames
+    #expect(documented.count > 5)
+    for name in documented {
+      // In code as a literal; in a script or the manifest as `$NAME` or an assignment to it.
+      let literal = "\"\(name)\""
+      let mention = try Regex("(?m)^[^#\n]*(\\$\\{?\(name)\\b|\\b\(name)=)")
+      let isRead =
+        try code.contains { $0.textWithoutComments.contains(literal) }
+        || scripts.contains { $0.text.contains(mention) }
+      #expect(isRead, "Docs/Environment.md promises \(name), which nothing reads")
+    }
+  }
+
   /// The first column of the page's tables.
   private var documentedNames: Set<String> {
     get throws {
@@ -19,18 +33,25 @@ import Testing
     }
   }
 
-  private var readNames: [String: String] {
+  private var scripts: [SourceFile] {
     get throws {
-      let scripts = try [
-        "Makefile", "Package.swift", ".ci/run", ".ci/test", ".ci/setup", ".ci/format", ".ci/docs",
-        ".ci/sanitize",
-      ].map(SourceTree.file)
-      let files =
-        try SourceTree.swiftSources + SourceTree.cSources + scripts
+      try [SourceTree.file("Makefile")] + SourceTree.files(".ci", suffixes: [""])
+    }
+  }
+
+  /// All that is compiled or interpreted, but for these tests, which quote names.
+  private var code: [SourceFile] {
+    get throws {
+      try SourceTree.swiftSources + SourceTree.cSources + [SourceTree.file("Package.swift")]
         + SourceTree.tests.filter { !$0.path.hasPrefix("Tests/HouseTests/") }
         + SourceTree.files("Benchmarks", suffixes: [".py"])
+    }
+  }
+
+  private var readNames: [String: String] {
+    get throws {
       var names: [String: String] = [:]
-      for file in files {
+      for file in try code + scripts {
         for match in file.text.matches(of: /\b(APUS_[A-Z0-9_]+|OMP_NUM_THREADS)\b/) {
           names[String(match.1)] = file.path
         }
@@ -39,5 +60,13 @@ import Testing
       }
       return names
     }
+  }
+}
+
+extension SourceFile {
+  /// The text without what follows `//` or, in Python, `#`.
+  fileprivate var textWithoutComments: String {
+    path.hasSuffix(".py")
+      ? text.replacing(/#[^\n]*/, with: "") : text.replacing(/\/\/[^\n]*/, with: "")
   }
 }

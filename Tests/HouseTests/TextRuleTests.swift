@@ -30,6 +30,39 @@ import Testing
     }
   }
 
+  /// Words at the top of every file, before any code: "Rounding down." will do.
+  @Test func everyFileOpensWithACommentThatSaysWhatItIs() throws {
+    let listing = try run(
+      ["git", "ls-files", "--cached", "--others", "--exclude-standard"], in: SourceTree.root)
+    try #require(listing.status == 0, "\(listing.output)")
+    let paths = listing.output.split(separator: "\n").map(String.init).filter { path in
+      [".swift", ".c", ".h", ".inc", ".py", ".modulemap"].contains(where: path.hasSuffix)
+        || path.hasPrefix(".ci/") || path == "Makefile"
+    }
+    #expect(paths.count > 300)
+    for path in paths {
+      guard let file = try? SourceTree.file(path) else { continue }  // deleted, not yet committed
+      let isOpened = Self.openingWords(of: file) >= 2
+      #expect(isOpened, "\(path) does not open with a comment that says what it is")
+    }
+  }
+
+  /// How many words the comment at the very top has. What tools ask for there is no comment.
+  private static func openingWords(of file: SourceFile) -> Int {
+    let lines = file.lines.drop {
+      $0.hasPrefix("#!") || $0.hasPrefix("// swift-tools-version") || $0.isEmpty
+    }
+    let isScript = !file.path.contains(/\.(swift|c|h|inc|modulemap)$/)
+    let text: Substring
+    if let first = lines.first, isScript && first.hasPrefix("\"\"\"") {
+      text = first
+    } else {
+      let mark = isScript ? "#" : "//"
+      text = lines.prefix { $0.hasPrefix(mark) }.joined(separator: " ")[...]
+    }
+    return text.matches(of: /[A-Za-z]{2,}/).count
+  }
+
   @Test func onlyTheFixedEntriesStandAtTheTop() throws {
     let listing = try run(["git", "ls-files"], in: SourceTree.root)
     try #require(listing.status == 0, "\(listing.output)")
