@@ -33,10 +33,8 @@ public struct Bernoulli: Op {
   }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expect(1, operands)
-    try expectRandom(operands[0], stream: stream)
     try expectProbability(p)
-    return [TensorType(.bool, shape)]
+    return try drawnTypes(operands, .bool, shape, stream: stream)
   }
 
   // The key is an integer, and the result is no number.

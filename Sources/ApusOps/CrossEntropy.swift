@@ -20,9 +20,7 @@ public struct CrossEntropy: CompositeOp {
   public var attributes: [Attribute] { rule.attributes }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expect(operands.count == 3 ? 3 : 2, operands)
-    let loss = try rule.lossType(
-      mnemonic, operands[0], operands[1], operands.count > 2 ? operands[2] : nil)
+    let loss = try rule.lossType(self, operands, targetAt: 1)
     return [loss, operands[0].with(operands[0].shape.withoutLast)]
   }
 
@@ -51,8 +49,7 @@ public struct CrossEntropy: CompositeOp {
     let classes = operands[0].shape[-1]
     let count = results[1].count
     let x = operands[0].doubles
-    let rows = try rule.rows(
-      mnemonic, operands[1], operands.count > 2 ? operands[2] : nil, classes: classes, count: count)
+    let rows = try rule.rows(mnemonic, operands, targetAt: 1, count: count)
     var losses: [Double] = []
     var logSums: [Double] = []
     for i in 0..<count {
@@ -75,7 +72,7 @@ public struct CrossEntropy: CompositeOp {
 
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let x = operands[0]
-    let (q, divisor) = rule.weights(x, operands[1], operands.count > 2 ? operands[2] : nil)
+    let (q, divisor) = rule.weights(operands, targetAt: 1)
     let m = greatestAlong(x, x.rank - 1)
     let shifted = x - m
     let logSum = log(exp(shifted).sum(axes: [-1], keepDims: true))
@@ -88,9 +85,7 @@ public struct CrossEntropy: CompositeOp {
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    var call = rule.call(
-      CK_CROSS_ENTROPY_FORWARD, "ck_cross_entropy_f32", site, target: 1,
-      weights: site.operands.count > 2 ? 2 : nil)
+    var call = rule.call(CK_CROSS_ENTROPY_FORWARD, "ck_cross_entropy_f32", site, targetAt: 1)
     call.bind(\ck_cross_entropy_args.loss, to: .result(0))
     call.bind(\ck_cross_entropy_args.log_sum, to: .result(1))
     return call
@@ -113,9 +108,7 @@ public struct CrossEntropyGradient: CompositeOp {
   public var attributes: [Attribute] { rule.attributes }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expect(operands.count == 5 ? 5 : 4, operands)
-    let loss = try rule.lossType(
-      mnemonic, operands[0], operands[3], operands.count > 4 ? operands[4] : nil)
+    let loss = try rule.lossType(self, operands, targetAt: 3)
     guard operands[1] == operands[0].with(operands[0].shape.withoutLast), operands[2] == loss else {
       throw ApusError(
         .shapeMismatch,
@@ -133,8 +126,7 @@ public struct CrossEntropyGradient: CompositeOp {
     let classes = operands[0].shape[-1]
     let count = operands[1].count
     let (x, logSums, upstream) = (operands[0].doubles, operands[1].doubles, operands[2].doubles)
-    let rows = try rule.rows(
-      mnemonic, operands[3], operands.count > 4 ? operands[4] : nil, classes: classes, count: count)
+    let rows = try rule.rows(mnemonic, operands, targetAt: 3, count: count)
     var values: [Double] = []
     for i in 0..<count {
       guard let q = rows.q[i] else {
@@ -155,7 +147,7 @@ public struct CrossEntropyGradient: CompositeOp {
 
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let x = operands[0]
-    let (q, divisor) = rule.weights(x, operands[3], operands.count > 4 ? operands[4] : nil)
+    let (q, divisor) = rule.weights(operands, targetAt: 3)
     let column = operands[1].shape.appendingOne
     let p = exp(x - operands[1].reshaped(column))
     let upstream = rule.reduction == .none ? operands[2].reshaped(column) : operands[2]
@@ -164,8 +156,7 @@ public struct CrossEntropyGradient: CompositeOp {
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
     var call = rule.call(
-      CK_CROSS_ENTROPY_BACKWARD, "ck_cross_entropy_backward_f32", site, target: 3,
-      weights: site.operands.count > 4 ? 4 : nil)
+      CK_CROSS_ENTROPY_BACKWARD, "ck_cross_entropy_backward_f32", site, targetAt: 3)
     call.bind(\ck_cross_entropy_args.log_sum, to: .operand(1))
     call.bind(\ck_cross_entropy_args.upstream, to: .operand(2))
     call.bind(\ck_cross_entropy_args.gradient, to: .result(0))

@@ -52,10 +52,20 @@ public struct CrossEntropyRule: Sendable, Hashable {
 
   // MARK: Types
 
-  /// Checks logits, target and (optional) weights; returns the type of the loss.
+  /// The class weights, which follow the target, if any.
+  static func weights<Value>(of operands: [Value], targetAt place: Int) -> Value? {
+    operands.dropFirst(place + 1).first
+  }
+
+  /// Checks logits, the target, which is the operand at `place`, and the weights, which may follow it;
+  /// returns the type of the loss.
   func lossType(
-    _ name: String, _ logits: TensorType, _ target: TensorType, _ weights: TensorType?
+    _ op: some Op, _ operands: [TensorType], targetAt place: Int
   ) throws -> TensorType {
+    try op.expect(operands.count == place + 2 ? place + 2 : place + 1, operands)
+    let (logits, target) = (operands[0], operands[place])
+    let weights = Self.weights(of: operands, targetAt: place)
+    let name = op.mnemonic
     guard logits.dtype.isFloat, logits.rank >= 1, logits.shape[-1] > 0 else {
       throw ApusError(
         .dtypeMismatch, "\(name): logits are \(logits)", expected: "floats of [rows…, classes]")
@@ -95,10 +105,10 @@ public struct CrossEntropyRule: Sendable, Hashable {
     var divisor = 0.0
   }
 
-  func rows(_ name: String, _ target: NDArray, _ weights: NDArray?, classes: Int, count: Int)
-    throws -> Rows
-  {
+  func rows(_ name: String, _ operands: [NDArray], targetAt place: Int, count: Int) throws -> Rows {
     var result = Rows()
+    let (target, classes) = (operands[place], operands[0].shape[-1])
+    let weights = Self.weights(of: operands, targetAt: place)
     let w = weights?.doubles ?? Array(repeating: 1, count: classes)
     let isSoft = target.dtype.isFloat
     let soft = isSoft ? target.doubles : []
@@ -127,7 +137,9 @@ public struct CrossEntropyRule: Sendable, Hashable {
   // MARK: Decomposition
 
   /// q for every class, and the mean's divisor, in primitives.
-  func weights(_ logits: Tensor, _ target: Tensor, _ weights: Tensor?) -> (Tensor, Tensor) {
+  func weights(_ operands: [Tensor], targetAt place: Int) -> (Tensor, Tensor) {
+    let (logits, target) = (operands[0], operands[place])
+    let weights = Self.weights(of: operands, targetAt: place)
     let classes = logits.shape[-1]
     let rowCount = logits.shape.withoutLast.count
     if target.dtype.isFloat {
@@ -179,9 +191,9 @@ public struct CrossEntropyRule: Sendable, Hashable {
     return args
   }
 
-  /// The call of `op`, with logits at operand 0, and the target and the weights at those operands.
+  /// The call of `op`, with logits at operand 0, the target at that place and any weights after it.
   func call(
-    _ op: ck_cross_entropy_op, _ name: String, _ site: LoweringSite, target: Int, weights: Int?
+    _ op: ck_cross_entropy_op, _ name: String, _ site: LoweringSite, targetAt target: Int
   ) -> KernelCall {
     var args = block(site.operands[0], site.operands[target])
     var call = KernelCall(name, ck_cross_entropy(op, ck_isa(site.isa)), site, block: args)
@@ -192,7 +204,9 @@ public struct CrossEntropyRule: Sendable, Hashable {
       call.bind(\ck_cross_entropy_args.labels, to: .operand(target))
       call.bind(\ck_cross_entropy_args.error, to: .errorSlot)
     }
-    if let weights { call.bind(\ck_cross_entropy_args.class_weights, to: .operand(weights)) }
+    if site.operands.count > target + 1 {
+      call.bind(\ck_cross_entropy_args.class_weights, to: .operand(target + 1))
+    }
     call.workspaceBytes = ck_cross_entropy_workspace_bytes(&args)
     call.bind(\ck_cross_entropy_args.workspace, to: .workspace)
     call.flops = 20 * Double(site.operands[0].count)

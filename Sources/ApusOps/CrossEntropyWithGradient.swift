@@ -20,9 +20,7 @@ public struct CrossEntropyWithGradient: CompositeOp {
   public var attributes: [Attribute] { rule.attributes }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expect(operands.count == 4 ? 4 : 3, operands)
-    let loss = try rule.lossType(
-      mnemonic, operands[0], operands[2], operands.count > 3 ? operands[3] : nil)
+    let loss = try rule.lossType(self, operands, targetAt: 2)
     guard operands[1] == loss else {
       throw ApusError(
         .shapeMismatch, "cross_entropy_with_gradient: the loss's gradient is \(operands[1])",
@@ -58,8 +56,7 @@ public struct CrossEntropyWithGradient: CompositeOp {
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
     var call = rule.call(
-      CK_CROSS_ENTROPY_COMBINED, "ck_cross_entropy_combined_f32", site, target: 2,
-      weights: site.operands.count > 3 ? 3 : nil)
+      CK_CROSS_ENTROPY_COMBINED, "ck_cross_entropy_combined_f32", site, targetAt: 2)
     call.bind(\ck_cross_entropy_args.upstream, to: .operand(1))
     call.bind(\ck_cross_entropy_args.loss, to: .result(0))
     call.bind(\ck_cross_entropy_args.gradient, to: .result(1))

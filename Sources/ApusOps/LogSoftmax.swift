@@ -15,9 +15,7 @@ public struct LogSoftmax: CompositeOp {
   public var attributes: [Attribute] { [Attribute("axis", .int(axis))] }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expect(1, operands)
-    _ = try floatAxis(operands, axis)
-    return operands
+    try softmaxTypes(operands, count: 1, axis)
   }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
@@ -44,12 +42,7 @@ public struct LogSoftmax: CompositeOp {
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    var args = softmaxRows(site, axis)
-    args.x_stride = args.cols
-    var call = KernelCall(
-      "ck_log_softmax_f32", ck_softmax(CK_SOFTMAX_LOG_FORWARD, ck_isa(site.isa)), site, block: args)
-    call.bind(\ck_softmax_args.x, to: .operand(0))
-    return finishSoftmax(call, args)
+    lowerSoftmax(site, axis, CK_SOFTMAX_LOG_FORWARD, "ck_log_softmax_f32")
   }
 }
 
@@ -64,9 +57,7 @@ public struct LogSoftmaxGradient: CompositeOp {
   public var attributes: [Attribute] { [Attribute("axis", .int(axis))] }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expectPair(operands)
-    _ = try floatAxis(operands, axis)
-    return [operands[0]]
+    try softmaxTypes(operands, count: 2, axis)
   }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
@@ -96,7 +87,7 @@ public struct LogSoftmaxGradient: CompositeOp {
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    try lowerSoftmaxGradient(site, axis, CK_SOFTMAX_LOG_BACKWARD, "ck_log_softmax_backward_f32")
+    lowerSoftmaxGradient(site, axis, CK_SOFTMAX_LOG_BACKWARD, "ck_log_softmax_backward_f32")
   }
 }
 

@@ -22,6 +22,11 @@ extension Trace {
   }
 }
 
+/// The attributes of an op that draws numbers: their shape, and the number of its stream.
+func drawAttributes(_ shape: Shape, stream: Int) -> [Attribute] {
+  [Attribute("shape", .ints(shape.dimensions)), Attribute("stream", .int(stream))]
+}
+
 /// The words of a stream, for the references.
 enum RandomWords {
   /// Element i is word i mod 4 of the block with counter {stream 2^40 + i / 4, step}.
@@ -48,6 +53,15 @@ enum RandomWords {
 }
 
 extension Op {
+  /// The type of numbers drawn from a random key, which is the only operand.
+  func drawnTypes(
+    _ operands: [TensorType], _ dtype: DType, _ shape: Shape, stream: Int
+  ) throws -> [TensorType] {
+    try expect(1, operands)
+    try expectRandom(operands[0], stream: stream)
+    return [TensorType(dtype, shape)]
+  }
+
   /// A random key, and a stream number that the kernels take.
   func expectRandom(_ key: TensorType, stream: Int) throws {
     guard key == .i64(2) else {

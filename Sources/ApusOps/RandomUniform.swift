@@ -21,14 +21,10 @@ public struct RandomUniform: Op {
     self.init(Shape(try attributes.ints("shape")), stream: try attributes.int("stream"))
   }
 
-  public var attributes: [Attribute] {
-    [Attribute("shape", .ints(shape.dimensions)), Attribute("stream", .int(stream))]
-  }
+  public var attributes: [Attribute] { drawAttributes(shape, stream: stream) }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expect(1, operands)
-    try expectRandom(operands[0], stream: stream)
-    return [TensorType(.f32, shape)]
+    try drawnTypes(operands, .f32, shape, stream: stream)
   }
 
   // The key is an integer.

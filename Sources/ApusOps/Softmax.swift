@@ -17,9 +17,7 @@ public struct Softmax: CompositeOp {
   public var attributes: [Attribute] { [Attribute("axis", .int(axis))] }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expect(1, operands)
-    _ = try floatAxis(operands, axis)
-    return operands
+    try softmaxTypes(operands, count: 1, axis)
   }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
@@ -47,12 +45,7 @@ public struct Softmax: CompositeOp {
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    var args = softmaxRows(site, axis)
-    args.x_stride = args.cols
-    var call = KernelCall(
-      "ck_softmax_f32", ck_softmax(CK_SOFTMAX_FORWARD, ck_isa(site.isa)), site, block: args)
-    call.bind(\ck_softmax_args.x, to: .operand(0))
-    return finishSoftmax(call, args)
+    lowerSoftmax(site, axis, CK_SOFTMAX_FORWARD, "ck_softmax_f32")
   }
 }
 
@@ -67,9 +60,7 @@ public struct SoftmaxGradient: CompositeOp {
   public var attributes: [Attribute] { [Attribute("axis", .int(axis))] }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expectPair(operands)
-    _ = try floatAxis(operands, axis)
-    return [operands[0]]
+    try softmaxTypes(operands, count: 2, axis)
   }
 
   // Symmetric in dy: the gradient for dy is the same map of u.
@@ -101,7 +92,7 @@ public struct SoftmaxGradient: CompositeOp {
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    try lowerSoftmaxGradient(site, axis, CK_SOFTMAX_BACKWARD, "ck_softmax_backward_f32")
+    lowerSoftmaxGradient(site, axis, CK_SOFTMAX_BACKWARD, "ck_softmax_backward_f32")
   }
 }
 
@@ -147,14 +138,18 @@ func hasRows(_ operands: [TensorType], _ axis: Int) -> Bool {
 }
 
 extension Op {
-  /// Two operands of one type.
-  func expectPair(_ operands: [TensorType]) throws {
-    try expect(2, operands)
-    guard operands[0] == operands[1] else {
+  /// `count` operands of one type, floats with that axis; the result is another.
+  func softmaxTypes(
+    _ operands: [TensorType], count: Int, _ axis: Int
+  ) throws -> [TensorType] {
+    try expect(count, operands)
+    guard operands.allSatisfy({ $0 == operands[0] }) else {
       throw ApusError(
         .shapeMismatch, "\(mnemonic): operands are \(operands[0]) and \(operands[1])",
         expected: "one type")
     }
+    _ = try floatAxis(operands, axis)
+    return [operands[0]]
   }
 
   func softmaxRows(_ site: LoweringSite, _ axis: Int) -> ck_softmax_args {
@@ -181,9 +176,19 @@ extension Op {
     return call
   }
 
+  func lowerSoftmax(
+    _ site: LoweringSite, _ axis: Int, _ kernel: ck_softmax_op, _ name: String
+  ) -> KernelCall {
+    var args = softmaxRows(site, axis)
+    args.x_stride = args.cols
+    var call = KernelCall(name, ck_softmax(kernel, ck_isa(site.isa)), site, block: args)
+    call.bind(\ck_softmax_args.x, to: .operand(0))
+    return finishSoftmax(call, args)
+  }
+
   func lowerSoftmaxGradient(
     _ site: LoweringSite, _ axis: Int, _ kernel: ck_softmax_op, _ name: String
-  ) throws -> KernelCall {
+  ) -> KernelCall {
     var args = softmaxRows(site, axis)
     args.y_stride = args.cols
     args.dy_stride = args.cols
