@@ -244,9 +244,9 @@ static char *finish_blocks(frame *f, int op, int r, int64_t vectors) {
   return total;
 }
 
-/// Rows that make a block of columns: few enough that adding them one to the other costs no
-/// precision.
-enum { BLOCK_ROWS = 16 };
+/// Rows that make a block of columns, at least and at most: few enough that adding them one to the
+/// other costs no precision. A tile of few columns has hundreds.
+enum { BLOCK_ROWS = 16, MOST_ROWS = 64 };
 
 /// A reduce instruction on the tile at hand.
 static void reduce_tile(frame *f, const ck_loop_instruction *at) {
@@ -266,16 +266,20 @@ static void reduce_tile(frame *f, const ck_loop_instruction *at) {
     return;
   }
   const int64_t vectors = (f->columns + 15) / 16;
-  if (f->pending[r] == 0) {
-    const int64_t each = 16 * lane_bytes(op);
-    for (int64_t v = 0; v < vectors; v++) put_identity(op, block + v * each);
-  }
-  fold_columns(op, block, from->p, from->step, f->pitch ? f->pitch[at->a] : f->columns, f->rows,
-               f->columns);
-  f->pending[r] += f->rows;
-  if (f->pending[r] >= BLOCK_ROWS) {
-    count_block(f, op, r, vectors);
-    f->pending[r] = 0;
+  const int64_t pitch = f->pitch ? f->pitch[at->a] : f->columns;
+  const int64_t each = 16 * lane_bytes(op);
+  for (int64_t row = 0; row < f->rows; row += MOST_ROWS) {
+    const int64_t rows = f->rows - row < MOST_ROWS ? f->rows - row : MOST_ROWS;
+    if (f->pending[r] == 0) {
+      for (int64_t v = 0; v < vectors; v++) put_identity(op, block + v * each);
+    }
+    const char *p = from->p + (from->step ? row * pitch * lane_bytes(op) : 0);
+    fold_columns(op, block, p, from->step, pitch, rows, f->columns);
+    f->pending[r] += rows;
+    if (f->pending[r] >= BLOCK_ROWS) {
+      count_block(f, op, r, vectors);
+      f->pending[r] = 0;
+    }
   }
 }
 
