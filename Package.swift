@@ -73,7 +73,8 @@ let package = Package(
       name: "ApusNNTests", dependencies: ["Apus", "TestSupport"], resources: [.copy("Reference")]),
     .testTarget(
       name: "ApusDataTests", dependencies: ["ApusData", "Apus", "CZlib"], exclude: ["Fixtures"]),
-    .testTarget(name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"]),
+    .testTarget(
+      name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"], exclude: ["Reference"]),
     .testTarget(name: "ApusBenchmarksTests", dependencies: ["ApusBenchmarks", "CKernels"]),
     .testTarget(name: "ApusCommandTests", dependencies: ["Apus", "ApusCommand"]),
     .testTarget(name: "HouseTests"),

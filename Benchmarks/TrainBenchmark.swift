@@ -21,6 +21,8 @@ public struct TrainingWorkload: Sendable {
     TrainingWorkload(name: "mlp_small", widths: [784, 128, 10], batch: 64, update: .momentum),
     TrainingWorkload(
       name: "mlp_large", widths: [784, 1024, 1024, 10], batch: 256, update: .adam),
+    TrainingWorkload(
+      name: "mlp_wide", widths: [2048, 2048, 2048, 2048], batch: 512, update: .adam),
   ]
 
   /// The workload of that name.

@@ -17,6 +17,7 @@ import protocol
 WORKLOADS = {
     "mlp_small": ([784, 128, 10], 64, "sgd"),
     "mlp_large": ([784, 1024, 1024, 10], 256, "adam"),
+    "mlp_wide": ([2048, 2048, 2048, 2048], 512, "adam"),
 }
 # Small, so that thousands of steps on one batch do not run into gradients of zero.
 LEARNING_RATE = {"sgd": 1e-3, "adam": 1e-5}

@@ -62,15 +62,15 @@ struct DumpCommand: ParsableCommand {
 
   private func text() throws -> String {
     let graphs = try model.graphs(batch: batch ?? model.batch)
+    var options = execution.compileOptions
+    options.disabledPasses = Set(disabledPasses)
     switch stage {
     case .trace: return text(graphs.forward)
     case .gradient: return text(graphs.step)
     case .optimised:
-      let options = PassOptions(disabled: Set(disabledPasses))
-      return text(try optimised(graphs.step, options: options))
+      let level = try execution.level.isa
+      return text(try optimised(graphs.step, options: options.passOptions(for: level)))
     case .plan:
-      var options = execution.compileOptions
-      options.disabledPasses = Set(disabledPasses)
       let executable = try Executable(graphs.step, options: options)
       let (plan, schedule) = (executable.plan, executable.schedule)
       switch format {

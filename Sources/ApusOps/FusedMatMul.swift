@@ -79,7 +79,11 @@ public struct FusedMatMul: Op {
 
   public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let factors = Array(operands.prefix(2))
-    let type = try product.resultTypes(factors.map(\.type))
+    var type = try product.resultTypes(factors.map(\.type))
+    // In double nothing is rounded in between, whatever type the product is told to give.
+    if (operands.map(\.dtype) + results.map(\.dtype)).contains(.f64) {
+      type = type.map { $0.with($0.dtype.widened) }
+    }
     let value = try product.reference(factors, results: type)
     let loop = Loop(domain: type[0].shape, reducedAxes: [], program: program)
     return try loop.reference(value + operands.dropFirst(2), results: results)

@@ -1,5 +1,5 @@
-// From a fused product's program to the kernel's epilogue: bias and ReLU in registers where that is
-// all there is to do, else a program of the tile machine.
+// From a fused product's program to the kernel's epilogue: bias, ReLU and rounding in registers where
+// that is all there is to do, else a program of the tile machine.
 
 import ApusGraph
 import CKernels
@@ -18,6 +18,7 @@ extension GemmLowering {
     }
     if let simple = simpleEpilogue(op.program, read, product, batch) {
       product.block.relu = simple.hasRelu ? 1 : 0
+      product.types[2] = simple.result
       var call = product.call(isa: site.isa)
       call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.c)!, to: .result(0))
       if simple.hasBias {
@@ -67,12 +68,12 @@ extension GemmLowering {
     return call
   }
 
-  /// `relu(product + bias)`, with a bias for each column, or a part of that.
+  /// `relu(product + bias)`, with a bias for each column, rounded, or a part of that.
   private static func simpleEpilogue(
     _ program: LoopProgram, _ read: [TensorType], _ product: Product, _ batch: [Int]
-  ) -> (hasBias: Bool, hasRelu: Bool)? {
+  ) -> (hasBias: Bool, hasRelu: Bool, result: DType)? {
     var rest = program.instructions[...]
-    guard program.outputs == [rest.count - 1], rest.count <= 2 else { return nil }
+    guard program.outputs == [rest.count - 1], rest.count <= 3 else { return nil }
     var value = LoopProgram.Argument.operand(0)
     var hasBias = false
     if case .apply(is Add)? = rest.first?.action, read.count == 2, read[1].dtype == .f32,
@@ -81,16 +82,25 @@ extension GemmLowering {
       product.columns[1] == 1 || product.block.N == 1
     {
       hasBias = true
-      value = .value(0)
+      value = .value(rest.startIndex)
       rest.removeFirst()
     } else if read.count != 1 {
       return nil
     }
-    guard let last = rest.popFirst() else { return (hasBias, false) }
-    guard case .apply(is Relu) = last.action, last.arguments == [value], rest.isEmpty else {
-      return nil
+    var hasRelu = false
+    if case .apply(is Relu)? = rest.first?.action, rest.first?.arguments == [value] {
+      hasRelu = true
+      value = .value(rest.startIndex)
+      rest.removeFirst()
     }
-    return (hasBias, true)
+    var result = product.types[2]
+    if case .apply(let cast as Cast)? = rest.first?.action, rest.first?.arguments == [value],
+      result == .f32, cast.dtype == .bf16 || cast.dtype == .f16
+    {
+      result = cast.dtype
+      rest.removeFirst()
+    }
+    return rest.isEmpty ? (hasBias, hasRelu, result) : nil
   }
 
   /// A prepared `ck_loop_args` over [matrix, row, column] and its tail.

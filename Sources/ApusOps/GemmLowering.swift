@@ -38,25 +38,25 @@ enum GemmLowering {
   /// with it (followers).
   struct Product {
     var block = ck_gemm_args()
-    /// Of the operands and the product.
-    let dtype: DType
+    /// Element types of A, B and C.
+    var types: [DType]
     var axes: [Axis] = []
     /// The followers' strides along rows and columns.
     var rows: [Int]
     var columns: [Int]
 
     init(_ op: MatMul, _ site: LoweringSite, followers: [View] = []) throws {
-      let shape = try op.resultTypes(Array(site.operands.prefix(2)))[0].shape
-      let dtype = site.operands[0].dtype
-      guard [.f32, .bf16, .f16].contains(dtype) else {
+      let result = try op.resultTypes(Array(site.operands.prefix(2)))[0]
+      let shape = result.shape
+      types = site.operands.prefix(2).map(\.dtype) + [result.dtype]
+      guard types.allSatisfy({ [.f32, .bf16, .f16].contains($0) }) else {
         throw ApusError(
-          .unsupported, "matmul: there is no kernel for \(site.operands[0])",
+          .unsupported,
+          "matmul: there is no kernel for \(types[0]) by \(types[1]) to \(types[2])",
           expected: "f32, bf16 or f16")
       }
-      self.dtype = dtype
-      block.a_type = Int16(dtype.kernelCode)
-      block.b_type = Int16(dtype.kernelCode)
-      block.c_type = Int16(dtype.kernelCode)
+      block.a_type = Int16(types[0].kernelCode)
+      block.b_type = Int16(types[1].kernelCode)
       block.precision = Int16(ck_gemm_precision(site.precision).rawValue)
       let views = op.matrixViews(of: site.views, batch: shape.leading)
       let followers = followers.map { $0.broadcast(to: shape) }
@@ -139,12 +139,20 @@ enum GemmLowering {
 
     var matrices: Int { axes.reduce(1) { $0 * $1.count } }
 
+    /// What a call's name says of the types: nothing where all are f32.
+    private var typeNames: String {
+      if types.allSatisfy({ $0 == .f32 }) { return "" }
+      return types == [types[0], types[0], types[0]]
+        ? " \(types[0])" : " \(types[0])·\(types[1])→\(types[2])"
+    }
+
     /// The call, with everything but the place of C bound.
     ///
     /// - Parameter epilogue: a prepared `ck_loop_args` and its tail.
     func call(isa: ISA, epilogue: [UInt8] = []) -> KernelCall {
       let level = ck_isa(isa)
       var block = block
+      block.c_type = Int16(types[2].kernelCode)
       var bytes = withUnsafeBytes(of: block) { Array($0) }
       if !epilogue.isEmpty {
         block.epilogue = Int64(GemmLowering.epilogueOffset)
@@ -153,8 +161,7 @@ enum GemmLowering {
         bytes += epilogue
       }
       var call = KernelCall(
-        "gemm \(block.M)x\(block.N)x\(block.K)" + (dtype == .f32 ? "" : " \(dtype)")
-          + (epilogue.isEmpty ? "" : " fused"),
+        "gemm \(block.M)x\(block.N)x\(block.K)\(typeNames)" + (epilogue.isEmpty ? "" : " fused"),
         entry: KernelEntry(entryAddress(ck_gemm(level))), bytes: bytes)
       bytes.withUnsafeBytes {
         let args = $0.baseAddress!.assumingMemoryBound(to: ck_gemm_args.self)
@@ -163,7 +170,9 @@ enum GemmLowering {
       }
       let (m, n, k) = (Double(block.M), Double(block.N), Double(block.K))
       call.flops = 2 * m * n * k * Double(matrices)
-      call.bytes = Double(dtype.byteCount) * (m * k + k * n + m * n) * Double(matrices)
+      let sizes = types.map { Double($0.byteCount) }
+      let moved = sizes[0] * m * k + sizes[1] * k * n + sizes[2] * m * n
+      call.bytes = moved * Double(matrices)
       call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.a)!, to: .operand(0))
       call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.b)!, to: .operand(1))
       if call.workspaceBytes > 0 {

@@ -22,6 +22,8 @@ struct LoopCompiler {
     case value(Int)
   }
 
+  /// For a cast that loads and stores do by themselves, what it casts.
+  private var elided: [Int: LoopProgram.Argument] = [:]
   private var phases: [Int] = []
   private var instructions: [ck_loop_instruction] = []
   private var slots: [Item: UInt8] = [:]
@@ -56,6 +58,7 @@ struct LoopCompiler {
         expected: "f32")
     }
     orderAxes()
+    elided = loop.program.storageCasts(site.operands.map(\.dtype), types.map(\.dtype))
     assignPhases()
     countReads()
     let phaseCount = (phases.max() ?? 0) + (loop.program.reduces ? 1 : 0) + 1
@@ -121,10 +124,10 @@ struct LoopCompiler {
   private func storePhase(_ value: Int) -> Int { phases[value] + (isReduction(value) ? 1 : 0) }
 
   private mutating func countReads() {
-    for instruction in loop.program.instructions {
+    for (index, instruction) in loop.program.instructions.enumerated() where elided[index] == nil {
       for argument in instruction.arguments { pendingReads[item(argument), default: 0] += 1 }
     }
-    for output in loop.program.outputs { pendingReads[.value(output), default: 0] += 1 }
+    for output in loop.program.outputs { pendingReads[item(.value(output)), default: 0] += 1 }
     // Unless slots are short, operands and constants keep theirs: an operand is mostly read where it
     // lies, a constant is set once for all tiles.
     if loop.program.instructions.count + site.operands.count > Int(CK_LOOP_SLOTS) { return }
@@ -141,7 +144,7 @@ struct LoopCompiler {
   private func item(_ argument: LoopProgram.Argument) -> Item {
     switch argument {
     case .operand(let index): .load(index)
-    case .value(let index): .value(index)
+    case .value(let index): elided[index].map { item($0) } ?? .value(index)
     }
   }
 
@@ -150,14 +153,16 @@ struct LoopCompiler {
   private mutating func emit(phase: Int) throws {
     /// What this phase already has in slots.
     var present = Set<Item>()
-    for index in loop.program.instructions.indices where phases[index] == phase {
+    for index in loop.program.instructions.indices
+    where phases[index] == phase && elided[index] == nil {
       try ensure(.value(index), phase: phase, &present)
     }
     // Stores last, so that a result may share the memory of an operand that dies here.
     for (index, value) in loop.program.outputs.enumerated() where storePhase(value) == phase {
-      try ensure(.value(value), phase: phase, &present)
-      append(CK_OP_store, phase, dst: 0, a: slots[.value(value)]!, b: UInt8(operandCount + index))
-      read(.value(value))
+      let item = item(.value(value))
+      try ensure(item, phase: phase, &present)
+      append(CK_OP_store, phase, dst: 0, a: slots[item]!, b: UInt8(operandCount + index))
+      read(item)
     }
   }
 

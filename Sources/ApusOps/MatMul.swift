@@ -4,32 +4,43 @@ import ApusGraph
 
 /// `C = op(A) op(B)`, batched: `A` is `[…, M, K]` (`[…, K, M]` where transposed), `B` is `[…, K, N]`
 /// (`[…, N, K]` where transposed), `C` is `[…, M, N]`. The leading axes broadcast.
+///
+/// `A`, `B` and `C` have one element type, unless `result` is given: then `A` and `B` may be of different
+/// float types, and the sums, which are carried in `f32`, are rounded to `result` once.
 public struct MatMul: Op {
   public static let mnemonic = "matmul"
   public let transposeA: Bool
   public let transposeB: Bool
+  /// The element type of the product; nil for that of the operands.
+  public let result: DType?
 
-  public init(transposeA: Bool = false, transposeB: Bool = false) {
+  public init(transposeA: Bool = false, transposeB: Bool = false, result: DType? = nil) {
     self.transposeA = transposeA
     self.transposeB = transposeB
+    self.result = result
   }
 
   public init(attributes: AttributeReader) throws {
     transposeA = try attributes.bool("transposeA")
     transposeB = try attributes.bool("transposeB")
+    result = attributes.has("result") ? try attributes.dtype("result") : nil
   }
 
   public var attributes: [Attribute] {
     [Attribute("transposeA", .bool(transposeA)), Attribute("transposeB", .bool(transposeB))]
+      + (result.map { [Attribute("result", .dtype($0))] } ?? [])
   }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(2, operands)
     let (a, b) = (operands[0], operands[1])
-    guard a.dtype == b.dtype, a.dtype.isFloat else {
+    let dtype = result ?? a.dtype
+    guard a.dtype.isFloat, b.dtype.isFloat, dtype.isFloat, result != nil || a.dtype == b.dtype
+    else {
       throw ApusError(
-        .dtypeMismatch, "matmul: operands have types \(a) and \(b)",
-        expected: "one floating-point type")
+        .dtypeMismatch,
+        "matmul: operands have types \(a) and \(b)" + (result.map { ", the result \($0)" } ?? ""),
+        expected: result == nil ? "one floating-point type" : "floating-point types")
     }
     guard a.rank >= 2, b.rank >= 2 else {
       throw ApusError(
@@ -47,7 +58,7 @@ public struct MatMul: Op {
     }
     do {
       let batch = try Shape.broadcast(a.shape.leading, b.shape.leading)
-      return [a.with(Shape(batch.dimensions + [rows, columns]))]
+      return [TensorType(dtype, Shape(batch.dimensions + [rows, columns]))]
     } catch {
       throw ApusError(
         .shapeMismatch, "matmul: the leading axes of \(a) and \(b) do not broadcast",
@@ -60,12 +71,15 @@ public struct MatMul: Op {
   // of one large product.
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (a, b, dC) = (context.operands[0], context.operands[1], context.gradient)
+    // A gradient has its operand's type, whatever the product's.
+    let types = result == nil ? [nil, nil] : [a.dtype, b.dtype]
     var dA: Tensor?
     var dB: Tensor?
     if context.isNeeded[0] {
       dA =
         transposeA
-        ? b.product(dC, transposeB, true) : dC.product(b, false, !transposeB)
+        ? b.product(dC, transposeB, true, result: types[0])
+        : dC.product(b, false, !transposeB, result: types[0])
     }
     if context.isNeeded[1] {
       let isFoldable =
@@ -75,7 +89,9 @@ public struct MatMul: Op {
         isFoldable
         ? (a.reshaped([-1, a.shape[-1]]), dC.reshaped([-1, dC.shape[-1]])) : (a, dC)
       dB =
-        transposeB ? y.product(x, true, transposeA) : x.product(y, !transposeA, false)
+        transposeB
+        ? y.product(x, true, transposeA, result: types[1])
+        : x.product(y, !transposeA, false, result: types[1])
       if isFoldable { dB = dB?.reshaped(b.shape) }
     }
     return [dA, dB]
@@ -131,10 +147,12 @@ extension Shape {
 extension Tensor {
   /// The matrix product of operands that have two axes or more.
   func product(
-    _ other: Tensor, _ transposeSelf: Bool, _ transposeOther: Bool, location: String? = nil
+    _ other: Tensor, _ transposeSelf: Bool, _ transposeOther: Bool, result: DType? = nil,
+    location: String? = nil
   ) -> Tensor {
     .apply(
-      MatMul(transposeA: transposeSelf, transposeB: transposeOther), to: self, other,
+      MatMul(transposeA: transposeSelf, transposeB: transposeOther, result: result), to: self,
+      other,
       location: location)
   }
 

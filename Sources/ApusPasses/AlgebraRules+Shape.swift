@@ -62,7 +62,8 @@ extension AlgebraRules {
       order.swapAt(order.count - 1, order.count - 2)
       guard op.permutation == order else { return nil }
       let factors = s.operands(of: s[0], MatMul.self)!
-      let turned = MatMul(transposeA: !product.transposeB, transposeB: !product.transposeA)
+      let turned = MatMul(
+        transposeA: !product.transposeB, transposeB: !product.transposeA, result: product.result)
       return try s.make(turned, factors[1], factors[0])
     },
     // Elementwise ops broadcast by themselves; and what is computed before repeating is computed once.

@@ -14,6 +14,10 @@ public protocol Pass: Sendable {
   /// The name it is dumped, counted and switched off by, such as `dead-code`.
   static var name: String { get }
 
+  /// Whether the pass runs only where `PassOptions.enabled` names it: it changes values, within bounds
+  /// that it states.
+  static var isOptional: Bool { get }
+
   /// Rewrites the graph.
   ///
   /// - Returns: what was done, by name; empty where nothing was.
@@ -21,6 +25,7 @@ public protocol Pass: Sendable {
 }
 
 extension Pass {
+  public static var isOptional: Bool { false }
   public var name: String { Self.name }
 }
 
@@ -62,6 +67,8 @@ public struct Statistics: Sendable, Hashable, ExpressibleByDictionaryLiteral,
 public struct PassOptions: Sendable {
   /// Names of passes to leave out.
   public var disabled: Set<String> = []
+  /// Names of optional passes to run.
+  public var enabled: Set<String> = []
   /// Whether the graph is checked against the rules of `Graph.verify` after every pass.
   public var verifies = true
   /// Called after every pass with its name and the graph's text form, or `(unchanged)`; called first
@@ -69,10 +76,11 @@ public struct PassOptions: Sendable {
   public var dump: (@Sendable (_ pass: String, _ text: String) -> Void)?
 
   public init(
-    disabled: Set<String> = [], verifies: Bool = true,
+    disabled: Set<String> = [], enabled: Set<String> = [], verifies: Bool = true,
     dump: (@Sendable (_ pass: String, _ text: String) -> Void)? = nil
   ) {
     self.disabled = disabled
+    self.enabled = enabled
     self.verifies = verifies
     self.dump = dump
   }
@@ -106,13 +114,19 @@ public struct PassManager: Sendable {
     passes.map(\.name).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
   }
 
-  /// Runs every pass that is not switched off.
+  /// Whether a pass runs under these options.
+  private func runs(_ pass: any Pass) -> Bool {
+    !options.disabled.contains(pass.name)
+      && (!type(of: pass).isOptional || options.enabled.contains(pass.name))
+  }
+
+  /// Runs every pass that is not switched off, optional ones where they are switched on.
   ///
-  /// - Throws: `invalidArgument` for a switched-off name that no pass has; what a pass throws;
+  /// - Throws: `invalidArgument` for a name among the options that no pass has; what a pass throws;
   ///   `invalidGraph`, naming the pass, where one breaks the graph.
   @discardableResult
   public func run(on graph: inout Graph) throws -> [PassReport] {
-    if let unknown = options.disabled.subtracting(names).min() {
+    if let unknown = options.disabled.union(options.enabled).subtracting(names).min() {
       throw ApusError(
         .invalidArgument, "there is no pass '\(unknown)'",
         expected: "one of \(names.joined(separator: ", "))")
@@ -121,7 +135,7 @@ public struct PassManager: Sendable {
     var text = options.dump == nil ? "" : graph.description
     options.dump?("input", text)
     let clock = ContinuousClock()
-    for pass in passes where !options.disabled.contains(pass.name) {
+    for pass in passes where runs(pass) {
       var statistics = Statistics()
       let duration = try clock.measure { statistics = try pass.run(on: &graph) }
       if options.verifies { try verify(graph, after: pass) }

@@ -27,6 +27,8 @@ public enum Pipeline {
     FuseGemmEpilogue(),
     // After contractions have taken their epilogues: what is left between them becomes loops.
     FuseElementwise(),
+    // After all fusion: what still crosses between nodes is what memory holds.
+    NarrowStorage(),
     // Loops keep the axes they fold, with extent 1: the reshapes that drop them are views.
     FoldViews(),
     // After fusion has made each parameter's update one loop.

@@ -1,6 +1,8 @@
 // What a caller may ask of the compiler.
 
 import ApusGraph
+import ApusPasses
+import CKernels
 
 /// Settings of one compilation. The defaults are what training wants.
 public struct CompileOptions: Sendable {
@@ -10,6 +12,8 @@ public struct CompileOptions: Sendable {
   public var threads: Int?
   /// Names of passes to leave out.
   public var disabledPasses: Set<String> = []
+  /// Names of optional passes to run besides those that the precision asks for.
+  public var enabledPasses: Set<String> = []
   /// How products are computed.
   public var precision = Precision.highest
   /// Bytes that the arena may take at most; compiling throws where the plan needs more.
@@ -21,15 +25,29 @@ public struct CompileOptions: Sendable {
 
   public init(
     isa: ISA? = nil, threads: Int? = nil, disabledPasses: Set<String> = [],
-    precision: Precision = .highest, memoryLimit: Int? = nil, check: Environment.Check? = nil,
+    enabledPasses: Set<String> = [], precision: Precision = .highest, memoryLimit: Int? = nil,
+    check: Environment.Check? = nil,
     dump: (@Sendable (_ stage: String, _ text: String) -> Void)? = nil
   ) {
     self.isa = isa
     self.threads = threads
     self.disabledPasses = disabledPasses
+    self.enabledPasses = enabledPasses
     self.precision = precision
     self.memoryLimit = memoryLimit
     self.check = check
     self.dump = dump
+  }
+}
+
+extension CompileOptions {
+  /// What these options ask of the passes, where kernels of that level will run.
+  public func passOptions(for isa: ISA) -> PassOptions {
+    // Where products widen what is stored as bf16, that costs small ones up to a tenth
+    // (Docs/Decisions/0006-narrow-storage.md), and no precision may be slower than `highest`.
+    let gains = isa > .avx512bf16 || isa == .avx512bf16 && ck_multiplies_bf16_pairs_fast()
+    let asked: Set<String> = precision == .mixed && gains ? [NarrowStorage.name] : []
+    return PassOptions(
+      disabled: disabledPasses, enabled: enabledPasses.union(asked), dump: dump)
   }
 }

@@ -38,9 +38,7 @@ public final class Executable: Sendable {
     try Environment.checkAvailable(isa, place: "CompileOptions.isa")
     check = try options.check ?? environment.check()
     var optimised = graph
-    passes = try PassManager(
-      options: PassOptions(disabled: options.disabledPasses, dump: options.dump)
-    ).run(on: &optimised)
+    passes = try PassManager(options: options.passOptions(for: isa)).run(on: &optimised)
     plan = try Plan(optimised, isa: isa, precision: options.precision)
     if let limit = options.memoryLimit, plan.memory.arena > limit {
       throw ApusError(

@@ -54,6 +54,27 @@ let matMulSpecs: [OpSpec] = [
   OpSpec(
     MatMul(transposeA: true, transposeB: true), on: [[.bf16(41, 3), .bf16(5, 41)]],
     relativeTolerance: 1e-2, isConsistent: false),
+  // A product of any float types that gives the type it is told.
+  OpSpec(
+    MatMul(transposeB: true, result: .f32),
+    on: [
+      [.bf16(3, 4), .f32(5, 4)], [.f32(33, 70), .bf16(21, 70)], [.bf16(2, 3, 4), .bf16(5, 4)],
+    ],
+    rejects: [[.i32(3, 4), .f32(5, 4)], [.bf16(3, 4), .f32(5, 3)]], relativeTolerance: 1e-2,
+    isConsistent: false),
+  OpSpec(
+    MatMul(result: .bf16), on: [[.f32(3, 4), .f32(4, 5)]], relativeTolerance: 1e-2,
+    isConsistent: false),
+  OpSpec(MatMul(result: .i32), on: [], rejects: [[.f32(3, 4), .f32(4, 5)]]),
+  OpSpec(
+    FusedMatMul(
+      MatMul(result: .f32),
+      program: LoopProgram(
+        [
+          .init(.apply(Relu()), [.operand(0)]), .init(.apply(Cast(to: .bf16)), [.value(0)]),
+        ], outputs: [1])),
+    on: [[.f32(3, 4), .f32(4, 5)], [.bf16(33, 70), .bf16(70, 37)]],
+    smoothness: .unchecked, relativeTolerance: 1e-2, isConsistent: false),
   OpSpec(
     MatMul(), on: [[.f16(3, 4), .f16(4, 5)], [.f16(33, 70), .f16(70, 37)]],
     relativeTolerance: 2e-3),

@@ -48,6 +48,28 @@ import Testing
     #expect(graph.nodes.count == 2)
   }
 
+  @Test func runsAnOptionalPassWhereItIsSwitchedOn() throws {
+    let text = """
+      input %0 "x" : f32[2]
+      %1 = exp(%0) : f32[2]
+      %2 = sum(%1) {axes=[0], keepDims=false} : f32[]
+      output "y" = %2
+      """
+    let name = NarrowStorage.name
+    func runs(_ options: PassOptions) throws -> Bool {
+      var graph = try Graph(parsing: text, ops: .all)
+      let reports = try PassManager(passes: [NarrowStorage()], options: options).run(on: &graph)
+      #expect(reports.map(\.name) == (reports.isEmpty ? [] : [name]))
+      #expect(graph.types.contains { $0.dtype == .bf16 } == !reports.isEmpty)
+      return !reports.isEmpty
+    }
+    #expect(try !runs(PassOptions()))
+    #expect(try runs(PassOptions(enabled: [name])))
+    #expect(try !runs(PassOptions(disabled: [name], enabled: [name])))
+    let error = #expect(throws: ApusError.self) { try runs(PassOptions(enabled: ["narrow"])) }
+    #expect(error?.what == "there is no pass 'narrow'")
+  }
+
   @Test func refusesToSwitchOffAPassThatDoesNotExist() throws {
     let graph = try Graph(parsing: text, ops: .all)
     let error = #expect(throws: ApusError.self) {
