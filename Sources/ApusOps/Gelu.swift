@@ -3,7 +3,8 @@
 import ApusGraph
 import Glibc
 
-/// `y = x Φ(x) = x/2 (1 + erf(x/√2))` (Hendrycks & Gimpel 2016, "Gaussian Error Linear Units").
+/// `y = x Φ(x) = x/2 (1 + erf(x/√2))` (Hendrycks & Gimpel 2016, "Gaussian Error Linear Units"); -0,
+/// the limit, at -∞.
 public struct Gelu: PlainElementwiseOp {
   public static let mnemonic = "gelu"
   public static let arity = 1
@@ -19,7 +20,9 @@ public struct Gelu: PlainElementwiseOp {
     return [context.gradient * (cumulative + x * density)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { 0.5 * x[0] * erfc(-x[0] * 0.5.squareRoot()) }
+  public func evaluate(_ x: [Double]) -> Double {
+    x[0] == -.infinity ? -0.0 : 0.5 * x[0] * erfc(-x[0] * 0.5.squareRoot())
+  }
 }
 
 /// The Gaussian error linear unit, with the error function itself.
