@@ -3,7 +3,8 @@
 //
 // A slot's step is 16 elements, or 0 where the slot holds one value: then the operation reads the
 // same vector again. Where all operands do, it works on one vector and its result has step 0 too,
-// so that arithmetic on scalars, or on a row's mean, costs no tile.
+// so that arithmetic on scalars, or on a row's mean, costs no tile. A slot with a vector a row, or
+// with one row, is read row by row beside one that varies.
 #ifndef LOOP_EXECUTE_H
 #define LOOP_EXECUTE_H
 
@@ -26,7 +27,8 @@
 #define SIZE_B 4
 
 // The loop of a case. `expression` reads a, b, c, x, y. With one operand a loop that turns more
-// than once has step 16; with more, those whose operands all vary get a loop of their own.
+// than once has step 16; with more, those whose operands all vary get a loop of their own. What
+// does not vary is read before the first result is written, which may lie in the same slot.
 #define RUN_0(R, expression) PUT_##R(d, expression);
 #define RUN_1(R, A, expression)                         \
   for (int64_t v = 0; v < count; v++) {                 \
@@ -41,9 +43,11 @@
       PUT_##R(d + v * 16 * SIZE_##R, expression);         \
     }                                                     \
   } else {                                                \
+    TYPE_##A a = GET_##A(pa);                             \
+    TYPE_##B b = GET_##B(pb);                             \
     for (int64_t v = 0; v < count; v++) {                 \
-      const TYPE_##A a = GET_##A(pa + v * sa * SIZE_##A); \
-      const TYPE_##B b = GET_##B(pb + v * sb * SIZE_##B); \
+      if (sa) a = GET_##A(pa + v * 16 * SIZE_##A);        \
+      if (sb) b = GET_##B(pb + v * 16 * SIZE_##B);        \
       PUT_##R(d + v * 16 * SIZE_##R, expression);         \
     }                                                     \
   }
@@ -56,10 +60,13 @@
       PUT_##R(d + v * 16 * SIZE_##R, expression);         \
     }                                                     \
   } else {                                                \
+    TYPE_##A a = GET_##A(pa);                             \
+    TYPE_##B b = GET_##B(pb);                             \
+    TYPE_##C c = GET_##C(pc);                             \
     for (int64_t v = 0; v < count; v++) {                 \
-      const TYPE_##A a = GET_##A(pa + v * sa * SIZE_##A); \
-      const TYPE_##B b = GET_##B(pb + v * sb * SIZE_##B); \
-      const TYPE_##C c = GET_##C(pc + v * sc * SIZE_##C); \
+      if (sa) a = GET_##A(pa + v * 16 * SIZE_##A);        \
+      if (sb) b = GET_##B(pb + v * 16 * SIZE_##B);        \
+      if (sc) c = GET_##C(pc + v * 16 * SIZE_##C);        \
       PUT_##R(d + v * 16 * SIZE_##R, expression);         \
     }                                                     \
   }
@@ -104,6 +111,21 @@ static const uint8_t arities[CK_OP_COUNT] = {
 
 static void reduce_tile(frame *f, const ck_loop_instruction *at);
 
+/// The distance in bytes from row to row of an operand, whose step becomes that within a row.
+CK_INLINE int64_t turn_rows(const frame *f, ck_class class, int64_t *step) {
+  const int64_t size = class == CK_CLASS_I64 ? 8 : 4;
+  switch (*step) {
+    case BY_ROW:
+      *step = 0;
+      return 16 * size;
+    case ONE_ROW:
+      *step = 16;
+      return 0;
+    default:
+      return *step / 16 * f->columns * size;
+  }
+}
+
 /// Runs one instruction on the tile.
 static inline void execute(frame *f, const ck_loop_instruction *at) {
   if (at->op == CK_OP_load) {
@@ -121,17 +143,37 @@ static inline void execute(frame *f, const ck_loop_instruction *at) {
   // Slots that the operation does not read are slot 0 to the loops below, which ignore them; only
   // `arity` counts for the step.
   const int arity = at->op < CK_OP_copy_f32 ? 0 : (int)arities[at->op];
-  const int64_t sa = f->slots[at->a].step;
-  const int64_t sb = arity >= 2 ? f->slots[at->b].step : 0;
-  const int64_t sc = arity >= 3 ? f->slots[at->c].step : 0;
+  int64_t sa = arity >= 1 ? f->slots[at->a].step : 0;
+  int64_t sb = arity >= 2 ? f->slots[at->b].step : 0;
+  int64_t sc = arity >= 3 ? f->slots[at->c].step : 0;
   const char *pa = f->slots[at->a].p;
   const char *pb = f->slots[at->b].p;
   const char *pc = f->slots[at->c].p;
   char *d = f->own[at->dst];
-  const bool varies = arity > 0 && (sa | sb | sc) != 0;
-  const int64_t count = varies ? f->vectors : 1;
   f->slots[at->dst].p = d;
-  f->slots[at->dst].step = varies ? 16 : 0;
+  const int64_t any = sa | sb | sc;
+  int64_t count = any ? f->vectors : 1, step = any ? 16 : 0, rounds = 1;
+  int64_t next_a = 0, next_b = 0, next_c = 0, next_d = 0;
+  if (any & (BY_ROW | ONE_ROW)) {
+    if (any != BY_ROW && any != ONE_ROW) {
+      // Row by row, each of which sees one vector where a slot has one a row; from the last row on,
+      // because the result may go to the slot that holds those.
+      const ck_op_info *info = ck_op_describe(at->op);
+      next_a = turn_rows(f, info->operand[0], &sa);
+      next_b = turn_rows(f, info->operand[1], &sb);
+      next_c = turn_rows(f, info->operand[2], &sc);
+      next_d = f->columns * (info->result == CK_CLASS_I64 ? 8 : 4);
+      rounds = f->rows;
+      count = f->columns / 16;
+      d += (rounds - 1) * next_d;
+      pa += (rounds - 1) * next_a, pb += (rounds - 1) * next_b, pc += (rounds - 1) * next_c;
+    } else {
+      sa *= 16 / any, sb *= 16 / any, sc *= 16 / any;
+      count = any == BY_ROW ? f->rows : f->columns / 16;
+      step = any;
+    }
+  }
+  f->slots[at->dst].step = step;
   const ck_v16f x = ck_splat(at->imm[0]), y = ck_splat(at->imm[1]);
   int64_t imm64;
   memcpy(&imm64, at->imm, 8);
@@ -139,14 +181,16 @@ static inline void execute(frame *f, const ck_loop_instruction *at) {
   (void)imm64;
   (void)sc;
   (void)pc;
-  switch (at->op) {
+  for (; rounds > 0; rounds--, d -= next_d, pa -= next_a, pb -= next_b, pc -= next_c) {
+    switch (at->op) {
 #define CK_OP(name, signature, immediates, expression) \
   case CK_OP_##name: {                                 \
     RUN_##signature(expression) break;                 \
   }
 #include "eltwise_ops.inc"
-    default:
-      break;
+      default:
+        break;
+    }
   }
 }
 

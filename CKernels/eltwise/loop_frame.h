@@ -3,8 +3,13 @@
 #ifndef LOOP_FRAME_H
 #define LOOP_FRAME_H
 
+/// A slot's step where it holds a vector a row, 16 elements apart, because a row's elements are the
+/// same; and where it holds one row, because the rows are.
+enum { BY_ROW = 1, ONE_ROW = 2 };
+
 /// Where a slot's elements are now: in its own memory, or straight in an operand's. `step` is the
-/// distance from vector to vector in elements: 16, or 0 where all elements are the same.
+/// distance from vector to vector in elements: 16, or 0 where all elements are the same, or one of
+/// the above.
 typedef struct slot {
   char *p;
   int64_t step;
@@ -30,6 +35,7 @@ typedef struct frame {
   int64_t at[CK_LOOP_DIMS];
   int64_t rows, columns;
   int64_t count, vectors;
+  bool by_rows;  // slots may hold a vector a row, or one row
 
   uint64_t streams;                 // operands (the first 64) that are written past the cache
   uint64_t direct;                  // operands (the first 64) that their makers write to
@@ -111,12 +117,12 @@ static void frame_connect(frame *f) {
   const int32_t count = f->args->operands < 64 ? f->args->operands : 64;
   for (int32_t o = 0; o < count; o++) {
     const int32_t access = f->operands[o].access;
-    if (!LOOP_IS_DIRECT(access)) continue;
+    if (!LOOP_IS_OUTPUT(access)) continue;
     const void *output = f->segment ? f->segment[o] : f->operands[o].data;
     bool clear = true, alone = true;
     for (int32_t i = 0; i < f->args->operands; i++) {
       const int32_t other = f->operands[i].access;
-      if (other == 0 || LOOP_IS_DIRECT(other)) continue;
+      if (other == 0 || LOOP_IS_OUTPUT(other)) continue;
       const bool own = f->segment && f->operands[i].stride[0] != 0;
       if ((own ? f->segment[i] : f->operands[i].data) != output) continue;
       alone = false;
@@ -124,7 +130,7 @@ static void frame_connect(frame *f) {
     }
     if (alone && f->args->streams) {
       f->streams |= 1ull << o;
-    } else if (clear) {
+    } else if (clear && LOOP_IS_DIRECT(access)) {
       f->direct |= 1ull << o;
     }
   }
@@ -136,6 +142,7 @@ static void frame_set(frame *f, int64_t rows, int64_t columns) {
   f->columns = columns;
   f->count = rows * columns;
   f->vectors = (f->count + 15) / 16;
+  f->by_rows = columns >= 64 && columns % 16 == 0 && (f->packed || f->args->kind == 0);
   for (uint64_t left = f->direct; left; left &= left - 1) {
     const int o = __builtin_ctzll(left);
     const ck_loop_operand *operand = &f->operands[o];

@@ -58,6 +58,7 @@ static void loop_multi(const ck_loop_multi_args *args, const ck_thread *t) {
   ck_share(args->tiles, t, &begin, &end);
   if (begin == end) return;
   const ck_loop_args *loop = &args->loop;
+  const int64_t tile = loop->tile_columns;
   // The last segment that starts at or before the first tile.
   int32_t low = 0, high = args->segments - 1;
   while (low < high) {
@@ -75,16 +76,16 @@ static void loop_multi(const ck_loop_multi_args *args, const ck_thread *t) {
   frame_connect(&f);
   run_once(&f);
   for (int64_t unit = begin; unit < end; unit++) {
-    while ((unit - segment->first_tile) * CK_LOOP_TILE >= segment->count) {
+    while ((unit - segment->first_tile) * tile >= segment->count) {
       segment = loop_segment(args, ++low);
       f.segment = segment->data;
       f.direct = 0;
       for (int s = 0; s < loop->slots; s++) f.own[s] = own_memory(&f, s);
       frame_connect(&f);
     }
-    f.at[0] = (unit - segment->first_tile) * CK_LOOP_TILE;
+    f.at[0] = (unit - segment->first_tile) * tile;
     const int64_t left = segment->count - f.at[0];
-    frame_set(&f, 1, left < CK_LOOP_TILE ? left : CK_LOOP_TILE);
+    frame_set(&f, 1, left < tile ? left : tile);
     run_code(&f, loop->once, loop->instructions);
   }
 }

@@ -95,9 +95,9 @@ static void store_run(int dtype, char *p, const char *s, int64_t step, int64_t c
   }
 }
 
-#if CK_HAS_AVX2
 /// The same past the cache, for f32 and i32: what nobody reads soon should not evict what is.
 static void stream_run(char *p, const char *s, int64_t step, int64_t count) {
+#if CK_HAS_AVX2
   int64_t i = 0;
   const int64_t lead = (int64_t)((0 - (uintptr_t)p) & 63) / 4;
   if (step == 0 || ((uintptr_t)p & 3) != 0 || count < 64) {
@@ -110,8 +110,10 @@ static void stream_run(char *p, const char *s, int64_t step, int64_t count) {
   }
   const int rest = (int)(count - i);
   if (rest) ck_store_n(p + 4 * i, ck_load_n(s + 4 * i, rest), rest);
-}
+#else
+  store_run(CK_F32, p, s, step, count);
 #endif
+}
 
 // MARK: Single elements
 
@@ -305,6 +307,22 @@ static void load_operand(frame *f, int s, int o) {
   }
   char *d = f->own[s];
   to->p = d;
+  const int64_t size = (int64_t)loop_dtype_bytes(dtype);
+  const int64_t slot_size = dtype == CK_I64 ? 8 : 4;
+  if (by_column == 0 && f->by_rows) {
+    to->step = BY_ROW;
+    from->p = NULL;
+    for (int64_t r = 0; r < f->rows; r++) {
+      load_splat(dtype, d + r * 16 * slot_size, p + r * by_row * size);
+    }
+    return;
+  }
+  if (by_row == 0 && by_column == 1 && f->by_rows && native) {
+    to->p = (char *)(uintptr_t)p;
+    to->step = ONE_ROW;
+    from->p = NULL;
+    return;
+  }
   // The same row again and again: still there from the tile before, perhaps.
   const bool repeats = by_row == 0;
   const bool single = (f->args->single >> s) & 1;
@@ -314,9 +332,14 @@ static void load_operand(frame *f, int s, int o) {
   from->p = repeats ? p : NULL;
   from->rows = f->rows;
   from->columns = f->columns;
-  const int64_t size = (int64_t)loop_dtype_bytes(dtype);
-  const int64_t slot_size = dtype == CK_I64 ? 8 : 4;
   if (by_row == 1 && size == 4 && by_column != 1) {
+    // The next tile goes on with the operand's next rows, which the processor does not guess.
+    const int64_t next = f->columns * by_column;
+    for (int64_t c = 0; c < f->columns; c++) {
+      for (int64_t r = 0; r < f->rows; r += 16) {
+        __builtin_prefetch(p + 4 * (next + c * by_column + r), 0, 2);
+      }
+    }
     transpose_tile(d, f->columns, p, by_column, f->rows, f->columns);
     return;
   }
@@ -338,6 +361,12 @@ static void load_operand(frame *f, int s, int o) {
   }
 }
 
+/// Row r of a slot.
+CK_INLINE const char *slot_row(const frame *f, const slot *from, int64_t r, int64_t slot_size) {
+  if (from->step == BY_ROW) return from->p + r * 16 * slot_size;
+  return from->p + (from->step == 16 ? r * f->columns * slot_size : 0);
+}
+
 /// Operand o = slot s, over the tile.
 static void store_operand(frame *f, int o, int s) {
   const ck_loop_operand *operand = &f->operands[o];
@@ -345,13 +374,26 @@ static void store_operand(frame *f, int o, int s) {
   const int dtype = operand->dtype;
   const int64_t size = (int64_t)loop_dtype_bytes(dtype);
   const int64_t slot_size = dtype == CK_I64 ? 8 : 4;
+  const bool streams = o < 64 && ((f->streams >> o) & 1) && size == 4;
   char *p = operand_at(f, o);
   const slot *from = &f->slots[s];
   if (by_column == 0 && f->columns != 1) {
     // One value a row: what a reduction gave.
     for (int64_t r = 0; r < f->rows; r++) {
-      const char *value = from->p + (from->step ? r * f->columns * slot_size : 0);
-      store_run(dtype, p + r * by_row * size, value, from->step, 1);
+      const char *value = slot_row(f, from, r, slot_size);
+      if (dtype == CK_F32) {
+        memcpy(p + 4 * r * by_row, value, 4);
+      } else {
+        store_run(dtype, p + r * by_row * size, value, 16, 1);
+      }
+    }
+    return;
+  }
+  const int64_t step = from->step == BY_ROW ? 0 : (from->step == ONE_ROW ? 16 : from->step);
+  if (step != from->step && by_column == 1) {
+    // From the last row on, because what the slot holds may lie where the first rows go.
+    for (int64_t r = f->rows - 1; r >= 0; r--) {
+      store_run(dtype, p + r * by_row * size, slot_row(f, from, r, slot_size), step, f->columns);
     }
     return;
   }
@@ -364,21 +406,21 @@ static void store_operand(frame *f, int o, int s) {
       store_run(dtype, p, value, 0, f->count);
       return;
     }
-#if CK_HAS_AVX2
-    if (o < 64 && ((f->streams >> o) & 1) && size == 4) {
+    if (streams) {
       stream_run(p, from->p, from->step, f->count);
       return;
     }
-#endif
     store_run(dtype, p, from->p, from->step, f->count);
     return;
   }
   for (int64_t r = 0; r < f->rows; r++, p += by_row * size) {
-    const char *row = from->p + (from->step ? r * f->columns * slot_size : 0);
-    if (by_column == 1) {
-      store_run(dtype, p, row, from->step, f->columns);
+    const char *row = slot_row(f, from, r, slot_size);
+    if (by_column != 1) {
+      store_strided(dtype, p, by_column, row, step, f->columns);
+    } else if (streams) {
+      stream_run(p, row, step, f->columns);
     } else {
-      store_strided(dtype, p, by_column, row, from->step, f->columns);
+      store_run(dtype, p, row, step, f->columns);
     }
   }
 }

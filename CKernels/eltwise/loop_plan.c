@@ -166,8 +166,11 @@ static int64_t product(const ck_loop_args *args, int from, int to) {
 }
 
 /// How many elements a tile may have: more where few slots need memory of their own, so that those
-/// stay within half of a small L1 cache, and where there is enough work to share out all the same.
-static int64_t tile_limit(const ck_loop_args *args) {
+/// stay within half of a small L1 cache, and where `elements` make enough work to share out all the
+/// same.
+static int64_t tile_limit(const ck_loop_args *args, int64_t elements, bool square) {
+  // Large tiles would have memory read and write by turns where outputs pass the caches.
+  if ((args->streams && !square) || args->slot_bytes > CK_LOOP_TILE * 4) return CK_LOOP_TILE;
   const ck_loop_instruction *code = ck_loop_instructions(args);
   const int inner = args->dims - 1;
   uint64_t busy = 0;
@@ -182,7 +185,6 @@ static int64_t tile_limit(const ck_loop_args *args) {
     if (!ck_op_describe(at->op)->reduces) busy |= 1ull << at->dst;
   }
   const int64_t slots = __builtin_popcountll(busy);
-  const int64_t elements = product(args, 0, args->dims);
   int64_t limit = CK_LOOP_TILE;
   while (limit < LOOP_TILE_MOST && slots * 2 * limit * 4 <= 16384 && elements / (2 * limit) >= 16) {
     limit *= 2;
@@ -190,11 +192,9 @@ static int64_t tile_limit(const ck_loop_args *args) {
   return limit;
 }
 
-/// The shape of a tile over dimensions [from, dims), and how many there are.
-static void cut(ck_loop_args *args, int from, bool square) {
-  // Large tiles would have memory read and write by turns where outputs pass the caches.
-  const bool plain = args->streams || args->slot_bytes / 4 > CK_LOOP_TILE;
-  const int64_t limit = plain ? CK_LOOP_TILE : tile_limit(args);
+/// The shape of a tile over dimensions [from, dims), of at most `limit` elements, and how many
+/// there are.
+static void cut(ck_loop_args *args, int from, int64_t limit, bool square) {
   if (limit > CK_LOOP_TILE) args->slot_bytes = (int32_t)limit * 4;
   const int64_t length = args->extent[args->dims - 1];
   const bool has_rows = args->dims - from >= 2;
@@ -203,7 +203,7 @@ static void cut(ck_loop_args *args, int from, bool square) {
   if (length == 0) {
     columns = 1;
   } else if (square) {
-    columns = min64(length, 32);
+    columns = min64(length, limit < LOOP_TILE_MOST ? 32 : 64);
     rows = min64(height, limit / columns);
   } else if (length > limit) {
     columns = ceil_div(ceil_div(length, ceil_div(length, limit)), 16) * 16;
@@ -225,15 +225,17 @@ static void cut_rows(ck_loop_args *args) {
   const int from = args->first_reduced;
   const int64_t length = product(args, from, args->dims);
   const int64_t rows = product(args, 0, from);
-  const bool packs = args->reduced_dims == 1 && length > 0 && length <= CK_LOOP_TILE / 2;
-  if (packs && from >= 1) {
+  const int64_t limit = tile_limit(args, product(args, 0, args->dims), false);
+  // Long rows are packed where a slot need not hold a row's result all over the row.
+  const int64_t longest = length % 16 == 0 ? limit / 2 : CK_LOOP_TILE / 2;
+  if (args->reduced_dims == 1 && from >= 1 && length > 0 && length <= longest) {
     args->packed = 1;
-    cut(args, 0, false);
+    cut(args, 0, limit, false);
     args->units = args->tiles;
     args->tiles = 1;
     return;
   }
-  cut(args, from, false);
+  cut(args, from, limit, false);
   args->units = rows;
   // Few long rows are cut into parts, which threads share.
   const int64_t elements = args->tile_rows * args->tile_columns;
@@ -271,7 +273,7 @@ static bool only_folds(const ck_loop_args *args) {
 
 static void cut_columns(ck_loop_args *args) {
   const int from = args->first_reduced;
-  cut(args, from, false);
+  cut(args, from, tile_limit(args, product(args, 0, args->dims), false), false);
   args->views = only_folds(args);
   if (args->views) {
     const int64_t columns = args->tile_columns;
@@ -316,6 +318,7 @@ static void connect(ck_loop_args *args) {
       if (until > LOOP_INDEX_OF(operand->access)) operand->access = LOOP_ACCESS_INPUT(until);
     }
     if (code[i].op != CK_OP_store) continue;
+    operands[code[i].b].access = LOOP_ACCESS_STORED;
     const int slot = code[i].a;
     const int32_t writer = f.writer[slot];
     const ck_loop_instruction *maker = &code[writer];
@@ -347,6 +350,8 @@ static bool is_large(const ck_loop_args *args) {
 }
 
 static void begin(ck_loop_args *args) {
+  args->joined = 0;
+  loop_join(args);
   args->kept = 0;
   args->row_tiles = 1;
   args->packed = 0;
@@ -392,7 +397,7 @@ bool ck_loop_prepare(ck_loop_args *args) {
   loop_hoist(args);
   if (args->kind == 0) {
     args->streams = is_large(args);
-    cut(args, 0, square);
+    cut(args, 0, tile_limit(args, product(args, 0, args->dims), square), square);
     args->units = args->tiles;
   } else if (args->kind == 1) {
     cut_rows(args);
@@ -425,15 +430,19 @@ bool ck_loop_multi_prepare(ck_loop_multi_args *args) {
   begin(loop);
   if (loop->phases > 1) return false;
   loop->kind = 0;
-  loop->tile_rows = 1;
-  loop->tile_columns = CK_LOOP_TILE;
   loop_hoist(loop);
+  int64_t elements = 0;
+  for (int i = 0; i < args->segments; i++) elements += loop_segment(args, i)->count;
+  const int64_t limit = tile_limit(loop, elements, false);
+  if (limit > CK_LOOP_TILE) loop->slot_bytes = (int32_t)limit * 4;
+  loop->tile_rows = 1;
+  loop->tile_columns = limit;
   connect(loop);
   args->tiles = 0;
   for (int i = 0; i < args->segments; i++) {
     ck_loop_segment *segment = loop_segment(args, i);
     segment->first_tile = args->tiles;
-    args->tiles += ceil_div(segment->count, CK_LOOP_TILE);
+    args->tiles += ceil_div(segment->count, limit);
   }
   return true;
 }

@@ -13,11 +13,14 @@
 #define LOOP_LEVELS 40
 
 // An operand's access. Inputs: after which instruction (+ 1) nothing reads its memory any more.
-// Outputs made in place: the slot, and the instruction (+ 1) that writes it.
+// Outputs made in place: the slot, and the instruction (+ 1) that writes it. Other outputs: that
+// they are.
 #define LOOP_ACCESS_INPUT(index) (((index) + 1) << 8)
 #define LOOP_ACCESS_DIRECT(slot, index) ((((index) + 1) << 8) | 0x80 | (slot))
+#define LOOP_ACCESS_STORED 0x40
 #define LOOP_INDEX_OF(access) (((access) >> 8) - 1)
 #define LOOP_IS_DIRECT(access) (((access)&0x80) != 0)
+#define LOOP_IS_OUTPUT(access) (((access)&0xc0) != 0)
 #define LOOP_SLOT_OF(access) ((access)&0x3f)
 
 static inline size_t loop_dtype_bytes(int dtype) {
@@ -62,9 +65,10 @@ static inline size_t loop_partial_bytes(const ck_loop_args *args) {
 }
 
 static inline ck_loop_segment *loop_segment(const ck_loop_multi_args *args, int32_t i) {
-  return (
-      ck_loop_segment *)((char *)(uintptr_t)args +
-                         ck_loop_segment_offset(args->loop.operands, args->loop.instructions, i));
+  return (ck_loop_segment *)((char *)(uintptr_t)args +
+                             ck_loop_segment_offset(args->loop.operands,
+                                                    args->loop.instructions + args->loop.joined,
+                                                    i));
 }
 
 // MARK: Of the program (loop_program.c)
@@ -78,10 +82,16 @@ typedef struct loop_facts {
   bool repeats[CK_LOOP_SLOTS];  // it has a repeat that is run
 } loop_facts;
 
+/// How many slots the instruction reads, and which.
+int loop_reads(const ck_loop_instruction *at, uint8_t read[3]);
 bool loop_is_valid(const ck_loop_args *args);
 loop_facts loop_gather(const ck_loop_args *args);
 void loop_mark_still(ck_loop_args *args, int from, int to, bool reductions, uint8_t flag);
 void loop_hoist(ck_loop_args *args);
 bool loop_phases_fit(const ck_loop_args *args);
+
+// MARK: Superinstructions (loop_join.c)
+
+void loop_join(ck_loop_args *args);
 
 #endif

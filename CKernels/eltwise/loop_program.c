@@ -60,7 +60,7 @@ bool loop_is_valid(const ck_loop_args *args) {
 
 // MARK: What instructions depend on
 
-static int reads_of(const ck_loop_instruction *at, uint8_t read[3]) {
+int loop_reads(const ck_loop_instruction *at, uint8_t read[3]) {
   read[0] = at->a;
   read[1] = at->b;
   read[2] = at->c;
@@ -76,7 +76,7 @@ loop_facts loop_gather(const ck_loop_args *args) {
   const ck_loop_instruction *code = ck_loop_instructions(args);
   for (int i = 0; i < args->instructions; i++) {
     uint8_t read[3];
-    const int count = reads_of(&code[i], read);
+    const int count = loop_reads(&code[i], read);
     for (int k = 0; k < count; k++) {
       f.last_read[read[k]] = i;
       f.last_phase[read[k]] = code[i].phase;
@@ -110,7 +110,7 @@ void loop_mark_still(ck_loop_args *args, int from, int to, bool reductions, uint
   for (int i = 0; i < args->instructions; i++) {
     ck_loop_instruction *at = &code[i];
     uint8_t read[3];
-    const int count = reads_of(at, read);
+    const int count = loop_reads(at, read);
     bool is = true;
     for (int k = 0; k < count; k++) is = is && still[read[k]];
     if (at->op == CK_OP_load) is = is_still(args, &ck_loop_operands(args)[at->a], from, to);
@@ -165,7 +165,7 @@ bool loop_phases_fit(const ck_loop_args *args) {
   for (int i = 0; i < args->instructions; i++) {
     const ck_loop_instruction *at = &code[i];
     uint8_t read[3];
-    const int count = reads_of(at, read);
+    const int count = loop_reads(at, read);
     for (int k = 0; k < count; k++) {
       const int8_t phase = written[read[k]];
       if (!row[read[k]] && phase != at->phase) return false;

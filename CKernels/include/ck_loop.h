@@ -114,7 +114,7 @@ typedef struct ck_loop_args {
   int32_t dims;  // 1 to CK_LOOP_DIMS
   int32_t first_reduced;
   int32_t reduced_dims;  // 0: a map
-  int32_t reserved;
+  int32_t joined;  // set by ck_loop_prepare: instructions that others took in, see loop_join.c
   int64_t extent[CK_LOOP_DIMS];
   void *workspace;  // ck_loop_workspace_bytes of it, shared by the threads; NULL where that is 0
 

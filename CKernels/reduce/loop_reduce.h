@@ -117,32 +117,45 @@ static void fold_run(int op, char *to, const char *p, int64_t step, int64_t coun
   }
 }
 
-/// Each of `rows` rows of `columns` elements combined by itself, its result put all over the row at
-/// d (and up to 15 elements further).
-static void fold_rows(int op, char *d, const char *p, int64_t step, int64_t rows, int64_t columns) {
+/// Each of `rows` rows combined by itself: `columns` elements, `step` from vector to vector and
+/// `pitch` from row to row. The result goes all over the row at d, `spread` elements long (and up
+/// to 15 elements further).
+static void fold_rows(int op, char *d, int64_t spread, const char *p, int64_t step, int64_t pitch,
+                      int64_t rows, int64_t columns) {
+  const int64_t whole = columns & ~(int64_t)15;
+  const int tail = (int)(columns - whole);
   switch (op) {
-#define CK_REDUCE(name, class, identity, combination)                                  \
-  case CK_OP_##name: {                                                                 \
-    typedef REDUCE_TYPE_##class vector;                                                \
-    const vector one = (vector)(identity);                                             \
-    const int64_t whole = columns & ~(int64_t)15;                                      \
-    const int tail = (int)(columns - whole);                                           \
-    for (int64_t r = 0; r < rows; r++) {                                               \
-      const char *row = p + (step ? r * columns * SIZE_##class : 0);                   \
-      char *to = d + r * columns * SIZE_##class;                                       \
-      vector s = one, a, b;                                                            \
-      for (int64_t c = 0; c < whole; c += 16) {                                        \
-        a = s, b = GET_##class(row + (step ? c : 0) * SIZE_##class), s = combination;  \
-      }                                                                                \
-      if (tail) {                                                                      \
-        b = GET_N_##class(row + (step ? whole : 0) * SIZE_##class, tail);              \
-        a = s, b = REST(class, b, tail, identity), s = combination;                    \
-      }                                                                                \
-      ACROSS(s, combination)                                                           \
-      s = (vector)s[0];                                                                \
-      for (int64_t c = 0; c < columns; c += 16) PUT_##class(to + c * SIZE_##class, s); \
-    }                                                                                  \
-    break;                                                                             \
+#define CK_REDUCE(name, class, identity, combination)                                           \
+  case CK_OP_##name: {                                                                          \
+    typedef REDUCE_TYPE_##class vector;                                                         \
+    const vector one = (vector)(identity);                                                      \
+    for (int64_t r = 0; r < rows; r++, d += spread * SIZE_##class, p += pitch * SIZE_##class) { \
+      const char *q = p;                                                                        \
+      const int64_t move = step * SIZE_##class;                                                 \
+      vector s = one, a, b;                                                                     \
+      int64_t c = 0;                                                                            \
+      if (whole >= 128) {                                                                       \
+        vector s1 = one, s2 = one, s3 = one;                                                    \
+        for (; c + 64 <= whole; c += 64, q += 4 * move) {                                       \
+          a = s, b = GET_##class(q), s = combination;                                           \
+          a = s1, b = GET_##class(q + move), s1 = combination;                                  \
+          a = s2, b = GET_##class(q + 2 * move), s2 = combination;                              \
+          a = s3, b = GET_##class(q + 3 * move), s3 = combination;                              \
+        }                                                                                       \
+        a = s, b = s1, s = combination;                                                         \
+        a = s2, b = s3, s2 = combination;                                                       \
+        a = s, b = s2, s = combination;                                                         \
+      }                                                                                         \
+      for (; c < whole; c += 16, q += move) a = s, b = GET_##class(q), s = combination;         \
+      if (tail) {                                                                               \
+        b = GET_N_##class(q, tail);                                                             \
+        a = s, b = REST(class, b, tail, identity), s = combination;                             \
+      }                                                                                         \
+      ACROSS(s, combination)                                                                    \
+      s = (vector)s[0];                                                                         \
+      for (c = 0; c < spread; c += 16) PUT_##class(d + c * SIZE_##class, s);                    \
+    }                                                                                           \
+    break;                                                                                      \
   }
 #include "eltwise_ops.inc"
   }
@@ -254,8 +267,11 @@ static void reduce_tile(frame *f, const ck_loop_instruction *at) {
   const int op = at->op, r = at->c;
   if (f->packed) {
     f->slots[at->dst].p = f->own[at->dst];
-    f->slots[at->dst].step = 16;
-    fold_rows(op, f->own[at->dst], from->p, from->step, f->rows, f->columns);
+    f->slots[at->dst].step = f->by_rows ? BY_ROW : 16;
+    const int64_t step = from->step & ~(int64_t)BY_ROW ? 16 : 0;
+    const int64_t pitch = from->step == BY_ROW ? 16 : (from->step == 16 ? f->columns : 0);
+    fold_rows(op, f->own[at->dst], f->by_rows ? 16 : f->columns, from->p, step, pitch, f->rows,
+              f->columns);
     return;
   }
   char *block = level_of(f, r, LOOP_LEVELS);
