@@ -52,6 +52,27 @@ CK_INLINE ck_v16i ck_lanes(void) {
   return (ck_v16i){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 }
 
+// MARK: Past the cache, for results that leave it before anybody reads them
+
+/// p is 64-byte aligned. Before another thread reads what was written: ck_stream_end.
+CK_INLINE void ck_stream(void *p, ck_v16f v) {
+#if CK_HAS_AVX2
+  __builtin_nontemporal_store(v, (ck_v16f *)p);
+#else
+  ck_store(p, v);
+#endif
+}
+CK_INLINE void ck_stream_end(void) {
+#if CK_HAS_AVX2
+  _mm_sfence();
+#endif
+}
+/// Whether rows of floats, dense from p on, are so many that they should be streamed, and can be.
+CK_INLINE bool ck_streams(const float *p, int64_t rows, int64_t cols) {
+  return ((uintptr_t)p & 63) == 0 && cols % CK_LANES == 0 &&
+         rows * cols * 4 >= ck_cache_bytes() / 4 * 3;
+}
+
 // MARK: The first n lanes (0 <= n <= 16); the other lanes are zero, their memory is not touched
 
 CK_INLINE ck_v16f ck_load_n(const void *p, int n) {

@@ -53,6 +53,7 @@ CK_INLINE float row_squares(const float *x, float mean, int64_t n) {
 
 CK_INLINE void norm_forward(const ck_norm_args *a, const ck_thread *t, bool centered) {
   const int64_t n = a->cols;
+  const bool streams = a->y != a->x && a->y != a->sum && ck_streams(a->y, a->rows, n);
   int64_t begin, end;
   ck_share(a->rows, t, &begin, &end);
   for (int64_t row = begin; row < end; ++row) {
@@ -82,14 +83,20 @@ CK_INLINE void norm_forward(const ck_norm_args *a, const ck_thread *t, bool cent
       } else if (a->beta != NULL) {
         v += load_lanes(a->beta + i, count);
       }
-      store_lanes(y + i, v, count);
+      if (streams) {
+        ck_stream(y + i, v);
+      } else {
+        store_lanes(y + i, v, count);
+      }
     }
   }
+  if (streams) ck_stream_end();
 }
 
-/// One row's part of the backward pass; dgamma and dbeta are this block's sums, or NULL.
+/// One row's part of the backward pass; dgamma and dbeta are this block's sums, or NULL. `streams`:
+/// dx goes past the cache.
 CK_INLINE void backward_row(const ck_norm_backward_args *a, int64_t row, float *dgamma,
-                            float *dbeta, bool centered) {
+                            float *dbeta, bool streams, bool centered) {
   const int64_t n = a->cols;
   const float *x = a->x + row * a->x_stride, *dy = a->dy + row * a->dy_stride;
   const ck_v16f mean = ck_splat(centered ? a->mean[row] : 0.0f), rstd = ck_splat(a->rstd[row]);
@@ -115,7 +122,12 @@ CK_INLINE void backward_row(const ck_norm_backward_args *a, int64_t row, float *
     const ck_v16f d = load_lanes(dy + i, count);
     const ck_v16f normal = (load_lanes(x + i, count) - mean) * rstd;
     const ck_v16f g = a->gamma == NULL ? d : d * load_lanes(a->gamma + i, count);
-    store_lanes(dx + i, ck_fnma(normal, mean_gn, g - mean_g) * rstd, count);
+    const ck_v16f v = ck_fnma(normal, mean_gn, g - mean_g) * rstd;
+    if (streams) {
+      ck_stream(dx + i, v);
+    } else {
+      store_lanes(dx + i, v, count);
+    }
   }
 }
 
@@ -133,6 +145,8 @@ CK_INLINE void combine(float *out, const float *sums, int64_t blocks, int64_t st
 CK_INLINE void norm_backward(const ck_norm_backward_args *a, const ck_thread *t, bool centered) {
   const int64_t size = block_rows(a), blocks = block_count(a), stride = block_stride(a);
   float *gammas = a->workspace, *betas = gammas + blocks * stride;
+  const bool streams =
+      a->dx != NULL && a->dx != a->dy && a->dx != a->x && ck_streams(a->dx, a->rows, a->cols);
   int64_t begin, end;
   ck_share(blocks, t, &begin, &end);
   for (int64_t b = begin; b < end; ++b) {
@@ -141,9 +155,10 @@ CK_INLINE void norm_backward(const ck_norm_backward_args *a, const ck_thread *t,
     if (dgamma != NULL) memset(dgamma, 0, (size_t)a->cols * sizeof(float));
     if (dbeta != NULL) memset(dbeta, 0, (size_t)a->cols * sizeof(float));
     for (int64_t row = b * size; row < (b + 1) * size && row < a->rows; ++row) {
-      backward_row(a, row, dgamma, dbeta, centered);
+      backward_row(a, row, dgamma, dbeta, streams, centered);
     }
   }
+  if (streams) ck_stream_end();
   if (a->dgamma == NULL && a->dbeta == NULL) return;
   ck_barrier(t);
   ck_share(stride / CK_LANES, t, &begin, &end);
