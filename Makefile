@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .PHONY: help setup demo test bench sanitize docs format lint
 
 EPOCHS ?= 5
-BENCH ?= train mlp_small mlp_large
+BENCH ?= report --output Benchmarks/results --seconds 0.5
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -23,9 +23,11 @@ demo: setup ## build for release and train on Fashion-MNIST for five epochs
 test: setup ## lint, build without a warning, and run every test
 	@.ci/test
 
-bench: setup ## time our training steps against the machine (BENCH="gemm --shape 512x512x512" for another)
+bench: setup ## measure everything into Benchmarks/results (BENCH="gemm --shape 512x512x512" for less)
+	@echo "building for release, then: apus bench $(BENCH)$(if $(APUS_PEERS_PYTHON), --peers)"
+	@echo "$(if $(APUS_PEERS_PYTHON),beside PyTorch and JAX,without PyTorch and JAX: set APUS_PEERS_PYTHON to compare with them)"
 	swift build -c release --product apus
-	$$(swift build -c release --show-bin-path)/apus bench $(BENCH)
+	$$(swift build -c release --show-bin-path)/apus bench $(BENCH)$(if $(APUS_PEERS_PYTHON), --peers)
 
 sanitize: setup ## the C kernels' tests under AddressSanitizer, UBSan and ThreadSanitizer
 	@.ci/sanitize

@@ -13,20 +13,23 @@ public struct BenchmarkOptions {
   /// About how long each side of each case is timed.
   public var seconds: Double
   public var json: Bool
+  /// Whether the table has colours.
+  public var colour: Bool
   /// Whether the same is run in PyTorch and JAX, in turns with ours.
   public var peers: Bool
   public var print: (String) -> Void
 
   public init(
-    threads: Int, isa: ISA, precision: Precision = .highest, seconds: Double = 2,
-    json: Bool = false,
-    peers: Bool = false, print: @escaping (String) -> Void = { Swift.print($0) }
+    threads: Int, isa: ISA, precision: Precision = .highest, seconds: Double = 1,
+    json: Bool = false, colour: Bool = false, peers: Bool = false,
+    print: @escaping (String) -> Void = { Swift.print($0) }
   ) {
     self.threads = threads
     self.isa = isa
     self.precision = precision
     self.seconds = seconds
     self.json = json
+    self.colour = colour
     self.peers = peers
     self.print = print
   }
@@ -39,6 +42,11 @@ public struct BenchmarkOptions {
     guard seconds > 0, seconds.isFinite else {
       throw ApusError(.invalidArgument, "\(seconds) seconds", expected: "a positive number")
     }
+  }
+
+  /// Prints a line for people, not among JSON lines.
+  func tell(_ line: String) {
+    if !json { print(line) }
   }
 }
 

@@ -6,15 +6,8 @@ import Apus
 /// Something that can be repeated: a kernel, a training step, the same in another framework.
 protocol Side: AnyObject {
   var name: String { get }
-  /// Repeats `count` times. Returns the seconds that took.
+  /// Repeats `count` times, after a few repetitions that do not count. Returns the seconds that took.
   func run(_ count: Int) throws -> Double
-}
-
-/// Seconds of one repetition.
-struct Timing {
-  var median: Double
-  var minimum: Double
-  var repetitions: Int
 }
 
 /// How long a closure takes.
@@ -23,14 +16,17 @@ func seconds(_ body: () throws -> Void) rethrows -> Double {
   return try clock.measure(body) / .seconds(1)
 }
 
-/// Times all sides in turns, each for about `seconds` and at least 20 repetitions.
+/// The fewest blocks that a median is taken of.
+let fewestBlocks = 20
+
+/// Times all sides in turns, each for about `seconds` and in at least 20 blocks of repetitions.
 func timeInTurns(_ sides: [any Side], seconds: Double) throws -> [Timing] {
-  let counts = try sides.map { try blockLength($0, seconds: min(0.1, seconds / 20)) }
+  let counts = try sides.map { try blockLength($0, seconds: min(0.1, seconds / 25)) }
   var blocks = [[Double]](repeating: [], count: sides.count)
   var spent = [Double](repeating: 0, count: sides.count)
   var round = 0
   while sides.indices.contains(where: {
-    spent[$0] < seconds || blocks[$0].count * counts[$0] < 20 || blocks[$0].count < 5
+    spent[$0] < seconds || blocks[$0].count < fewestBlocks
   }) {
     for turn in sides.indices {
       let index = (turn + round) % sides.count  // no side always follows the same one
@@ -41,10 +37,7 @@ func timeInTurns(_ sides: [any Side], seconds: Double) throws -> [Timing] {
     round += 1
   }
   return sides.indices.map { index in
-    let sorted = blocks[index].sorted()
-    return Timing(
-      median: sorted[sorted.count / 2], minimum: sorted[0],
-      repetitions: sorted.count * counts[index])
+    Timing(samples: blocks[index], repetitions: blocks[index].count * counts[index])
   }
 }
 
@@ -52,7 +45,6 @@ func timeInTurns(_ sides: [any Side], seconds: Double) throws -> [Timing] {
 private func blockLength(_ side: any Side, seconds: Double) throws -> Int {
   var count = 1
   while true {
-    _ = try side.run(count)
     let time = try side.run(count)
     if time >= seconds || count >= 1 << 24 { return count }
     count = time < seconds / 8 ? count * 4 : max(count + 1, Int(Double(count) * seconds / time))

@@ -6,123 +6,21 @@
 import Apus
 import Foundation
 
-/// A network whose training step is timed, on one fixed batch of random data.
-public struct TrainingWorkload: Sendable {
-  enum Update: Sendable { case momentum, adam }
-
-  public let name: String
-  /// Features, the widths of the layers, classes. ReLU stands between the layers.
-  let widths: [Int]
-  public let batch: Int
-  let update: Update
-
-  /// All workloads, smallest first.
-  public static let all = [
-    TrainingWorkload(name: "mlp_small", widths: [784, 128, 10], batch: 64, update: .momentum),
-    TrainingWorkload(
-      name: "mlp_large", widths: [784, 1024, 1024, 10], batch: 256, update: .adam),
-    TrainingWorkload(
-      name: "mlp_wide", widths: [2048, 2048, 2048, 2048], batch: 512, update: .adam),
-  ]
-
-  /// The workload of that name.
-  ///
-  /// - Throws: `missing`, with the names there are.
-  public static func named(_ name: String) throws -> TrainingWorkload {
-    guard let workload = all.first(where: { $0.name == name }) else {
-      throw ApusError(
-        .missing, "there is no workload '\(name)'",
-        expected: all.map(\.name).joined(separator: ", "))
-    }
-    return workload
-  }
-
-  /// Operations of the products of one step: forward, weights' gradients, and all but the first layer's
-  /// operands' gradients.
-  func flops(batch: Int) -> Double {
-    let products = zip(widths, widths.dropFirst()).map { 2 * Double(batch * $0 * $1) }
-    return 3 * products.reduce(0, +) - products[0]
-  }
-}
-
-/// The model of all workloads so far.
-private struct Perceptron: Module {
-  let layers: [Linear]
-
-  init(widths: [Int]) { layers = zip(widths, widths.dropFirst()).map { Linear($0, $1) } }
-
-  func callAsFunction(_ input: Tensor) -> Tensor {
-    layers.dropFirst().reduce(layers[0](input)) { $1(relu($0)) }
-  }
-}
-
-/// Serves the steps of a workload over standard input and output, until input ends.
-///
-/// - Throws: what compiling and running throw.
-public func serveTraining(
-  _ workload: TrainingWorkload, batch size: Int? = nil, options: BenchmarkOptions
-) throws {
-  try options.validate()
-  let batch = try randomBatch(workload, size: try checked(size) ?? workload.batch)
-  let start = ContinuousClock.now
-  // Small rates, so that thousands of steps on one batch do not run into gradients of zero.
-  let compile = CompileOptions(options)
-  let model = Perceptron(widths: workload.widths)
-  func loss(_ model: Perceptron, _ batch: SymbolicBatch) -> Tensor {
-    crossEntropy(model(batch.images), batch.labels)
-  }
-  let trainer =
-    switch workload.update {
-    case .momentum:
-      try Trainer(
-        model, optimizer: SGD(learningRate: 1e-3, momentum: 0.9), compile: compile, loss: loss)
-    case .adam:
-      try Trainer(model, optimizer: Adam(learningRate: 1e-5), compile: compile, loss: loss)
-    }
-  let step = try trainer.trainingStep(for: batch)
-  let compileSeconds = (ContinuousClock.now - start) / .seconds(1)
-  let firstLoss = try step.run(batch.arrays, at: 0).loss
-  func say(_ members: [(String, JSON)]) {
-    print(JSON.object(members).text)
-    fflush(nil)
-  }
-  say([("first_step", true)])
-  for index in 1..<3 { _ = try step.run(batch.arrays, at: index) }
-  let memory = step.executable.memory
-  say([
-    ("ready", true), ("compile_s", .number(compileSeconds)),
-    ("arena_mib", .number(Double(memory.arena) / 1_048_576)),
-    ("lower_bound_mib", .number(Double(memory.lowerBound) / 1_048_576)),
-  ])
-  var index = 3
-  var lastLoss = firstLoss
-  func run(_ count: Int) throws {
-    for _ in 0..<count {
-      lastLoss = try step.run(batch.arrays, at: index).loss
-      index += 1
-    }
-  }
-  while let line = readLine() {
-    guard line.hasPrefix("run "), let count = Int(line.dropFirst(4)), count > 0 else {
-      throw ApusError(.invalidArgument, "unknown command '\(line)'", expected: "run N")
-    }
-    try run(max(1, count / 10))
-    let time = try seconds { try run(count) }
-    say([
-      ("seconds", .number(time)), ("first_loss", .number(firstLoss)), ("loss", .number(lastLoss)),
-      ("rss_mib", .number(peakResidentMebibytes())),
-    ])
-  }
-}
-
 /// Times training steps of the workloads.
 ///
-/// - Throws: `unsupported` where a side cannot be run or its loss does not fall.
+/// - Throws: `unsupported` where a side cannot be run or its loss does not fall; `missing` where the
+///   peers' Python is not there, naming the variable to set.
 public func benchmarkTraining(
   _ workloads: [TrainingWorkload] = TrainingWorkload.all, batch size: Int? = nil,
   options: BenchmarkOptions
-) throws {
+) throws -> BenchmarkOutcome {
   try options.validate()
+  let interpreter = options.peers ? try PeerInterpreter.current() : nil
+  // Before any peer runs: its threads spin on for a while after each step.
+  let peaks = try MachinePeaks.measured(threads: options.threads, isa: options.isa)
+  var outcome = BenchmarkOutcome(
+    peaks: peaks, lines: [peaks.json], points: [], precision: options.precision)
+  options.print(options.json ? peaks.json.text : peaks.summary)
   for workload in workloads {
     let size = try checked(size) ?? workload.batch
     let shared = [
@@ -134,48 +32,58 @@ public func benchmarkTraining(
       ["/proc/self/exe".resolved, "bench", "train", workload.name, "--serve"] + shared
         + ["--isa", options.isa.name])
     var sides = [ours]
-    for peer in options.peers ? ["torch", "torch-compile", "jax"] : [] {
-      sides.append(
-        try PeerProcess(
-          peer, peerCommand("train.py", ["--peer", peer, "--workload", workload.name] + shared)))
+    if let interpreter {
+      for peer in peerNames {
+        let arguments = ["--peer", peer, "--workload", workload.name] + shared
+        sides.append(try PeerProcess(peer, interpreter.command("train.py", arguments)))
+      }
     }
     let timings = try timeInTurns(sides, seconds: options.seconds)
     try sides.forEach(checkThatLossFell)
-    let peaks = try MachinePeaks.measured(threads: options.threads, isa: options.isa)
     let results = zip(sides, timings).map {
-      TrainingResult(workload, size, $0, $1, reference: timings[0], peaks: peaks)
+      TrainingResult(workload, size, $0, $1, reference: timings[0], peaks: peaks, options)
     }
+    outcome.lines += results.map(\.json)
+    outcome.points.append(results[0].point)
     if options.json {
-      options.print(peaks.json.text)
-      for result in results { options.print(result.json(options).text) }
+      for result in results { options.print(result.json.text) }
     } else {
-      options.print(peaks.summary)
       options.print("\(workload.name), batch \(size), \(options.precision.rawValue)")
-      for line in TrainingResult.table(results) { options.print(line) }
+      for line in TrainingResult.table(results, colour: options.colour) { options.print(line) }
       options.print("")
     }
   }
+  return outcome
 }
 
 /// One side's figures for one workload.
 private struct TrainingResult {
   let workload: TrainingWorkload
+  let size: Int
   let side: PeerProcess
   let timing: Timing
-  let samplesPerSecond, gigaflops, peakFraction, ratio: Double
+  let roof: Roof
+  let options: BenchmarkOptions
+  let samplesPerSecond, flops, gigaflops, peakFraction, ratio: Double
 
   init(
     _ workload: TrainingWorkload, _ size: Int, _ side: PeerProcess, _ timing: Timing,
-    reference: Timing, peaks: MachinePeaks
+    reference: Timing, peaks: MachinePeaks, _ options: BenchmarkOptions
   ) {
     self.workload = workload
+    self.size = size
     self.side = side
     self.timing = timing
+    self.options = options
     samplesPerSecond = Double(size) / timing.median
-    gigaflops = workload.flops(batch: size) / timing.median / 1e9
-    peakFraction = gigaflops / peaks.gigaflops
+    flops = workload.flops(batch: size)
+    gigaflops = flops / timing.median / 1e9
+    roof = peaks.computing(options.precision)
+    peakFraction = gigaflops / roof.gigaflops
     ratio = timing.median / reference.median
   }
+
+  private var isOurs: Bool { side.name == "apus" }
 
   private func fact(_ name: String) -> Double? {
     side.facts[name]?.double ?? side.answer?[name]?.double
@@ -183,38 +91,56 @@ private struct TrainingResult {
 
   private static let facts = ["arena_mib", "lower_bound_mib", "rss_mib", "compile_s"]
 
-  func json(_ options: BenchmarkOptions) -> JSON {
+  var json: JSON {
     var line: [(String, JSON)] = [
-      ("bench", "train"), ("workload", .string(workload.name)), ("side", .string(side.name)),
-      ("precision", .string(options.precision.rawValue)), ("threads", .integer(options.threads)),
-      ("ms", .number(rounded(timing.median * 1e3))),
-      ("ms_minimum", .number(rounded(timing.minimum * 1e3))),
-      ("steps", .integer(timing.repetitions)),
+      ("bench", "train"), ("workload", .string(workload.name)),
+      ("precision", .string(options.precision.rawValue)),
+    ]
+    if !isOurs { line.append(("peer", .string(side.name))) }
+    line += [
+      ("threads", .integer(options.threads)), ("ms", .number(rounded(timing.median * 1e3))),
       ("samples_per_s", .number(rounded(samplesPerSecond))),
-      ("gflops", .number(rounded(gigaflops))), ("peak_fraction", .number(rounded(peakFraction))),
-      ("ratio", .number(rounded(ratio))),
+      ("gflops", .number(rounded(gigaflops))),
     ]
     for name in Self.facts {
       if let value = fact(name) { line.append((name, .number(rounded(value)))) }
     }
     line.append(("first_step_s", .number(rounded(side.firstStepSeconds))))
-    return .object(line)
+    line += isOurs ? [("isa", .string(options.isa.name))] : [("ratio", .number(rounded(ratio)))]
+    line += [("batch", .integer(size)), ("peak_fraction", .number(rounded(peakFraction)))]
+    return .object(line + timing.spread)
   }
 
-  static func table(_ results: [TrainingResult]) -> [String] {
-    var table = Table(
-      "side", "ms/step", "minimum", "samples/s", "GFLOPS", "of peak", "RSS MiB", "arena MiB",
-      "bound MiB", "compile s", "first step s", "ratio")
-    for result in results {
-      table.add(
-        result.side.name, significant(result.timing.median * 1e3),
-        significant(result.timing.minimum * 1e3), decimals(result.samplesPerSecond, 0),
-        decimals(result.gigaflops, 1), decimals(result.peakFraction, 2),
-        decimals(result.fact("rss_mib"), 0), significant(result.fact("arena_mib")),
-        significant(result.fact("lower_bound_mib")), significant(result.fact("compile_s")),
-        significant(result.side.firstStepSeconds), decimals(result.ratio, 2))
-    }
-    return table.lines
+  /// Where the bytes are those that the step's kernels say they move.
+  var point: RooflinePoint {
+    RooflinePoint(
+      label: workload.name, group: workload.name,
+      intensity: flops / (fact("bytes") ?? .nan), gigaflops: gigaflops, roof: roof)
+  }
+
+  static func table(_ results: [TrainingResult], colour: Bool) -> [String] {
+    let table = Table(
+      [
+        ("side", results.map(\.side.name.count).max() ?? 0), ("ms/step", 7), ("minimum", 7),
+        ("samples/s", 9), ("GFLOPS", 7), ("% of peak", 5), ("RSS MiB", 7), ("arena MiB", 9),
+        ("bound MiB", 9), ("compile s", 9), ("first step s", 12), ("ratio", 5),
+      ], colour: colour)
+    return [table.header]
+      + results.map { result in
+        table.line([
+          Cell(result.side.name), Cell(significant(result.timing.median * 1e3)),
+          Cell(significant(result.timing.minimum * 1e3)),
+          Cell(decimals(result.samplesPerSecond, 0)), Cell(decimals(result.gigaflops, 1)),
+          Cell(percent(result.peakFraction), CellColour(fraction: result.peakFraction)),
+          Cell(decimals(result.fact("rss_mib"), 0)), Cell(significant(result.fact("arena_mib"))),
+          Cell(significant(result.fact("lower_bound_mib"))),
+          Cell(significant(result.fact("compile_s"))),
+          Cell(significant(result.side.firstStepSeconds)),
+          Cell(
+            "\(significant(result.ratio))x",
+            result.isOurs ? .plain : CellColour(ratio: result.ratio)),
+        ])
+      }
   }
 }
 
@@ -225,14 +151,6 @@ extension String {
   }
 }
 
-private func checked(_ batch: Int?) throws -> Int? {
-  guard let batch else { return nil }
-  guard batch >= 1 else {
-    throw ApusError(.invalidArgument, "a batch of \(batch)", expected: "at least 1")
-  }
-  return batch
-}
-
 private func checkThatLossFell(_ side: PeerProcess) throws {
   guard let first = side.answer?["first_loss"]?.double, let last = side.answer?["loss"]?.double,
     last < first
@@ -241,42 +159,4 @@ private func checkThatLossFell(_ side: PeerProcess) throws {
       .unsupported, "\(side.name) does not train: \(side.answer?.text ?? "no answer")",
       expected: "a loss that falls")
   }
-}
-
-/// Normally distributed images, uniformly distributed labels.
-private func randomBatch(_ workload: TrainingWorkload, size: Int) throws -> Batch {
-  var generator = Numbers(state: 1)
-  let features = workload.widths[0], classes = workload.widths[workload.widths.count - 1]
-  let images = (0..<size * features).map { _ in generator.normal() }
-  let labels = (0..<size).map { _ in Int32(generator.next() % UInt64(classes)) }
-  return Batch([
-    "images": NDArray(images, shape: [size, features]), "labels": NDArray(labels, shape: [size]),
-  ])
-}
-
-/// SplitMix64 (Steele, Lea and Flood 2014), and a sum of uniform numbers that is normal enough.
-private struct Numbers: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
-  }
-
-  mutating func normal() -> Float {
-    let bits = next()
-    let sum = (0..<4).reduce(0) { $0 + Float(bits >> (16 * UInt64($1)) & 0xffff) * 0x1p-16 }
-    return (sum - 2) * 1.732_050_8
-  }
-}
-
-/// The peak of this process alone, as the kernel counts it since the program was loaded: `ru_maxrss`
-/// would count what the process that started this one held at the time.
-private func peakResidentMebibytes() -> Double {
-  let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-  let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") } ?? ""
-  return Double(line.filter(\.isNumber)).map { $0 / 1024 } ?? .nan
 }

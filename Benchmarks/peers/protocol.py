@@ -1,14 +1,17 @@
 """How `apus bench --peers` talks to a peer: one process a peer, JSON lines out, commands in.
 
 The harness starts the process and waits for {"first_step": true} (training only) and
-{"ready": true}. Then it alternates short blocks between all sides: it writes "run N", and the peer
+{"ready": true}. A peer that runs kernels is then told "case {...}", and answers {"ready": true}
+again. Then the harness alternates short blocks between all sides: it writes "run N", and the peer
 answers with the seconds that N repetitions took. So all sides see the same clock speed and the same
-neighbours. End of input ends the process.
+neighbours. {"error": "..."} tells what went wrong. End of input ends the process.
 """
 
 import json
 import os
+import platform
 import sys
+import time
 
 
 def peak_resident_kib():
@@ -29,12 +32,55 @@ def say(**line):
     print(json.dumps(line), flush=True)
 
 
-def serve(run):
-    """Answers every "run N" with `run(N)`, a dictionary with at least `seconds`."""
+def require(*modules):
+    """Ends the process with a word to the harness where a module is not installed."""
+    for module in modules:
+        try:
+            __import__(module)
+        except ImportError as error:
+            say(error=f"{error} in {sys.executable}", missing=True)
+            sys.exit(3)
+
+
+def versions(*modules):
+    found = {"python": platform.python_version()}
+    return found | {module: sys.modules[module].__version__ for module in modules}
+
+
+def timed(step, finish=lambda result: None):
+    """A `run` for `serve`: repeats `step`, and waits for its last result by `finish`."""
+
+    def run(repetitions):
+        for _ in range(max(1, repetitions // 10)):  # wakes the thread pool and the caches, untimed
+            result = step()
+        finish(result)
+        start = time.perf_counter()
+        for _ in range(repetitions):
+            result = step()
+        finish(result)
+        return {"seconds": time.perf_counter() - start}
+
+    return run
+
+
+def serve(run=None, prepare=None):
+    """Answers every "run N" with `run(N)`, a dictionary with at least `seconds`.
+
+    "case {...}" makes `prepare` of the case's dictionary the next `run`.
+    """
     for command in sys.stdin:
         word, _, argument = command.strip().partition(" ")
-        if word != "run":
+        if word == "case" and prepare:
+            try:
+                run = prepare(json.loads(argument))
+                run(1)
+            except Exception as error:  # told to the user by the harness
+                say(error=f"{argument}: {type(error).__name__}: {error}")
+                sys.exit(1)
+            say(ready=True)
+        elif word == "run" and run:
+            steps = int(argument)
+            peak_kib = peak_resident_kib()
+            say(**run(steps), steps=steps, rss_mib=peak_kib / 1024)
+        else:
             sys.exit(f"unknown command {command!r}; expected 'run N'")
-        steps = int(argument)
-        peak_kib = peak_resident_kib()
-        say(**run(steps), steps=steps, rss_mib=peak_kib / 1024)

@@ -130,6 +130,8 @@ def main():
     batch = options.batch or batch
     mixed = options.precision == "mixed"
 
+    module = "jax" if options.peer == "jax" else "torch"
+    protocol.require(module)
     if options.peer == "jax":
         step, value = jax_step(widths, batch, optimizer, options.threads, mixed)
     else:
@@ -139,7 +141,7 @@ def main():
     protocol.say(first_step=True)
     for _ in range(2):
         value(step())
-    protocol.say(ready=True)
+    protocol.say(ready=True, versions=protocol.versions(module))
 
     def run(steps):
         for _ in range(max(1, steps // 10)):  # wakes the thread pool and the caches, untimed

@@ -8,26 +8,27 @@ struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure kernels and training steps.",
     discussion: """
-      Times are medians of many repetitions after warming up. With --peers PyTorch and JAX run the same, \
-      in turns with ours, in the Python that APUS_PEERS_PYTHON names.
+      Times are medians of many repetitions after warming up; the machine's peaks, which fractions refer \
+      to, are measured in the same run. With --peers PyTorch and JAX run the same, in turns with ours, in \
+      the Python that APUS_PEERS_PYTHON names. Docs/Benchmarks.md says what the columns mean.
       """,
     subcommands: [
-      BenchGEMMCommand.self, BenchElementwiseCommand.self, BenchTrainCommand.self,
+      BenchGEMMCommand.self, BenchMemoryCommand<ElementwiseBench>.self,
+      BenchMemoryCommand<ReduceBench>.self, BenchMemoryCommand<NormBench>.self,
+      BenchMemoryCommand<SoftmaxBench>.self, BenchMemoryCommand<OptimizerBench>.self,
+      BenchTrainCommand.self, BenchCompareCommand.self, BenchReportCommand.self,
     ])
 }
 
-/// What all benchmarks take.
-struct BenchOptions: ParsableArguments {
+/// What all measurements take.
+struct MeasuringOptions: ParsableArguments {
   @OptionGroup var execution: ExecutionOptions
 
   @Option(help: "About how long each side of each case is timed.")
-  var seconds = 2.0
+  var seconds = 1.0
 
   @Flag(help: "Run the same in PyTorch and JAX, in turns with ours.")
   var peers = false
-
-  @Flag(help: "One JSON object a line on standard output, and nothing else there.")
-  var json = false
 
   func validate() throws {
     guard seconds > 0, seconds.isFinite else {
@@ -36,14 +37,68 @@ struct BenchOptions: ParsableArguments {
   }
 
   /// - Throws: `invalidArgument` for an environment variable that makes no sense.
-  func settings() throws -> BenchmarkOptions {
+  func settings(json: Bool) throws -> BenchmarkOptions {
     BenchmarkOptions(
       threads: try execution.threadCount.count, isa: try execution.level.isa,
-      precision: execution.compileOptions.precision, seconds: seconds, json: json, peers: peers,
+      precision: execution.compileOptions.precision, seconds: seconds, json: json,
+      colour: Output.hasColour, peers: peers,
       print: { line in
         // The benchmarks do not throw for output; a reader that is gone ends the process.
         do { try Output.line(line) } catch { ApusCommand.exit(withError: ExitCode.failure) }
       })
+  }
+}
+
+/// What the benchmarks of one family take.
+struct BenchOptions: ParsableArguments {
+  @OptionGroup var measuring: MeasuringOptions
+
+  @Flag(help: "One JSON object a line on standard output, and nothing else there.")
+  var json = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Tell what got slower or faster since the run that wrote these JSON lines; ends with 1 where "
+        + "something got slower.", valueName: "file"),
+    transform: results)
+  var compare: BenchmarkFile?
+
+  @Option(help: ArgumentHelp("Draw the roofline to this SVG file.", valueName: "file"))
+  var roofline: String?
+
+  /// Measures, then draws and compares as asked.
+  ///
+  /// - Throws: what measuring throws; `io` where the picture cannot be written, before measuring.
+  func measure(
+    _ title: String, _ body: (BenchmarkOptions) throws -> BenchmarkOutcome
+  ) throws {
+    let settings = try measuring.settings(json: json)
+    if let roofline { try AtomicFile.checkWritable(roofline) }
+    let outcome = try body(settings)
+    if let roofline {
+      try AtomicFile.write(Roofline(outcome, title: title).svg, to: roofline)
+    }
+    guard let compare else { return }
+    let now = try BenchmarkFile(name: "this run", lines: outcome.lines)
+    try BenchmarkComparison(old: compare, new: now).tell(json: json)
+  }
+
+  @Sendable static func results(_ path: String) throws -> BenchmarkFile {
+    do { return try BenchmarkFile(path: path) } catch let error as ApusError {
+      throw ValidationError("\(error)")
+    }
+  }
+}
+
+extension BenchmarkComparison {
+  /// Prints it; ends with 1 where something got slower.
+  func tell(json: Bool) throws {
+    if json {
+      for line in lines { try Output.line(line) }
+    } else {
+      for line in text(colour: Output.hasColour) { try Output.line(line) }
+    }
+    if hasSlower { throw ExitCode.failure }
   }
 }
 
@@ -58,18 +113,28 @@ struct BenchGEMMCommand: ParsableCommand {
     transform: shape)
   var shapes: [GEMMShape] = []
 
-  @Flag(help: "Pack the second operand beforehand, as weights are once a step.")
+  @Flag(
+    help: "Pack the second operand beforehand, as weights are once a step; the raw kernel does it.")
   var packed = false
 
-  @Option(help: "Which operand lies transposed in memory: nn, nt or tn.")
+  @Flag(help: "Call the raw kernel, without a compiled graph around it.")
+  var kernel = false
+
+  @Option(help: "Which operand lies transposed in memory, first and second: nn, nt, tn or tt.")
   var transpose = GEMMTranspose.nn
 
   @OptionGroup var options: BenchOptions
 
   func run() throws {
-    try benchmarkGEMM(
-      shapes: shapes.isEmpty ? GEMMShape.usual : shapes, transpose: transpose, packed: packed,
-      options: try options.settings())
+    let cases = (shapes.isEmpty ? GEMMShape.usual : shapes).map {
+      BenchmarkCase.gemm(
+        $0, transpose: transpose, packed: packed, raw: kernel,
+        precision: options.measuring.execution.compileOptions.precision)
+    }
+    let title =
+      "Matrix products, \(transpose.rawValue)\(packed ? ", B packed beforehand" : "")"
+      + (kernel || packed ? ", the raw kernel" : "")
+    try options.measure(title) { try runBenchmarks(cases, title: title, options: $0) }
   }
 
   @Sendable private static func shape(_ text: String) throws -> GEMMShape {
@@ -79,37 +144,78 @@ struct BenchGEMMCommand: ParsableCommand {
   }
 }
 
-struct BenchElementwiseCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "eltwise", abstract: "Measure elementwise chains and row reductions.")
+/// A family of memory-bound operations as a type, for its command.
+protocol MemoryBench: Sendable {
+  static var family: MemoryFamily { get }
+  static var abstract: String { get }
+}
 
-  @Argument(help: "The cases. Default: all.", transform: named)
-  var cases: [ElementwiseCase] = []
+enum ElementwiseBench: MemoryBench {
+  static let family = MemoryFamily.eltwise
+  static let abstract = "Measure elementwise chains."
+}
 
-  @Option(name: .customLong("elements"), help: "Elements of a tensor, repeatable.")
-  var sizes: [Int] = []
+enum ReduceBench: MemoryBench {
+  static let family = MemoryFamily.reduce
+  static let abstract = "Measure sums and maxima over rows, columns and all."
+}
+
+enum NormBench: MemoryBench {
+  static let family = MemoryFamily.norm
+  static let abstract = "Measure normalisation of rows and its gradient."
+}
+
+enum SoftmaxBench: MemoryBench {
+  static let family = MemoryFamily.softmax
+  static let abstract = "Measure softmax, cross-entropy and their gradients."
+}
+
+enum OptimizerBench: MemoryBench {
+  static let family = MemoryFamily.optimizer
+  static let abstract = "Measure the optimisers' updates of one parameter."
+}
+
+struct BenchMemoryCommand<Bench: MemoryBench>: ParsableCommand {
+  static var configuration: CommandConfiguration {
+    CommandConfiguration(
+      commandName: Bench.family.rawValue, abstract: Bench.abstract,
+      discussion:
+        "Operations: \(Bench.family.operations.map(\.name).joined(separator: ", ")).")
+  }
+
+  @Argument(help: "The operations. Default: all.", transform: named)
+  var operations: [MemoryOperation] = []
+
+  @Option(
+    name: .customLong("shape"),
+    help:
+      "Elements or ROWSxCOLUMNS, repeatable. Default: one for each level of the caches, and beyond.",
+    transform: shape)
+  var shapes: [Shape] = []
 
   @OptionGroup var options: BenchOptions
 
-  func validate() throws {
-    if let size = sizes.first(where: { $0 < 1 || $0 > 1 << 30 }) {
-      throw ValidationError("--elements is \(size): 1 to \(1 << 30) is expected.")
-    }
-  }
-
   func run() throws {
-    let settings = try options.settings()
-    let cases = self.cases.isEmpty ? ElementwiseCase.all : self.cases
-    if sizes.isEmpty {
-      try benchmarkElementwise(cases, options: settings)
-    } else {
-      try benchmarkElementwise(cases, elements: sizes, options: settings)
+    let family = Bench.family
+    let operations = self.operations.isEmpty ? family.operations : self.operations
+    let shapes = self.shapes.isEmpty ? family.usualShapes : self.shapes
+    let cases = try operations.flatMap { operation in
+      try shapes.map { try BenchmarkCase.memory(operation, $0) }
+    }
+    try options.measure(family.title) {
+      try runBenchmarks(cases, title: family.title, options: $0)
     }
   }
 
-  @Sendable private static func named(_ name: String) throws -> ElementwiseCase {
-    do { return try ElementwiseCase.named(name) } catch let error as ApusError {
+  @Sendable private static func named(_ name: String) throws -> MemoryOperation {
+    do { return try Bench.family.operation(name) } catch let error as ApusError {
       throw ValidationError("\(error.what); \(error.expected ?? "") are there.")
+    }
+  }
+
+  @Sendable private static func shape(_ text: String) throws -> Shape {
+    do { return try Bench.family.shape(text) } catch let error as ApusError {
+      throw ValidationError("\(error.what): \(error.expected ?? "") is expected.")
     }
   }
 }

@@ -31,12 +31,14 @@ struct BenchTrainCommand: ParsableCommand {
   }
 
   func run() throws {
-    let settings = try options.settings()
     let workloads = self.workloads.isEmpty ? TrainingWorkload.all : self.workloads
     if serve {
-      try serveTraining(workloads[0], batch: batch, options: settings)
+      try serveTraining(
+        workloads[0], batch: batch, options: try options.measuring.settings(json: true))
     } else {
-      try benchmarkTraining(workloads, batch: batch, options: settings)
+      try options.measure("Training steps") {
+        try benchmarkTraining(workloads, batch: batch, options: $0)
+      }
     }
   }
 

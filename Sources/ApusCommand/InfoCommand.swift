@@ -10,7 +10,7 @@ struct InfoCommand: ParsableCommand {
     commandName: "info", abstract: "Show the processor, the threads and why so many, the peaks.",
     discussion: """
       The peaks (multiply-adds, copying within each cache and in memory) are measured now, in about \
-      half a second: they are what the benchmarks' fractions refer to.
+      a second: they are what the benchmarks' fractions refer to.
       """)
 
   @OptionGroup var execution: ExecutionOptions

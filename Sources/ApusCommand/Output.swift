@@ -21,6 +21,13 @@ enum Output {
     }
   }
 
+  /// Whether a reader sees colours: a terminal that takes them and a user who wants them.
+  static var hasColour: Bool {
+    let environment = ProcessInfo.processInfo.environment
+    return isatty(STDOUT_FILENO) == 1 && (environment["NO_COLOR"] ?? "").isEmpty
+      && environment["TERM"] != "dumb"
+  }
+
   static func line(_ text: String) throws { try write(text + "\n") }
 
   static func line(_ value: JSON) throws { try line(value.text) }

@@ -1,10 +1,10 @@
-// Matrix products: the kernel alone, against the multiply-add peak and against PyTorch.
+// Matrix products: as a compiled graph runs them, or the raw row of the kernels' list.
 
 import Apus
 import CKernels
 
 /// `C[M,N] = A[M,K] B[K,N]`, written `MxNxK`.
-public struct GEMMShape: Sendable, CustomStringConvertible {
+public struct GEMMShape: Sendable, Hashable, CustomStringConvertible {
   public var m, n, k: Int
 
   /// - Throws: `invalidArgument` unless the text is three positive numbers.
@@ -27,85 +27,60 @@ public struct GEMMShape: Sendable, CustomStringConvertible {
   ].map(GEMMShape.init)
 }
 
-/// Which operand lies transposed in memory.
+/// Which operand lies transposed in memory: the first letter is A's, the second B's.
 public enum GEMMTranspose: String, Sendable, CaseIterable {
-  case nn, nt, tn
+  case nn, nt, tn, tt
+
+  var ofA: Bool { self == .tn || self == .tt }
+  var ofB: Bool { self == .nt || self == .tt }
 }
 
-/// Times the matrix product: of f32 matrices, or in `mixed` of bf16 ones.
-///
-/// - `packed`: whether B has been packed beforehand, as weights are once a step.
-/// - Throws: what the options and the peers throw.
-public func benchmarkGEMM(
-  shapes: [GEMMShape] = GEMMShape.usual, transpose: GEMMTranspose = .nn, packed: Bool = false,
-  options: BenchmarkOptions
-) throws {
-  try options.validate()
-  let isNarrow = options.precision == .mixed
-  var table = Table("shape", "side", "ms", "GFLOPS", "GB/s", "of peak", "ratio")
-  for shape in shapes {
-    let peaks = try MachinePeaks.measured(threads: options.threads, isa: options.isa)
-    if options.json { options.print(peaks.json.text) }
-    let ours = try GEMMSide(shape, transpose, packed: packed, options)
-    var sides: [any Side] = [ours]
-    if options.peers {
-      sides.append(
-        try PeerProcess(
-          "torch",
-          peerCommand(
-            "gemm.py",
-            [
-              "--shape", "\(shape)", "--transpose", transpose.rawValue, "--threads",
-              "\(options.threads)", "--precision", options.precision.rawValue,
-            ])))
-    }
-    let timings = try timeInTurns(sides, seconds: options.seconds)
-    let peak = (isNarrow ? peaks.bf16Gigaflops : nil) ?? peaks.gigaflops
-    let flops = 2 * Double(shape.m) * Double(shape.n) * Double(shape.k)
-    let bytes =
-      (isNarrow ? 2 : 4) * Double(shape.m * shape.k + shape.k * shape.n + shape.m * shape.n)
-    for (side, timing) in zip(sides, timings) {
-      let gigaflops = flops / timing.median / 1e9
-      let ratio = timing.median / timings[0].median
-      if options.json {
-        var line: [(String, JSON)] = [
-          ("bench", "gemm"), ("case", .string("\(shape)")),
-          ("transpose", .string(transpose.rawValue)), ("packed", .bool(packed)),
-          ("precision", .string(options.precision.rawValue)),
-        ]
-        if side === ours {
-          line += [("isa", .string(options.isa.name)), ("kernel", .string(ours.kernelName))]
-        } else {
-          line += [("peer", .string(side.name)), ("ratio", .number(rounded(ratio)))]
-        }
-        line += [
-          ("threads", .integer(options.threads)), ("ms", .number(rounded(timing.median * 1e3))),
-          ("gflops", .number(rounded(gigaflops))),
-          ("gbps", .number(rounded(bytes / timing.median / 1e9))),
-          ("peak_fraction", .number(rounded(gigaflops / peak))),
-        ]
-        options.print(JSON.object(line).text)
-      } else {
-        table.add(
-          side === ours ? "\(shape)" : "", side.name, significant(timing.median * 1e3),
-          decimals(gigaflops, 1), decimals(bytes / timing.median / 1e9, 1),
-          decimals(gigaflops / peak, 2), decimals(ratio, 2))
+extension BenchmarkCase {
+  /// A matrix product.
+  ///
+  /// - `packed`: whether B has been packed beforehand, as weights are once a step; the raw kernel alone
+  ///   takes it so.
+  /// - `raw`: whether the kernel is called by itself rather than by a compiled graph.
+  /// - `precision`: in `mixed` all three matrices are bf16.
+  public static func gemm(
+    _ shape: GEMMShape, transpose: GEMMTranspose = .nn, packed: Bool = false, raw: Bool = false,
+    precision: Precision = .highest
+  ) -> BenchmarkCase {
+    let (m, n, k) = (shape.m, shape.n, shape.k)
+    let type = precision == .mixed ? DType.bf16 : .f32
+    let isRaw = raw || packed
+    var settings: [(String, JSON)] = [
+      ("transpose", .string(transpose.rawValue)), ("packed", .bool(packed)),
+    ]
+    if isRaw { settings.append(("raw", true)) }
+    return BenchmarkCase(
+      bench: "gemm", name: "\(shape)", flops: 2 * Double(m) * Double(n) * Double(k),
+      bytes: Double(type.byteCount) * (Double(m * k) + Double(k * n) + Double(m * n)),
+      settings: settings,
+      peerCase: .object([
+        ("family", "gemm"), ("operation", "product"),
+        ("shape", .array([m, n, k].map(JSON.integer))),
+        ("transpose", .string(transpose.rawValue)),
+      ])
+    ) { options in
+      if isRaw { return try RawGEMM(shape, transpose, packed: packed, options) }
+      return try GraphSide(
+        [
+          Operand(transpose.ofA ? [k, m] : [m, k], dtype: type),
+          Operand(transpose.ofB ? [n, k] : [k, n], dtype: type),
+        ], options
+      ) { operands in
+        let a = transpose.ofA ? operands[0].transposed() : operands[0]
+        let b = transpose.ofB ? operands[1].transposed() : operands[1]
+        return [a.matmul(b)]
       }
     }
   }
-  if !options.json {
-    options.print(
-      try MachinePeaks.measured(threads: options.threads, isa: options.isa).summary)
-    options.print(
-      "\(isNarrow ? "bf16" : "float32") products, \(transpose.rawValue)\(packed ? ", B packed beforehand" : "")"
-    )
-    for line in table.lines { options.print(line) }
-  }
 }
 
-/// One product of random matrices.
-private final class GEMMSide: Side {
-  let name: String
+/// One product of random matrices by a row of the kernels' list.
+private final class RawGEMM: KernelSide {
+  let name = "apus"
   let kernelName: String
   private let team: BenchmarkTeam
   private let a, b, c, workspace: AlignedMemory
@@ -140,8 +115,8 @@ private final class GEMMSide: Side {
     arguments.a = UnsafePointer(a.floats)
     arguments.b = UnsafePointer(b.floats)
     (arguments.M, arguments.N, arguments.K) = (m, n, k)
-    (arguments.a_row, arguments.a_col) = transpose == .tn ? (1, m) : (k, 1)
-    (arguments.b_row, arguments.b_col) = transpose == .nt ? (1, k) : (n, 1)
+    (arguments.a_row, arguments.a_col) = transpose.ofA ? (1, m) : (k, 1)
+    (arguments.b_row, arguments.b_col) = transpose.ofB ? (1, k) : (n, 1)
     arguments.c_row = n
     arguments.batch = (1, 1, 1, 1, 1, 1)
     arguments.alpha = 1
@@ -165,9 +140,8 @@ private final class GEMMSide: Side {
     kernel = ck_gemm(isa)
     var count = 0
     let rows = UnsafeBufferPointer(start: ck_gemm_rows(&count), count: count)
-    let row = rows.first { $0.isa.rawValue <= isa.rawValue } ?? rows[rows.count - 1]
+    let row = rows.first { !$0.emulated && $0.isa.rawValue <= isa.rawValue } ?? rows[rows.count - 1]
     kernelName = String(cString: row.name)
-    name = "apus"
     self.arguments = arguments
   }
 

@@ -1,0 +1,210 @@
+// Operations that are limited by memory: elementwise chains, reductions, normalisations, softmax and
+// losses, updates. Each is a line of a table; Benchmarks/peers has the same names.
+
+import Apus
+
+/// The families of memory-bound operations.
+public enum MemoryFamily: String, Sendable, CaseIterable {
+  case eltwise, reduce, norm, softmax, optimizer
+
+  /// The operations of this family.
+  public var operations: [MemoryOperation] {
+    MemoryOperation.all.filter { $0.family == self }
+  }
+
+  /// The operation of that name.
+  ///
+  /// - Throws: `missing`, with the names there are.
+  public func operation(_ name: String) throws -> MemoryOperation {
+    guard let found = operations.first(where: { $0.name == name }) else {
+      throw ApusError(
+        .missing, "'\(name)' is no operation of \(rawValue)",
+        expected: operations.map(\.name).joined(separator: ", "))
+    }
+    return found
+  }
+
+  /// Sizes that fit the first, second and third cache, and one that does not.
+  public var usualShapes: [Shape] {
+    switch self {
+    case .eltwise, .optimizer: [[4096], [65_536], [1 << 20], [1 << 25]]
+    case .reduce, .norm, .softmax: [[4, 1024], [64, 1024], [1024, 1024], [32_768, 1024]]
+    }
+  }
+
+  /// A shape of this family: `ROWSxCOLUMNS`, or one number of elements where rows do not matter.
+  ///
+  /// - Throws: `invalidArgument` for anything else, and for more than 2^30 elements.
+  public func shape(_ text: String) throws -> Shape {
+    let numbers = text.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
+    let extents = numbers.compactMap { $0 }
+    let ranks = self == .eltwise || self == .optimizer ? 1...2 : 2...2
+    let limit = 1 << 30
+    guard extents.count == numbers.count, ranks.contains(extents.count),
+      extents.allSatisfy({ $0 >= 1 }), Shape(extents).count <= limit
+    else {
+      throw ApusError(
+        .invalidArgument, "shape '\(text)'",
+        expected: ranks.lowerBound == 1
+          ? "a number of elements from 1 to \(limit), or ROWSxCOLUMNS"
+          : "ROWSxCOLUMNS, as in 1024x768, at most \(limit) elements")
+    }
+    return Shape(extents)
+  }
+}
+
+/// An operation on arrays of any size.
+public struct MemoryOperation: Sendable {
+  public let family: MemoryFamily
+  public let name: String
+  /// Operations for each element of the shape, a transcendental function counted as one.
+  let flops: Double
+  /// How many of the first operands take the first results as their new values.
+  let updated: Int
+  let operands: @Sendable (Shape) -> [Operand]
+  let body: @Sendable ([Tensor]) -> [Tensor]
+
+  init(
+    _ family: MemoryFamily, _ name: String, flops: Double, updated: Int = 0,
+    _ operands: @escaping @Sendable (Shape) -> [Operand],
+    _ body: @escaping @Sendable ([Tensor]) -> [Tensor]
+  ) {
+    self.family = family
+    self.name = name
+    self.flops = flops
+    self.updated = updated
+    self.operands = operands
+    self.body = body
+  }
+
+  private static func same(_ count: Int) -> @Sendable (Shape) -> [Operand] {
+    { shape in [Operand](repeating: Operand(shape), count: count) }
+  }
+
+  /// A row of as many numbers as the shape has columns.
+  private static func row(_ shape: Shape) -> Operand { Operand([shape[shape.rank - 1]]) }
+
+  /// All operations, by family.
+  public static let all = elementwise + reductions + norms + softmaxes + updates
+
+  private static let elementwise = [
+    MemoryOperation(.eltwise, "scale", flops: 1, same(1)) { [$0[0] * 1.5] },
+    MemoryOperation(.eltwise, "add", flops: 1, same(2)) { [$0[0] + $0[1]] },
+    MemoryOperation(.eltwise, "multiply_add_relu", flops: 3, same(3)) {
+      [relu($0[0] * $0[1] + $0[2])]
+    },
+    MemoryOperation(.eltwise, "exp", flops: 1, same(1)) { [exp($0[0])] },
+    MemoryOperation(.eltwise, "tanh", flops: 1, same(1)) { [tanh($0[0])] },
+    MemoryOperation(.eltwise, "gelu", flops: 1, same(1)) { [gelu($0[0])] },
+    MemoryOperation(.eltwise, "bias_gelu", flops: 2, { [Operand($0), row($0)] }) {
+      [gelu($0[0] + $0[1])]
+    },
+    MemoryOperation(.eltwise, "dropout", flops: 2, same(1)) { [$0[0].dropout(0.1)] },
+  ]
+
+  private static let reductions = [
+    MemoryOperation(.reduce, "sum", flops: 1, same(1)) { [$0[0].sum()] },
+    MemoryOperation(.reduce, "row_sum", flops: 1, same(1)) { [$0[0].sum(axes: [1])] },
+    MemoryOperation(.reduce, "column_sum", flops: 1, same(1)) { [$0[0].sum(axes: [0])] },
+    MemoryOperation(.reduce, "row_max", flops: 1, same(1)) { [$0[0].max(axes: [1])] },
+    MemoryOperation(.reduce, "row_square_sum", flops: 2, same(1)) {
+      [($0[0] * $0[0]).sum(axes: [1])]
+    },
+  ]
+
+  private static let norms = [
+    MemoryOperation(.norm, "layer_norm", flops: 7, { [Operand($0), row($0), row($0)] }) {
+      [layerNorm($0[0], gamma: $0[1], beta: $0[2])]
+    },
+    MemoryOperation(
+      .norm, "layer_norm_gradient", flops: 18, { [Operand($0), row($0), row($0), Operand($0)] }
+    ) {
+      let y = layerNorm($0[0], gamma: $0[1], beta: $0[2])
+      return gradients(of: y, withRespectTo: Array($0[0...2]), seed: $0[3])
+    },
+    MemoryOperation(.norm, "rms_norm", flops: 4, { [Operand($0), row($0)] }) {
+      [rmsNorm($0[0], gamma: $0[1])]
+    },
+    MemoryOperation(
+      .norm, "rms_norm_gradient", flops: 12, { [Operand($0), row($0), Operand($0)] }
+    ) {
+      let y = rmsNorm($0[0], gamma: $0[1])
+      return gradients(of: y, withRespectTo: Array($0[0...1]), seed: $0[2])
+    },
+  ]
+
+  private static func logits(_ shape: Shape) -> [Operand] {
+    [Operand(shape), Operand([shape[0]], .labels(shape[1]))]
+  }
+
+  private static let softmaxes = [
+    MemoryOperation(.softmax, "softmax", flops: 5, same(1)) { [softmax($0[0])] },
+    MemoryOperation(.softmax, "softmax_gradient", flops: 9, same(2)) {
+      gradients(of: softmax($0[0]), withRespectTo: [$0[0]], seed: $0[1])
+    },
+    MemoryOperation(.softmax, "log_softmax", flops: 5, same(1)) { [logSoftmax($0[0])] },
+    MemoryOperation(.softmax, "cross_entropy", flops: 4, logits) { [crossEntropy($0[0], $0[1])] },
+    MemoryOperation(.softmax, "cross_entropy_gradient", flops: 7, logits) {
+      let loss = crossEntropy($0[0], $0[1])
+      return [loss] + gradients(of: loss, withRespectTo: [$0[0]])
+    },
+  ]
+
+  private static let updates = [
+    update("sgd", SGD(learningRate: 1e-3), flops: 2),
+    update("momentum", SGD(learningRate: 1e-3, momentum: 0.9), flops: 4),
+    update("adam", Adam(learningRate: 1e-3), flops: 12),
+    update("adamw", AdamW(learningRate: 1e-3), flops: 13),
+  ]
+
+  /// Operands are the parameter, the slots, the gradient and the optimiser's scalars at its first step.
+  private static func update(
+    _ name: String, _ optimizer: some Optimizer & Sendable, flops: Double
+  ) -> MemoryOperation {
+    let slots = optimizer.slots.count
+    return MemoryOperation(
+      .optimizer, name, flops: flops, updated: 1 + slots,
+      { shape in
+        [Operand(shape)] + [Operand](repeating: Operand(shape, .constant(0)), count: slots)
+          + [Operand(shape)]
+          + optimizer.scalars(at: 0).map { Operand([], .constant(Float($0))) }
+      },
+      { operands in
+        let next = optimizer.update(
+          operands[0], gradient: operands[slots + 1], slots: Array(operands[1..<slots + 1]),
+          scalars: Array(operands[(slots + 2)...]))
+        return [next.parameter] + next.slots
+      })
+  }
+}
+
+extension BenchmarkCase {
+  /// A memory-bound operation at a shape of its family.
+  ///
+  /// - Throws: the first mistake in recording the operation.
+  public static func memory(_ operation: MemoryOperation, _ shape: Shape) throws -> BenchmarkCase {
+    let operands = operation.operands(shape)
+    let trace = Trace()
+    trace.isTraining = true
+    let results = try Trace.$current.withValue(trace) {
+      let results = operation.body(
+        operands.indices.map { trace.input("x\($0)", operands[$0].type) })
+      try trace.check()
+      return results
+    }
+    let moved = operands.map(\.type.byteCount) + results.map(\.type.byteCount)
+    let extents = shape.dimensions
+    return BenchmarkCase(
+      bench: operation.family.rawValue,
+      name: "\(operation.name) \(extents.map(String.init).joined(separator: "x"))",
+      flops: operation.flops * Double(shape.count), bytes: Double(moved.reduce(0, +)),
+      settings: [],
+      peerCase: .object([
+        ("family", .string(operation.family.rawValue)), ("operation", .string(operation.name)),
+        ("shape", .array(extents.map(JSON.integer))),
+      ])
+    ) { options in
+      try GraphSide(operands, updated: operation.updated, options, operation.body)
+    }
+  }
+}

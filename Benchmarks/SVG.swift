@@ -1,0 +1,119 @@
+// The few elements of SVG that a plot needs, written as text.
+
+/// A drawing. Elements are drawn in the order in which they are added.
+struct SVG {
+  private let width, height: Double
+  private let title: String
+  private var elements: [String] = []
+
+  init(width: Double, height: Double, title: String) {
+    self.width = width
+    self.height = height
+    self.title = title
+  }
+
+  enum Anchor: String { case start, middle, end }
+
+  /// How a text looks.
+  struct Font {
+    var size = 11.0
+    var colour = "#444"
+    var weight = 400
+    var anchor = Anchor.start
+    /// A rim that keeps the text legible on lines.
+    var hasHalo = false
+    /// Degrees, counter-clockwise about the text's own place.
+    var angle = 0.0
+  }
+
+  mutating func line(
+    _ a: (x: Double, y: Double), _ b: (x: Double, y: Double), colour: String, width: Double = 1,
+    dashed: Bool = false
+  ) {
+    elements.append(
+      "<line x1=\"\(number(a.x))\" y1=\"\(number(a.y))\" x2=\"\(number(b.x))\" y2=\"\(number(b.y))\""
+        + " stroke=\"\(colour)\" stroke-width=\"\(number(width))\" stroke-linecap=\"round\""
+        + (dashed ? " stroke-dasharray=\"5 5\"" : "") + "/>")
+  }
+
+  mutating func polygon(_ points: [(x: Double, y: Double)], fill: String) {
+    let corners = points.map { "\(number($0.x)),\(number($0.y))" }.joined(separator: " ")
+    elements.append("<polygon points=\"\(corners)\" fill=\"\(fill)\"/>")
+  }
+
+  mutating func rectangle(
+    x: Double, y: Double, width: Double, height: Double, fill: String, stroke: String = "none",
+    radius: Double = 0
+  ) {
+    elements.append(
+      "<rect x=\"\(number(x))\" y=\"\(number(y))\" width=\"\(number(width))\""
+        + " height=\"\(number(height))\" fill=\"\(fill)\" stroke=\"\(stroke)\""
+        + (radius > 0 ? " rx=\"\(number(radius))\"" : "") + "/>")
+  }
+
+  /// `title`: what a viewer shows where the pointer rests.
+  mutating func circle(
+    _ center: (x: Double, y: Double), radius: Double, fill: String, title: String
+  ) {
+    elements.append(
+      "<circle cx=\"\(number(center.x))\" cy=\"\(number(center.y))\" r=\"\(number(radius))\""
+        + " fill=\"\(fill)\" stroke=\"#fff\" stroke-width=\"1.2\"><title>\(escaped(title))</title>"
+        + "</circle>")
+  }
+
+  mutating func text(_ text: String, _ at: (x: Double, y: Double), _ font: Font = Font()) {
+    var attributes =
+      "x=\"\(number(at.x))\" y=\"\(number(at.y))\" font-size=\"\(number(font.size))\""
+    attributes += " fill=\"\(font.colour)\""
+    if font.weight != 400 { attributes += " font-weight=\"\(font.weight)\"" }
+    if font.anchor != .start { attributes += " text-anchor=\"\(font.anchor.rawValue)\"" }
+    if font.hasHalo {
+      attributes +=
+        " stroke=\"#fff\" stroke-width=\"3\" stroke-linejoin=\"round\""
+        + " paint-order=\"stroke\""
+    }
+    if font.angle != 0 {
+      attributes +=
+        " transform=\"rotate(\(number(-font.angle)) \(number(at.x)) \(number(at.y)))\""
+    }
+    elements.append("<text \(attributes)>\(escaped(text))</text>")
+  }
+
+  /// The file.
+  var document: String {
+    """
+    <?xml version="1.0" encoding="UTF-8"?>
+    <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(number(width)) \(number(height))" \
+    width="\(number(width))" height="\(number(height))" role="img" \
+    font-family="Inter, 'Helvetica Neue', Helvetica, Arial, 'DejaVu Sans', sans-serif">
+    <title>\(escaped(title))</title>
+    \(elements.joined(separator: "\n"))
+    </svg>
+
+    """
+  }
+}
+
+/// A coordinate with at most two decimals.
+private func number(_ value: Double) -> String {
+  let text = decimals(value, 2)
+  guard text.contains(".") else { return text }
+  var digits = Substring(text)
+  while digits.last == "0" { digits.removeLast() }
+  if digits.last == "." { digits.removeLast() }
+  return String(digits)
+}
+
+private func escaped(_ text: String) -> String {
+  var result = ""
+  for character in text {
+    switch character {
+    case "&": result += "&amp;"
+    case "<": result += "&lt;"
+    case ">": result += "&gt;"
+    case "\"": result += "&quot;"
+    default: result.append(character)
+    }
+  }
+  return result
+}

@@ -1,0 +1,179 @@
+"""The cases of kernels.py in JAX: each is one jitted function, an update's with donated buffers."""
+
+import jax
+import jax.numpy as jnp
+
+import protocol
+
+
+def versions():
+    return protocol.versions("jax")
+
+
+def numbers(seed, *shape):
+    """Evenly spread over -2 to 2, as ours."""
+    return jax.random.uniform(jax.random.key(seed), shape, minval=-2, maxval=2)
+
+
+def product(case, dtype):
+    m, n, k = case["shape"]
+    a_is_turned, b_is_turned = (letter == "t" for letter in case["transpose"])
+    a = numbers(0, k, m) if a_is_turned else numbers(0, m, k)
+    b = numbers(1, n, k) if b_is_turned else numbers(1, k, n)
+
+    def function(a, b):
+        return jnp.matmul(a.T if a_is_turned else a, b.T if b_is_turned else b)
+
+    return function, (a.astype(dtype), b.astype(dtype))
+
+
+def same(count, function):
+    """An operation on `count` operands of the case's shape."""
+    return lambda case, dtype: (
+        function, tuple(numbers(seed, *case["shape"]) for seed in range(count)))
+
+
+def with_rows(function, rows):
+    return lambda case, dtype: (
+        function,
+        (numbers(0, *case["shape"]),
+         *(numbers(1 + seed, case["shape"][-1]) for seed in range(rows))))
+
+
+def gelu(x):
+    return jax.nn.gelu(x, approximate=False)
+
+
+def dropout(case, dtype):
+    def function(key, x):
+        keep = jax.random.bernoulli(key, 0.9, x.shape)
+        return jax.random.split(key, 1)[0], jnp.where(keep, x / 0.9, 0)
+
+    return function, (jax.random.key(7), numbers(0, *case["shape"]))
+
+
+def layer_norm(x, gamma, beta):
+    mean = x.mean(-1, keepdims=True)
+    variance = jnp.square(x - mean).mean(-1, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(variance + 1e-5) * gamma + beta
+
+
+def rms_norm(x, gamma):
+    return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-6) * gamma
+
+
+def gradient(function, rows):
+    """Forward and backward; the last operand is the seed."""
+
+    def step(*operands):
+        *inputs, seed = operands
+        return jax.vjp(function, *inputs)[1](seed)
+
+    def case_of(case, dtype):
+        _, operands = with_rows(function, rows)(case, dtype)
+        return step, (*operands, numbers(9, *case["shape"]))
+
+    return case_of
+
+
+def cross_entropy(logits, labels):
+    logs = jax.nn.log_softmax(logits)
+    return -jnp.take_along_axis(logs, labels[:, None], axis=1).mean()
+
+
+def labelled(function):
+    def case_of(case, dtype):
+        rows, classes = case["shape"]
+        labels = jax.random.randint(jax.random.key(3), (rows,), 0, classes)
+        return function, (numbers(0, rows, classes), labels)
+
+    return case_of
+
+
+def update(rule, slots):
+    """`rule(parameter, gradient, *slots)` gives the new parameter and slots."""
+
+    def case_of(case, dtype):
+        zeros = [jnp.zeros(case["shape"]) for _ in range(slots)]
+        return rule, [numbers(0, *case["shape"]), numbers(1, *case["shape"]), *zeros]
+
+    return case_of
+
+
+def adam(p, g, m, v, shrink=1.0):
+    m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+    return p * shrink - 1e-3 / 0.1 * m / (jnp.sqrt(v) / jnp.sqrt(0.001) + 1e-8), m, v
+
+
+def momentum(p, g, v):
+    v = 0.9 * v + g
+    return p - 1e-3 * v, v
+
+
+OPERATIONS = {
+    "gemm": {"product": product},
+    "eltwise": {
+        "scale": same(1, lambda x: x * 1.5),
+        "add": same(2, jnp.add),
+        "multiply_add_relu": same(3, lambda x, y, z: jax.nn.relu(x * y + z)),
+        "exp": same(1, jnp.exp),
+        "tanh": same(1, jnp.tanh),
+        "gelu": same(1, gelu),
+        "bias_gelu": with_rows(lambda x, b: gelu(x + b), 1),
+        "dropout": dropout,
+    },
+    "reduce": {
+        "sum": same(1, jnp.sum),
+        "row_sum": same(1, lambda x: x.sum(1)),
+        "column_sum": same(1, lambda x: x.sum(0)),
+        "row_max": same(1, lambda x: x.max(1)),
+        "row_square_sum": same(1, lambda x: jnp.square(x).sum(1)),
+    },
+    "norm": {
+        "layer_norm": with_rows(layer_norm, 2),
+        "layer_norm_gradient": gradient(layer_norm, 2),
+        "rms_norm": with_rows(rms_norm, 1),
+        "rms_norm_gradient": gradient(rms_norm, 1),
+    },
+    "softmax": {
+        "softmax": same(1, lambda x: jax.nn.softmax(x, 1)),
+        "softmax_gradient": gradient(lambda x: jax.nn.softmax(x, 1), 0),
+        "log_softmax": same(1, lambda x: jax.nn.log_softmax(x, 1)),
+        "cross_entropy": labelled(cross_entropy),
+        "cross_entropy_gradient": labelled(jax.value_and_grad(cross_entropy)),
+    },
+    "optimizer": {
+        "sgd": update(lambda p, g: (p - 1e-3 * g,), 0),
+        "momentum": update(momentum, 1),
+        "adam": update(adam, 2),
+        "adamw": update(lambda p, g, m, v: adam(p, g, m, v, 1 - 1e-5), 2),
+    },
+}
+
+
+def prepare(case, compiled, mixed):
+    dtype = jnp.bfloat16 if mixed else jnp.float32
+    function, operands = OPERATIONS[case["family"]][case["operation"]](case, dtype)
+    if case["family"] == "optimizer":
+        step = jax.jit(function, donate_argnums=(0, *range(2, len(operands))))
+        state = list(operands)
+
+        def run():
+            state[0], *state[2:] = step(*state)
+            return state[0]
+
+    elif case["operation"] == "dropout":
+        step = jax.jit(function, donate_argnums=0)
+        state = list(operands)
+
+        def run():
+            state[0], result = step(*state)
+            return result
+
+    else:
+        step = jax.jit(function)
+
+        def run():
+            return step(*operands)
+
+    return protocol.timed(run, jax.block_until_ready)

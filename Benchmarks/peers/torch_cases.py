@@ -1,0 +1,163 @@
+"""The cases of kernels.py in PyTorch.
+
+An operation is a function of a shape that returns (function, operands): `function(*operands)` is
+one repetition. Where `into` is given, the eager side writes into memory that is there already.
+"""
+
+import torch
+from torch.nn import functional
+
+import protocol
+
+
+def use_threads(count, precision):
+    torch.set_num_threads(count)
+    torch.set_flush_denormal(True)  # as ours and JAX have it
+    if precision == "high":
+        torch.set_float32_matmul_precision("high")
+
+
+def versions():
+    return protocol.versions("torch")
+
+
+def numbers(*shape):
+    """Evenly spread over -2 to 2, as ours."""
+    return torch.rand(shape) * 4 - 2
+
+
+def product(case, dtype):
+    m, n, k = case["shape"]
+    a, b = numbers(m, k).to(dtype), numbers(k, n).to(dtype)
+    if case["transpose"][0] == "t":
+        a = a.t().contiguous().t()
+    if case["transpose"][1] == "t":
+        b = b.t().contiguous().t()
+    return torch.mm, (a, b), lambda out, a, b: torch.mm(a, b, out=out)
+
+
+def same(count, function, into=None):
+    """An operation on `count` operands of the case's shape."""
+    return lambda case, dtype: (function, tuple(numbers(*case["shape"]) for _ in range(count)), into)
+
+
+def multiply_add_relu(out, x, y, z):
+    torch.mul(x, y, out=out)
+    return out.add_(z).relu_()
+
+
+def bias_gelu(case, dtype):
+    operands = numbers(*case["shape"]), numbers(case["shape"][-1])
+    return (lambda x, b: functional.gelu(x + b)), operands, None
+
+
+def gradient(function, *, rows, seeded=True, integers=False):
+    """Forward and backward of `function(x, *row operands)`; the last operand is the seed or labels."""
+
+    def case_of(case, dtype):
+        shape = case["shape"]
+        leaves = [numbers(*shape).requires_grad_()]
+        leaves += [numbers(shape[-1]).requires_grad_() for _ in range(rows)]
+        last = torch.randint(shape[1], (shape[0],)) if integers else numbers(*shape)
+
+        def step(*operands):
+            *inputs, last = operands
+            if integers:
+                return torch.autograd.grad(function(inputs[0], last), inputs)
+            return torch.autograd.grad(function(*inputs), inputs, last)
+
+        return step, (*leaves, last), None
+
+    return case_of
+
+
+def layer_norm(x, gamma, beta):
+    return functional.layer_norm(x, x.shape[-1:], gamma, beta)
+
+
+def rms_norm(x, gamma):
+    return functional.rms_norm(x, x.shape[-1:], gamma)
+
+
+def with_rows(function, rows):
+    return lambda case, dtype: (
+        function,
+        (numbers(*case["shape"]), *(numbers(case["shape"][-1]) for _ in range(rows))),
+        None,
+    )
+
+
+def cross_entropy(case, dtype):
+    rows, classes = case["shape"]
+    return functional.cross_entropy, (numbers(rows, classes), torch.randint(classes, (rows,))), None
+
+
+def update(optimizer):
+    """A fused update of one parameter."""
+
+    def case_of(case, dtype):
+        parameter = numbers(*case["shape"]).requires_grad_()
+        parameter.grad = numbers(*case["shape"])
+        step = optimizer([parameter]).step
+
+        def run():
+            step()
+
+        return run, (), None
+
+    return case_of
+
+
+OPERATIONS = {
+    "gemm": {"product": product},
+    "eltwise": {
+        "scale": same(1, lambda x: x * 1.5, lambda out, x: torch.mul(x, 1.5, out=out)),
+        "add": same(2, torch.add, lambda out, x, y: torch.add(x, y, out=out)),
+        "multiply_add_relu": same(3, lambda x, y, z: torch.relu(x * y + z), multiply_add_relu),
+        "exp": same(1, torch.exp, lambda out, x: torch.exp(x, out=out)),
+        "tanh": same(1, torch.tanh, lambda out, x: torch.tanh(x, out=out)),
+        "gelu": same(1, functional.gelu, lambda out, x: torch._C._nn.gelu(x, out=out)),
+        "bias_gelu": bias_gelu,
+        "dropout": same(1, lambda x: functional.dropout(x, 0.1, training=True)),
+    },
+    "reduce": {
+        "sum": same(1, lambda x: x.sum()),
+        "row_sum": same(1, lambda x: x.sum(1)),
+        "column_sum": same(1, lambda x: x.sum(0)),
+        "row_max": same(1, lambda x: x.amax(1)),
+        "row_square_sum": same(1, lambda x: x.square().sum(1)),
+    },
+    "norm": {
+        "layer_norm": with_rows(layer_norm, 2),
+        "layer_norm_gradient": gradient(layer_norm, rows=2),
+        "rms_norm": with_rows(rms_norm, 1),
+        "rms_norm_gradient": gradient(rms_norm, rows=1),
+    },
+    "softmax": {
+        "softmax": same(
+            1, lambda x: torch.softmax(x, 1), lambda out, x: torch.softmax(x, 1, out=out)),
+        "softmax_gradient": gradient(lambda x: torch.softmax(x, 1), rows=0),
+        "log_softmax": same(1, lambda x: torch.log_softmax(x, 1)),
+        "cross_entropy": cross_entropy,
+        "cross_entropy_gradient": gradient(functional.cross_entropy, rows=0, integers=True),
+    },
+    "optimizer": {
+        "sgd": update(lambda p: torch.optim.SGD(p, lr=1e-3, fused=True)),
+        "momentum": update(lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9, fused=True)),
+        "adam": update(lambda p: torch.optim.Adam(p, lr=1e-3, fused=True)),
+        "adamw": update(lambda p: torch.optim.AdamW(p, lr=1e-3, fused=True)),
+    },
+}
+
+
+def prepare(case, compiled, mixed):
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    dtype = torch.bfloat16 if mixed else torch.float32
+    function, operands, into = OPERATIONS[case["family"]][case["operation"]](case, dtype)
+    if compiled:
+        function = torch.compile(function, dynamic=False)
+    elif into:
+        out = torch.empty_like(function(*operands))
+        return protocol.timed(lambda: into(out, *operands))
+    return protocol.timed(lambda: function(*operands))

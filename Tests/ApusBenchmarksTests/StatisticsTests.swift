@@ -1,0 +1,42 @@
+// Medians and quartiles, and how many timings they are taken of.
+
+import Testing
+
+@testable import ApusBenchmarks
+
+@Suite struct StatisticsTests {
+  @Test(arguments: [
+    ([3.0], 3.0, 3.0, 3.0), ([1, 2], 1.5, 1.25, 1.75), ([9, 1, 5], 5, 3, 7),
+    ([4, 1, 3, 2], 2.5, 1.75, 3.25), ([5, 1, 4, 2, 3], 3, 2, 4),
+    ([1, 1, 1, 1, 1, 1, 1, 100], 1, 1, 1),
+  ])
+  func quartiles_areNumPys(samples: [Double], median: Double, lower: Double, upper: Double) {
+    let timing = Timing(samples: samples, repetitions: samples.count)
+    #expect(timing.median == median)
+    #expect(timing.lowerQuartile == lower)
+    #expect(timing.upperQuartile == upper)
+    #expect(timing.minimum == samples.min())
+  }
+
+  /// Takes a fixed time, and longer in its first repetitions.
+  private final class Pretence: Side {
+    let name = "pretence"
+    var calls: [Int] = []
+    let secondsEach: Double
+    init(_ secondsEach: Double) { self.secondsEach = secondsEach }
+    func run(_ count: Int) -> Double {
+      calls.append(count)
+      return secondsEach * Double(count)
+    }
+  }
+
+  @Test func eachSide_hasTwentyBlocksAndItsTime() throws {
+    let slow = Pretence(0.3), fast = Pretence(1e-5)
+    let timings = try timeInTurns([slow, fast], seconds: 1)
+    #expect(abs(timings[0].median - 0.3) < 1e-12 && abs(timings[1].median - 1e-5) < 1e-15)
+    #expect(timings[0].repetitions >= 20)
+    // Blocks of the fast side are long enough for the clock.
+    #expect(Double(fast.calls.last ?? 0) * 1e-5 >= 0.04)
+    #expect(Double(timings[1].repetitions) * 1e-5 >= 1)
+  }
+}
