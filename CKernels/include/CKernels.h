@@ -9,6 +9,7 @@
 #include "ck_entry.h"
 #include "ck_gather.h"
 #include "ck_gemm.h"
+#include "ck_linear_cross_entropy.h"
 #include "ck_loop.h"
 #include "ck_norm.h"
 #include "ck_random.h"

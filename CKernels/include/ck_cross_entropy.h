@@ -49,6 +49,7 @@ typedef struct ck_cross_entropy_args {
   int64_t *error;              // a ck_index_error, or NULL
   int64_t rows;
   int64_t cols;
+  int64_t first_row;      // where the rows begin in the array that errors are reported of
   int64_t logits_stride;  // elements from row to row
   int64_t gradient_stride;
   int64_t targets_stride;

@@ -39,7 +39,7 @@ static int64_t label_of(const ck_cross_entropy_args *a, int64_t i, bool note) {
   const int64_t label = index_at(a->labels, a->label_dtype, i);
   if (label == a->ignore_index) return -1;
   if (label >= 0 && label < a->cols) return label;
-  if (note) note_bad_index(a->error, i, label);
+  if (note) note_bad_index(a->error, a->first_row + i, label);
   return -1;
 }
 

@@ -194,7 +194,7 @@ extension View {
 }
 
 extension ck_gemm_precision {
-  fileprivate init(_ precision: Precision) {
+  init(_ precision: Precision) {
     switch precision {
     case .highest: self = CK_GEMM_HIGHEST
     case .high: self = CK_GEMM_HIGH

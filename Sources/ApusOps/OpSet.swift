@@ -60,6 +60,7 @@ public let opSet: [any Op.Type] = [
   LeakyRelu.self,
   Less.self,
   LessOrEqual.self,
+  LinearCrossEntropy.self,
   Log.self,
   Log10.self,
   Log1p.self,

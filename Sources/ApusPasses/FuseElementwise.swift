@@ -1,9 +1,11 @@
-// Joins elementwise chains, and the reductions that end them, into loops.
+// Joins elementwise chains and reductions into loops.
 //
 // Assumes:    views are folded and matrix products have taken their epilogues; what is left between
 //             them is worth one pass over memory, not one an op.
 // Guarantees: the same values. A value that only the loop reads never reaches memory; a loop's nodes
-//             have one domain, its reductions one set of axes, and nothing is computed twice.
+//             have one domain, its reductions one set of axes, and nothing is computed twice. What a
+//             reduction of rows makes is read again in its loop where the row is short enough to be
+//             kept: softmax and normalisation are one pass.
 //
 //     %1 = mul(%0, %0) : f32[64]             %1 = loop(%0) {domain=[64], axes=[],
 //     %2 = exp(%1) : f32[64]            →          program=["v0 = mul(a0, a0)", "v1 = exp(v0)"],
@@ -51,10 +53,10 @@ public struct FuseElementwise: Pass {
   ) throws {
     var builder = LoopBuilder(graph)
     for index in group { builder.add(graph.nodes[index]) }
-    let reduction = group.lazy.compactMap { graph.nodes[$0].op as? any ReductionOp }.first
-    let domain = FusionGroups.domain(graph.nodes[group[0]], graph)
+    let first = group.first { graph.nodes[$0].op is any ReductionOp } ?? group[0]
+    let reduction = graph.nodes[first].op as? any ReductionOp
     let loop = Loop(
-      domain: domain, reducedAxes: reduction?.axes ?? [],
+      domain: FusionGroups.domain(graph.nodes[first], graph), reducedAxes: reduction?.axes ?? [],
       program: LoopProgram(builder.instructions, outputs: results.map { builder.values[$0]! }))
     var origins: [Origin] = []
     for origin in group.reversed().flatMap({ graph.nodes[$0].origins })
@@ -106,7 +108,8 @@ struct LoopBuilder {
   }
 
   private mutating func argument(_ operand: Operand) -> LoopProgram.Argument {
-    if operand.view == nil, let value = values[operand.value] { return .value(value) }
+    // A view of a value made inside can only repeat a row's: that is what arguments do.
+    if let value = values[operand.value] { return .value(value) }
     let type = graph.type(of: operand)
     // A scalar constant is an immediate; one of more axes could widen the result's shape.
     if type.rank == 0, let array = constants[operand.value], isExact(array) {
@@ -126,6 +129,60 @@ struct LoopBuilder {
   }
 }
 
+/// What the nodes of a loop walk over.
+private struct FusionSpace {
+  let domain: Shape
+  /// The shape of a value for each row: the domain with its folded axes of extent 1.
+  let rows: Shape
+  let reductions: Int
+  /// Whether what is reduced can be read again inside: the folded axes are the last ones, and a row is
+  /// short enough to be kept.
+  private let keepsRows: Bool
+
+  /// Nil where the nodes have no domain in common, or reductions over different axes.
+  init?(_ nodes: [Int], _ graph: Graph) {
+    let folding = nodes.filter { graph.nodes[$0].op is any ReductionOp }
+    let axes = folding.map { (graph.nodes[$0].op as! any ReductionOp).axes }
+    let domain = FusionGroups.domain(graph.nodes[folding.first ?? nodes[0]], graph)
+    self.domain = domain
+    reductions = folding.count
+    guard axes.allSatisfy({ $0 == axes[0] }),
+      folding.allSatisfy({ FusionGroups.domain(graph.nodes[$0], graph) == domain })
+    else { return nil }
+    let folded = axes.first ?? []
+    let rows = domain.reducing(folded, keepDims: true)
+    self.rows = rows
+    let lastReal = (0..<domain.rank).last { domain[$0] != 1 }
+    keepsRows =
+      !folded.isEmpty && folded == Array(domain.rank - folded.count..<domain.rank)
+      && lastReal.map { folded.contains($0) } ?? false
+      && folded.reduce(1) { $0 * domain[$1] } <= Loop.longestKeptRow
+    for index in nodes where !(graph.nodes[index].op is any ReductionOp) {
+      let own = FusionGroups.domain(graph.nodes[index], graph)
+      guard own == domain || keepsRows && own == rows else { return nil }
+    }
+  }
+
+  /// Whether a node inside makes a value for each row.
+  func isOfRows(_ node: Node, _ graph: Graph) -> Bool {
+    node.op is any ReductionOp || keepsRows && graph.type(of: node.results[0]).shape == rows
+  }
+
+  /// Whether an operand is a value for each row, as it is or repeated along the row.
+  func readsRows(_ operand: Operand, _ graph: Graph) -> Bool {
+    guard keepsRows else { return false }
+    let type = graph.type(of: operand)
+    guard let view = operand.view else { return type.shape == rows }
+    guard view.offset == 0, (try? Shape.broadcast(view.shape, domain)) == domain else {
+      return false
+    }
+    let (read, made) = (view.broadcast(to: domain), View(dense: rows).broadcast(to: domain))
+    return (0..<domain.rank).allSatisfy {
+      domain[$0] == 1 || read.strides[$0] == made.strides[$0]
+    }
+  }
+}
+
 /// The partition of a graph's nodes into loops and single nodes, grown by merging neighbours.
 private struct FusionGroups {
   private let graph: Graph
@@ -139,6 +196,10 @@ private struct FusionGroups {
   /// Bounds that keep a program within the tile machine's slots and its tiles within the L1 cache.
   private static let maximumInstructions = 36
   private static let maximumOperands = 20
+  /// Where reductions are read again, every value has a slot of its own, and every reduction may be a
+  /// phase.
+  private static let maximumSlots = 24
+  private static let maximumPhases = 6
 
   init(_ graph: Graph) {
     self.graph = graph
@@ -163,7 +224,7 @@ private struct FusionGroups {
   /// Tries to join every fusable node with the groups that make its operands, in order.
   mutating func merge() {
     for (index, node) in graph.nodes.enumerated() where isFusable[index] {
-      for operand in node.operands where operand.view == nil {
+      for operand in node.operands {
         guard let producer = producers[operand.value.index], isFusable[producer],
           group[producer] != group[index], canMerge(group[producer], group[index])
         else { continue }
@@ -174,36 +235,46 @@ private struct FusionGroups {
 
   private func canMerge(_ a: Int, _ b: Int) -> Bool {
     let nodes = members[a] + members[b]
-    let first = graph.nodes[nodes[0]]
-    let domain = Self.domain(first, graph)
-    var axes: [Int]?
+    let recomputation = graph.nodes[nodes[0]].recomputation
+    guard nodes.count <= Self.maximumInstructions,
+      nodes.allSatisfy({ graph.nodes[$0].recomputation == recomputation }),
+      let space = FusionSpace(nodes, graph)
+    else { return false }
+    let inside = Set(nodes)
+    var operands = Set<Operand>()
+    var readsRows = false
     for index in nodes {
       let node = graph.nodes[index]
-      guard Self.domain(node, graph) == domain, node.recomputation == first.recomputation else {
+      var shapes: [Shape] = []
+      for operand in node.operands {
+        shapes.append(graph.type(of: operand).shape)
+        guard let producer = producers[operand.value.index], inside.contains(producer) else {
+          operands.insert(operand)
+          continue
+        }
+        if space.isOfRows(graph.nodes[producer], graph) {
+          guard space.readsRows(operand, graph) else { return false }
+          readsRows = true
+          shapes[shapes.count - 1] = space.rows
+        } else if operand.view != nil {
+          // A value read both as it is and through a view would have to be stored first.
+          return false
+        }
+      }
+      // What only repeats a row's values is of the domain no more once it reads them themselves.
+      if node.op is any ElementwiseOp,
+        shapes.reduce([], { (try? Shape.broadcast($0, $1)) ?? $0 })
+          != graph.type(of: node.results[0]).shape
+      {
         return false
       }
-      if let reduction = node.op as? any ReductionOp {
-        guard axes == nil || axes == reduction.axes else { return false }
-        axes = reduction.axes
-        // Values that reductions make are not read again inside: their shape is not the domain's.
-        if consumers[index].contains(where: { nodes.contains($0) }) { return false }
-      }
     }
-    var operands = Set<Operand>()
-    var inside = Set<ValueID>()
-    for index in nodes { inside.formUnion(graph.nodes[index].results) }
-    for index in nodes {
-      for operand in graph.nodes[index].operands where !inside.contains(operand.value) {
-        operands.insert(operand)
-      }
-      // A value read both as it is and through a view would have to be stored first.
-      if graph.nodes[index].operands.contains(where: { $0.view != nil && inside.contains($0.value) }
-      ) {
-        return false
-      }
+    if readsRows {
+      guard nodes.count + operands.count <= Self.maximumSlots,
+        space.reductions <= Self.maximumPhases
+      else { return false }
     }
-    return nodes.count <= Self.maximumInstructions && operands.count <= Self.maximumOperands
-      && !hasDetour(from: a, to: b)
+    return operands.count <= Self.maximumOperands && !hasDetour(from: a, to: b)
   }
 
   /// Groups that a search for a detour looks at before it takes one for granted, so that merging stays

@@ -23,6 +23,9 @@ public enum Pipeline {
     FuseCrossEntropy(),
     // Before fusion, which then sees arithmetic next to arithmetic.
     FoldViews(),
+    // After views are folded: a reshape between rows and examples hides no gradient. Before anything
+    // else goes into the last layer's products.
+    FuseLinearCrossEntropy(),
     // Before loops are made, which would take the arithmetic that can stay in the product's registers.
     FuseGemmEpilogue(),
     // After contractions have taken their epilogues: what is left between them becomes loops.

@@ -109,6 +109,20 @@ import Testing
     }
   }
 
+  @Test func badLabel_isPlacedAmongAllRows() throws {
+    var labels = [Int32](repeating: 2, count: 700)
+    labels[640] = 33
+    labels[650] = -1
+    let op = LinearCrossEntropy(.init(reduction: .sum), transposeW: true)
+    let zeros = [NDArray(zeros: .f32(700, 4)), NDArray(zeros: .f32(33, 4))]
+    for isa in KernelRunner.levels {
+      let error = #expect(throws: ApusError.self) {
+        try KernelRunner.run(op, zeros + [NDArray(labels, shape: [700])], isa: isa, threads: 2)
+      }
+      #expect(error?.what.contains("33") == true && error?.what.contains("640") == true)
+    }
+  }
+
   @Test func dropout_isTheIdentityInEvaluation() throws {
     let trace = Trace()
     trace.isTraining = false

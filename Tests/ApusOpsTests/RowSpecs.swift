@@ -116,6 +116,53 @@ private let crossEntropySpecs: [OpSpec] = [
     .uniform(0.1...1), .uniform(0.5...2), on: soft.map { [$0[0], .f32()] + $0.dropFirst() }),
 ]
 
+/// `x`, `W` as it lies, and what follows, of 600 rows (three chunks) and of few.
+private func linear(
+  _ transposed: Bool, bias: Bool, upstream: [TensorType], weights: Bool
+) -> [[TensorType]] {
+  [(6, 3, 5), (600, 4, 33), (1, 1, 5), (300, 0, 5)].map { rows, depth, classes in
+    [.f32(rows, depth), transposed ? .f32(classes, depth) : .f32(depth, classes)]
+      + (bias ? [.f32(classes)] : []) + upstream.map { $0.rank == 0 ? $0 : .f32(rows) }
+      + [.i32(rows)] + (weights ? [.f32(classes)] : [])
+  }
+}
+
+private let linearCrossEntropySpecs: [OpSpec] = [
+  OpSpec(
+    LinearCrossEntropy(
+      rule(.mean, ignoring: 3), transposeW: true, hasBias: true,
+      gradients: .init(x: true, weight: true, bias: true)),
+    .uniform(-1...1), .uniform(-1...1), .uniform(-1...1), .uniform(0.5...2), .integers(0...4),
+    on: linear(true, bias: true, upstream: [.f32()], weights: false),
+    rejects: [
+      [.f32(6, 3), .f32(5, 4), .f32(5), .f32(), .i32(6)],
+      [.f32(6, 3), .f32(5, 3), .f32(6), .f32(), .i32(6)],
+      [.f32(6, 3), .f32(5, 3), .f32(5), .f32(6), .i32(6)],
+      [.f32(6, 3), .f32(5, 3), .f32(5), .f32(), .i32(5)],
+      [.f32(6, 3), .f32(5, 3), .f32(5), .f32(), .f32(6, 5)],
+      [.f32(2, 3, 3), .f32(5, 3), .f32(5), .f32(), .i32(2, 3)],
+    ]),
+  OpSpec(
+    LinearCrossEntropy(
+      rule(.none, smoothing: 0.1, ignoring: 1), gradients: .init(x: true, weight: true)),
+    .uniform(-1...1), .uniform(-1...1), .uniform(0.5...2), .integers(0...4), .uniform(0.5...2),
+    on: linear(false, bias: false, upstream: [.f32(1)], weights: true)),
+  OpSpec(
+    LinearCrossEntropy(
+      rule(.mean, smoothing: 0.2, ignoring: 0), hasBias: true,
+      gradients: .init(weight: true, bias: true)),
+    .uniform(-1...1), .uniform(-1...1), .uniform(-1...1), .uniform(0.5...2), .integers(0...4),
+    .uniform(0.5...2), on: linear(false, bias: true, upstream: [.f32()], weights: true)),
+  OpSpec(
+    LinearCrossEntropy(rule(.sum), transposeW: true, hasBias: true),
+    .uniform(-1...1), .uniform(-1...1), .uniform(-1...1), .integers(0...4),
+    on: linear(true, bias: true, upstream: [], weights: false)),
+  OpSpec(
+    LinearCrossEntropy(rule(.mean, smoothing: 0.1)),
+    .uniform(-1...1), .uniform(-1...1), .integers(0...4), .uniform(0.5...2),
+    on: linear(false, bias: false, upstream: [], weights: true)),
+]
+
 /// Logits, log-sum, the loss's gradient, target and weights.
 private func gradientTypes(_ types: [TensorType], _ reduction: LossReduction) -> [TensorType] {
   let row = types[0].with(Shape(Array(types[0].shape.dimensions.dropLast())))
@@ -174,4 +221,4 @@ private let normSpecs: [OpSpec] = [
     on: [[.f32(3, 17), .f32(3, 17), .f32(3)]], relativeTolerance: 1e-5),
 ]
 
-let rowSpecs: [OpSpec] = softmaxSpecs + crossEntropySpecs + normSpecs
+let rowSpecs: [OpSpec] = softmaxSpecs + crossEntropySpecs + linearCrossEntropySpecs + normSpecs

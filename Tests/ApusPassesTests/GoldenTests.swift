@@ -6,9 +6,11 @@ import ApusPasses
 import Testing
 
 @Suite struct GoldenTests {
-  /// The passes of the pipeline, each once.
+  /// The passes of the pipeline, each once. One that leaves small graphs alone is told not to.
   static let files = PassManager().names.map { name in
-    GoldenFile(of: Pipeline.passes.first { $0.name == name }!)
+    name == FuseLinearCrossEntropy.name
+      ? GoldenFile(of: FuseLinearCrossEntropy(leastBytes: 0, leastRows: 0))
+      : GoldenFile(of: Pipeline.passes.first { $0.name == name }!)
   }
 
   @Test("A pass makes of each graph what its golden file says", arguments: files)

@@ -89,6 +89,6 @@ import Testing
     // states by loops.
     #expect(
       Set(PassManager().names).subtracting(fired)
-        == ["decompose", "fuse-cross-entropy", "multi-tensor-update"])
+        == ["decompose", "fuse-cross-entropy", "fuse-linear-cross-entropy", "multi-tensor-update"])
   }
 }
