@@ -46,7 +46,7 @@ public struct TrainingWorkload: Sendable {
 }
 
 /// The model of all workloads so far.
-private struct Perceptron: Module {
+struct Perceptron: Module {
   let layers: [Linear]
 
   init(widths: [Int]) { layers = zip(widths, widths.dropFirst()).map { Linear($0, $1) } }
@@ -65,21 +65,7 @@ public func serveTraining(
   try options.validate()
   let batch = try randomBatch(workload, size: try checked(size) ?? workload.batch)
   let start = ContinuousClock.now
-  // Small rates, so that thousands of steps on one batch do not run into gradients of zero.
-  let compile = CompileOptions(options)
-  let model = Perceptron(widths: workload.widths)
-  func loss(_ model: Perceptron, _ batch: SymbolicBatch) -> Tensor {
-    crossEntropy(model(batch.images), batch.labels)
-  }
-  let trainer =
-    switch workload.update {
-    case .momentum:
-      try Trainer(
-        model, optimizer: SGD(learningRate: 1e-3, momentum: 0.9), compile: compile, loss: loss)
-    case .adam:
-      try Trainer(model, optimizer: Adam(learningRate: 1e-5), compile: compile, loss: loss)
-    }
-  let step = try trainer.trainingStep(for: batch)
+  let step = try trainingStep(workload, batch, options)
   let compileSeconds = (ContinuousClock.now - start) / .seconds(1)
   let firstLoss = try step.run(batch.arrays, at: 0).loss
   func say(_ members: [(String, JSON)]) {
@@ -113,6 +99,27 @@ public func serveTraining(
       ("rss_mib", .number(peakResidentMebibytes())),
     ])
   }
+}
+
+/// The compiled step of a workload.
+func trainingStep(
+  _ workload: TrainingWorkload, _ batch: Batch, _ options: BenchmarkOptions
+) throws -> TrainingStep<Perceptron> {
+  let compile = CompileOptions(options)
+  let model = Perceptron(widths: workload.widths)
+  func loss(_ model: Perceptron, _ batch: SymbolicBatch) -> Tensor {
+    crossEntropy(model(batch.images), batch.labels)
+  }
+  // Small rates, so that thousands of steps on one batch do not run into gradients of zero.
+  let trainer =
+    switch workload.update {
+    case .momentum:
+      try Trainer(
+        model, optimizer: SGD(learningRate: 1e-3, momentum: 0.9), compile: compile, loss: loss)
+    case .adam:
+      try Trainer(model, optimizer: Adam(learningRate: 1e-5), compile: compile, loss: loss)
+    }
+  return try trainer.trainingStep(for: batch)
 }
 
 /// Times training steps of the workloads.
@@ -225,7 +232,7 @@ extension String {
   }
 }
 
-private func checked(_ batch: Int?) throws -> Int? {
+func checked(_ batch: Int?) throws -> Int? {
   guard let batch else { return nil }
   guard batch >= 1 else {
     throw ApusError(.invalidArgument, "a batch of \(batch)", expected: "at least 1")
@@ -244,7 +251,7 @@ private func checkThatLossFell(_ side: PeerProcess) throws {
 }
 
 /// Normally distributed images, uniformly distributed labels.
-private func randomBatch(_ workload: TrainingWorkload, size: Int) throws -> Batch {
+func randomBatch(_ workload: TrainingWorkload, size: Int) throws -> Batch {
   var generator = Numbers(state: 1)
   let features = workload.widths[0], classes = workload.widths[workload.widths.count - 1]
   let images = (0..<size * features).map { _ in generator.normal() }
