@@ -42,7 +42,10 @@ extension GemmLowering {
           [batch[index], product.rows[index], product.columns[index]]
         )
       })
-    var call = product.call(isa: site.isa, epilogue: block)
+    let buffers =
+      [KernelCall.Buffer.operand(0)] + site.operands.indices.dropFirst(2).map { .operand($0) }
+      + site.results.indices.map { .result($0) }
+    var call = product.call(isa: site.isa, epilogue: block, followers: buffers)
     call.name += " \(op.program.instructions.count)"
     for index in 1..<types.count {
       let field =

@@ -148,8 +148,12 @@ enum GemmLowering {
 
     /// The call, with everything but the place of C bound.
     ///
-    /// - Parameter epilogue: a prepared `ck_loop_args` and its tail.
-    func call(isa: ISA, epilogue: [UInt8] = []) -> KernelCall {
+    /// - Parameters:
+    ///   - epilogue: a prepared `ck_loop_args` and its tail.
+    ///   - followers: the buffers of the arrays that the epilogue walks along, in their order.
+    func call(
+      isa: ISA, epilogue: [UInt8] = [], followers: [KernelCall.Buffer] = []
+    ) -> KernelCall {
       let level = ck_isa(isa)
       var block = block
       block.c_type = Int16(types[2].kernelCode)
@@ -168,6 +172,10 @@ enum GemmLowering {
         call.scratchBytesPerThread = ck_gemm_scratch_bytes(args, level)
         call.workspaceBytes = ck_gemm_workspace_bytes(args, level)
       }
+      let row = GemmLowering.row(at: isa)
+      call.isa = ISA(rawValue: Int32(row.isa.rawValue))
+      call.tile = Tile(rows: Int(row.tile_rows), columns: Int(row.tile_columns))
+      call.partition = partition(of: bytes, isa: isa, followers: followers)
       let (m, n, k) = (Double(block.M), Double(block.N), Double(block.K))
       call.flops = 2 * m * n * k * Double(matrices)
       let sizes = types.map { Double($0.byteCount) }
@@ -180,6 +188,15 @@ enum GemmLowering {
       }
       return call
     }
+  }
+
+  /// The row of the kernel table that a level runs.
+  static func row(at isa: ISA) -> ck_gemm_row {
+    var count = 0
+    let rows = UnsafeBufferPointer(start: ck_gemm_rows(&count), count: count)
+    // The last is the reference, which every level can run.
+    return rows.first { !$0.emulated && $0.isa.rawValue <= UInt32(isa.rawValue) }
+      ?? rows[count - 1]
   }
 
   /// Where the epilogue's block starts behind the product's own.

@@ -45,7 +45,7 @@ final class Binding: @unchecked Sendable {
       (steps.baseAddress! + index).initialize(
         to: ck_step(
           kernel: unsafeBitCast(step.call.entry.address, to: ck_kernel.self), args: block,
-          threads: entry.isAlone ? 1 : 0, barrier: entry.barrier ? 1 : 0))
+          threads: entry.member.map { Int32($0 + 1) } ?? 0, barrier: entry.barrier == nil ? 0 : 1))
     }
   }
 

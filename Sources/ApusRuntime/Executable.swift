@@ -39,13 +39,14 @@ public final class Executable: Sendable {
     check = try options.check ?? environment.check()
     var optimised = graph
     passes = try PassManager(options: options.passOptions(for: isa)).run(on: &optimised)
-    plan = try Plan(optimised, isa: isa, precision: options.precision)
+    team = try Team.shared(threads: options.threads)
+    plan = try Plan(
+      optimised, isa: isa, precision: options.precision, threads: team.threads.count)
     if let limit = options.memoryLimit, plan.memory.arena > limit {
       throw ApusError(
         .resource, "the plan needs an arena of \(plan.memory.arena) bytes",
         expected: "at most \(limit), the memory limit; a smaller batch, or checkpoint { }")
     }
-    team = try Team.shared(threads: options.threads)
     schedule = Schedule(plan, threads: team.threads.count)
     self.states = states
     binding = try Binding(plan, schedule: schedule, states: states)

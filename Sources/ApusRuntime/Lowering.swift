@@ -85,6 +85,13 @@ struct LoweredGraph {
     return start + extent.lowerBound * size..<start + (extent.upperBound + 1) * size
   }
 
+  /// The same calls in another order.
+  func reordered(_ order: [Int]) -> LoweredGraph {
+    var other = self
+    other.calls = order.map { calls[$0] }
+    return other
+  }
+
   // MARK: Copies
 
   /// Whether an assignment changes nothing: a state assigned itself.

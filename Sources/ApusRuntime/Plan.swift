@@ -59,15 +59,18 @@ public struct Plan: Sendable {
   ///   - graph: normally what `optimised` gives; any valid graph whose ops have kernels will do.
   ///   - isa: the level of the kernels.
   ///   - precision: how products are computed.
+  ///   - threads: the team for which the order of the calls is made. The plan runs on any other too.
   /// - Throws: `unsupported` where an op has no kernel, naming the op's place in the model.
-  public init(_ graph: Graph, isa: ISA, precision: Precision = .highest) throws {
-    let lowered = try LoweredGraph(graph, isa: isa, precision: precision)
-    let memory = MemoryPlan(lowered)
+  public init(
+    _ graph: Graph, isa: ISA, precision: Precision = .highest, threads: Int = 1
+  ) throws {
+    let given = try LoweredGraph(graph, isa: isa, precision: precision)
+    let (lowered, memory) = IntervalOrder.ordered(given, isa: isa, threads: threads)
     let namer = ValueNames(lowered.graph)
     self.isa = isa
     self.memory = memory.report
     buffers = memory.buffers
-    let builder = StepBuilder(lowered: lowered, memory: memory, names: namer)
+    let builder = StepBuilder(lowered: lowered, places: memory.places, names: namer)
     var steps: [Step] = []
     var slots = 0
     for (index, call) in lowered.calls.enumerated() {
@@ -93,7 +96,7 @@ public struct Plan: Sendable {
 }
 
 /// What values are called in dumps.
-private struct ValueNames {
+struct ValueNames {
   private var names: [Int: String] = [:]
 
   init(_ graph: Graph) {
@@ -104,14 +107,16 @@ private struct ValueNames {
   func name(_ value: ValueID) -> String { names[value.index] ?? value.description }
 }
 
-private struct StepBuilder {
+/// Places the operands and results of calls.
+struct StepBuilder {
   let lowered: LoweredGraph
-  let memory: MemoryPlan
+  /// By value.
+  let places: [Place?]
   let names: ValueNames
 
   func place(_ operand: Operand) -> Place {
     // Every value that a valid graph reads is an input, a state, a constant or a call's result.
-    var place = memory.places[operand.value.index]!
+    var place = places[operand.value.index]!
     let size = lowered.graph.type(of: operand.value).dtype.byteCount
     place.offset += (operand.view?.offset ?? 0) * size
     return place
@@ -119,7 +124,7 @@ private struct StepBuilder {
 
   func access(_ operand: Operand) -> Plan.Access {
     let place = place(operand)
-    let start = memory.places[operand.value.index]!.offset
+    let start = places[operand.value.index]!.offset
     let shift = start - lowered.extent(Operand(operand.value)).lowerBound
     let extent = lowered.extent(operand)
     return Plan.Access(
