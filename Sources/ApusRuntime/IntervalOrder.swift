@@ -27,9 +27,8 @@ struct IntervalOrder {
     }
     var search = IntervalOrder(lowered)
     let order = search.order(ScheduleBuilder(CostModel(isa: isa), threads: threads))
-    guard order != Array(lowered.calls.indices) else { return (lowered, memory) }
-    let other = lowered.reordered(order)
-    let otherMemory = MemoryPlan(other)
+    let other = lowered.reordered(order.calls)
+    let otherMemory = MemoryPlan(other, keptUntil: order.ends)
     let isWorthIt =
       otherMemory.report.arena <= memory.report.arena + slack
       && otherMemory.copies.count <= memory.copies.count
@@ -116,7 +115,8 @@ struct IntervalOrder {
     private mutating func end(_ root: Int) { live -= bytes.removeValue(forKey: root) ?? 0 }
   }
 
-  private mutating func order(_ schedule: ScheduleBuilder) -> [Int] {
+  /// The order, and by place in it the last place before the threads meet.
+  private mutating func order(_ schedule: ScheduleBuilder) -> (calls: [Int], ends: [Int]) {
     var life = Life(readers: readers)
     var most = 0
     for index in steps.indices {
@@ -144,6 +144,10 @@ struct IntervalOrder {
         }
       }
     }
-    return order
+    var ends = Array(order.indices)
+    for place in order.indices.dropLast().reversed() where schedule.entries[place].barrier == nil {
+      ends[place] = ends[place + 1]
+    }
+    return (order, ends)
   }
 }

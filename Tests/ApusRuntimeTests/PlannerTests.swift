@@ -136,7 +136,7 @@ import Testing
     }
     let given = try Plan(graph, isa: .ref)
     let ordered = try Plan(graph, isa: .ref, threads: 3)
-    #expect(Schedule(given, threads: 3).barrierCount == 2)
+    #expect(Schedule(given, threads: 3).barrierCount > 1)
     #expect(Schedule(ordered, threads: 3).barrierCount == 1)
     #expect(ordered.memory.arena <= given.memory.arena + 256 << 10)
   }
