@@ -97,8 +97,8 @@ size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa);
 int64_t ck_gemm_k_block(int64_t K);
 
 /// What one thread of a team writes: rows, counted through all matrices, by columns. It reads the
-/// same rows of A and columns of B. Empty where row == row_end or column == column_end; all of C for
-/// every thread where it is not known.
+/// same rows of A and columns of B. Empty where row == row_end or column == column_end; all of C
+/// for every thread where it is not known.
 typedef struct ck_gemm_part {
   int64_t row, row_end;
   int64_t column, column_end;

@@ -99,6 +99,31 @@ public struct Tile: Sendable, Hashable, CustomStringConvertible {
   public var description: String { "\(rows)x\(columns)" }
 }
 
+/// An operand that a kernel would first bring into a form of its own, and can as well take in that form,
+/// made beforehand.
+public struct PackableOperand: Sendable {
+  public var operand: Int
+  /// The same for two forms that hold the same bytes where they are made from the same bytes.
+  public var form: String
+  /// Of the form.
+  public var byteCount: Int
+  /// The call that takes the operand in that form; everything else stays.
+  public var taking: @Sendable () -> KernelCall
+  /// The call that makes the form, its result 0, of the operand as it lies, its operand 0.
+  public var making: @Sendable () -> KernelCall
+
+  public init(
+    operand: Int, form: String, byteCount: Int, taking: @escaping @Sendable () -> KernelCall,
+    making: @escaping @Sendable () -> KernelCall
+  ) {
+    self.operand = operand
+    self.form = form
+    self.byteCount = byteCount
+    self.taking = taking
+    self.making = making
+  }
+}
+
 /// One call of a kernel, not yet bound to memory.
 public struct KernelCall: Sendable {
   /// A buffer that a pointer field is to hold.
@@ -142,6 +167,7 @@ public struct KernelCall: Sendable {
   public var workspaceBytes = 0
   public var scratchBytesPerThread = 0
   public var partition = Partition.unknown
+  public var packable: PackableOperand?
   /// Results that may share the buffer of an operand that dies here: the kernel reads each element of
   /// the operand before it writes the element at the same place, on the same thread.
   public var inPlace: [(operand: Int, result: Int)] = []

@@ -22,7 +22,7 @@ enum GemmLowering {
     let product = try Product(op, site)
     var call = product.call(isa: site.isa)
     call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.c)!, to: .result(0))
-    return call
+    return noting(product, isa: site.isa, in: call)
   }
 
   /// One leading axis: its extent and the distance between its matrices.
@@ -44,6 +44,8 @@ enum GemmLowering {
     /// The followers' strides along rows and columns.
     var rows: [Int]
     var columns: [Int]
+    /// The followers' buffers where an epilogue program walks along; the first, the product, is none.
+    var followerBuffers: [KernelCall.Buffer] = []
 
     init(_ op: MatMul, _ site: LoweringSite, followers: [View] = []) throws {
       let result = try op.resultTypes(Array(site.operands.prefix(2)))[0]
@@ -148,12 +150,8 @@ enum GemmLowering {
 
     /// The call, with everything but the place of C bound.
     ///
-    /// - Parameters:
-    ///   - epilogue: a prepared `ck_loop_args` and its tail.
-    ///   - followers: the buffers of the arrays that the epilogue walks along, in their order.
-    func call(
-      isa: ISA, epilogue: [UInt8] = [], followers: [KernelCall.Buffer] = []
-    ) -> KernelCall {
+    /// - Parameter epilogue: a prepared `ck_loop_args` and its tail.
+    func call(isa: ISA, epilogue: [UInt8] = []) -> KernelCall {
       let level = ck_isa(isa)
       var block = block
       block.c_type = Int16(types[2].kernelCode)
@@ -175,7 +173,7 @@ enum GemmLowering {
       let row = GemmLowering.row(at: isa)
       call.isa = ISA(rawValue: Int32(row.isa.rawValue))
       call.tile = Tile(rows: Int(row.tile_rows), columns: Int(row.tile_columns))
-      call.partition = partition(of: bytes, isa: isa, followers: followers)
+      call.partition = partition(of: bytes, isa: isa)
       let (m, n, k) = (Double(block.M), Double(block.N), Double(block.K))
       call.flops = 2 * m * n * k * Double(matrices)
       let sizes = types.map { Double($0.byteCount) }

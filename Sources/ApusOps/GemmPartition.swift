@@ -39,21 +39,21 @@ extension GemmLowering.Product {
   /// - Parameters:
   ///   - block: the argument block.
   ///   - isa: the level that runs it.
-  ///   - buffers: the followers, in their order; the first, the product itself, is no array.
-  func partition(of block: [UInt8], isa: ISA, followers buffers: [KernelCall.Buffer]) -> Partition {
+  func partition(of block: [UInt8], isa: ISA) -> Partition {
+    let buffers = followerBuffers
     let (M, N, K) = (Int(self.block.M), Int(self.block.N), Int(self.block.K))
     var arrays: [KernelCall.Buffer: Array2D] = [:]
     // Rows are counted through all matrices: an array must go on evenly from one to the next.
     func goesOn(_ batchStride: Int, _ rowStride: Int) -> Bool {
       axes.isEmpty || batchStride == rowStride * M
     }
-    if axes.count <= 1, self.block.b_packed == 0 {
+    if axes.count <= 1 {
       let (a, b) = (axes.first?.a ?? 0, axes.first?.b ?? 0)
       if goesOn(a, Int(self.block.a_row)) {
         arrays[.operand(0)] = Array2D(
           rowStride: Int(self.block.a_row), columnStride: Int(self.block.a_col), columns: K)
       }
-      if axes.isEmpty || b == 0 {
+      if axes.isEmpty || b == 0, self.block.b_packed == 0 {
         arrays[.operand(1)] = Array2D(
           rowStride: Int(self.block.b_row), columnStride: Int(self.block.b_col), rows: K)
       }

@@ -110,11 +110,15 @@ public final class Executable: Sendable {
       try states.withExclusiveAccess {
         try withExtendedLifetime(inputs) {
           binding.prepare(inputs)
+          try binding.refreshForms {
+            try team.run($0, scratchBytes: plan.memory.scratchPerThread)
+          }
+          defer { binding.noteChanges() }
           if check == .nan && nanoseconds == nil {
             try runChecked()
           } else {
             try team.run(
-              UnsafeBufferPointer(binding.steps), scratchBytes: plan.memory.scratchPerThread,
+              binding.planned, scratchBytes: plan.memory.scratchPerThread,
               nanoseconds: nanoseconds)
           }
           try throwBadIndices()
@@ -158,9 +162,7 @@ public final class Executable: Sendable {
     try search.start(plan)
     for (index, step) in plan.steps.enumerated() {
       search.before(step)
-      try team.run(
-        UnsafeBufferPointer(rebasing: binding.steps[index...index]),
-        scratchBytes: plan.memory.scratchPerThread)
+      try team.run(binding.step(index), scratchBytes: plan.memory.scratchPerThread)
       try search.after(step)
     }
   }

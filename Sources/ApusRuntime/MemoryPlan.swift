@@ -14,6 +14,8 @@ public struct Place: Sendable, Hashable {
     case input(Int)
     case state(Int)
     case constant(Int)
+    /// A form of a state that a kernel wants.
+    case packed(Int)
   }
   public var space: Space
   /// Bytes from its start.
@@ -30,6 +32,8 @@ public struct MemoryReport: Sendable, Hashable, Codable {
   /// All intermediate values together, as if nothing were reused.
   public var values: Int
   public var states: Int
+  /// Forms of states that kernels want, kept beside them.
+  public var packed = 0
   public var constants: Int
   public var inputs: Int
   /// Each thread's own scratch.
@@ -47,6 +51,8 @@ struct MemoryPlan: Sendable {
   private(set) var report: MemoryReport
   /// The arena's buffers, for tests and pictures.
   private(set) var buffers: [(interval: Interval, offset: Int)]
+
+  mutating func notePacked(_ bytes: Int) { report.packed = bytes }
 
   /// - Parameter keptUntil: by call, how long at least its buffers stay reserved: until the last call before
   ///   the threads meet. What is reused before would make them meet for the memory's sake. Nil where that

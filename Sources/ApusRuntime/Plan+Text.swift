@@ -6,7 +6,8 @@ import Foundation
 /// A plan and its schedule in the form that is written as JSON.
 ///
 /// The schema, which readers may rely on: every field below under its own name; bytes as numbers;
-/// `space` is `arena`, `input`, `state` or `constant`, with `number` saying which (0 for the arena).
+/// `space` is `arena`, `input`, `state`, `constant` or `packed`, with `number` saying which (0 for the
+/// arena).
 public struct PlanDescription: Sendable, Codable {
   /// A value as a step reads or writes it, and where it lies.
   public struct Access: Sendable, Codable {
@@ -83,7 +84,7 @@ extension Plan {
       "plan for \(isa.name), \(schedule.threads) threads: \(steps.count) steps, "
         + "\(described.barriers) barriers",
       "arena \(memory.arena) bytes (at least \(memory.lowerBound); \(memory.values) without reuse), "
-        + "states \(memory.states), constants \(memory.constants), inputs \(memory.inputs), "
+        + "states \(memory.states), packed \(memory.packed), constants \(memory.constants), inputs \(memory.inputs), "
         + "scratch \(memory.scratchPerThread) a thread",
     ]
     for step in described.steps {
@@ -170,6 +171,7 @@ extension Plan.Access {
       case .input(let index): ("input", index)
       case .state(let index): ("state", index)
       case .constant(let index): ("constant", index)
+      case .packed(let index): ("packed", index)
       }
     return PlanDescription.Access(
       name: name, type: type.description, space: space, number: number, offset: place.offset,

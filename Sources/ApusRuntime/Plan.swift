@@ -41,8 +41,20 @@ public struct Plan: Sendable {
     public var place: Place
   }
 
+  /// What an executable makes of a state before a run, where the state has changed since it was made: the
+  /// form that a kernel wants it in.
+  public struct Packing: Sendable {
+    /// The number of the state.
+    public var state: Int
+    /// The same for all executables that share it.
+    public var form: String
+    public var byteCount: Int
+    public var step: Step
+  }
+
   public let isa: ISA
   public let steps: [Step]
+  public let packings: [Packing]
   public let inputs: [Port]
   public let states: [Port]
   public let outputs: [Port]
@@ -64,8 +76,10 @@ public struct Plan: Sendable {
   public init(
     _ graph: Graph, isa: ISA, precision: Precision = .highest, threads: Int = 1
   ) throws {
-    let given = try LoweredGraph(graph, isa: isa, precision: precision)
-    let (lowered, memory) = IntervalOrder.ordered(given, isa: isa, threads: threads)
+    var given = try LoweredGraph(graph, isa: isa, precision: precision)
+    let forms = given.usePackedStates()
+    var (lowered, memory) = IntervalOrder.ordered(given, isa: isa, threads: threads)
+    memory.notePacked(forms.reduce(0) { $0 + $1.packable.byteCount })
     let namer = ValueNames(lowered.graph)
     self.isa = isa
     self.memory = memory.report
@@ -83,6 +97,7 @@ public struct Plan: Sendable {
     }
     for copy in memory.copies { steps.append(builder.copyStep(copy.operand, toState: copy.state)) }
     self.steps = steps
+    packings = forms.indices.map { builder.packing(forms[$0], number: $0) }
     errorSlots = slots
     let final = lowered.graph
     func port(_ name: String, _ operand: Operand) -> Port {
@@ -133,10 +148,34 @@ struct StepBuilder {
   }
 
   func step(_ call: LoweredGraph.Call, workspace: Place?) -> Plan.Step {
-    Plan.Step(
-      call: call.call, mnemonic: call.mnemonic, operands: call.operands.map(access),
+    var operands = call.operands.map(access)
+    if let packing = call.packing, let packable = call.call.packable {
+      operands[packable.operand] = form(packable, packing, of: operands[packable.operand])
+    }
+    return Plan.Step(
+      call: call.call, mnemonic: call.mnemonic, operands: operands,
       results: call.results.map { access(Operand($0)) }, workspace: workspace, errorSlot: nil,
       origins: call.origins)
+  }
+
+  private func form(_ packable: PackableOperand, _ number: Int, of source: Plan.Access)
+    -> Plan.Access
+  {
+    Plan.Access(
+      name: source.name,
+      type: TensorType(source.type.dtype, [packable.byteCount / source.type.dtype.byteCount]),
+      place: Place(space: .packed(number), offset: 0), extent: 0..<packable.byteCount)
+  }
+
+  func packing(_ packing: LoweredGraph.Packing, number: Int) -> Plan.Packing {
+    let source = access(packing.operand)
+    return Plan.Packing(
+      state: packing.state, form: "\(packing.packable.form) at \(source.place.offset)",
+      byteCount: packing.packable.byteCount,
+      step: Plan.Step(
+        call: packing.packable.making(), mnemonic: "pack", operands: [source],
+        results: [form(packing.packable, number, of: source)], workspace: nil, errorSlot: nil,
+        origins: [Origin(scope: "pack \(source.name)")]))
   }
 
   /// The step that writes a state's new value where it could not be computed in place.
