@@ -4,7 +4,7 @@ import Apus
 import Foundation
 
 /// The model of all workloads so far.
-private struct Perceptron: Module {
+struct Perceptron: Module {
   let layers: [Linear]
 
   init(widths: [Int]) { layers = zip(widths, widths.dropFirst()).map { Linear($0, $1) } }
@@ -23,21 +23,7 @@ public func serveTraining(
   try options.validate()
   let batch = try randomBatch(workload, size: try checked(size) ?? workload.batch)
   let start = ContinuousClock.now
-  // Small rates, so that thousands of steps on one batch do not run into gradients of zero.
-  let compile = CompileOptions(options)
-  let model = Perceptron(widths: workload.widths)
-  func loss(_ model: Perceptron, _ batch: SymbolicBatch) -> Tensor {
-    crossEntropy(model(batch.images), batch.labels)
-  }
-  let trainer =
-    switch workload.update {
-    case .momentum:
-      try Trainer(
-        model, optimizer: SGD(learningRate: 1e-3, momentum: 0.9), compile: compile, loss: loss)
-    case .adam:
-      try Trainer(model, optimizer: Adam(learningRate: 1e-5), compile: compile, loss: loss)
-    }
-  let step = try trainer.trainingStep(for: batch)
+  let step = try trainingStep(workload, batch, options)
   let compileSeconds = (ContinuousClock.now - start) / .seconds(1)
   let firstLoss = try step.run(batch.arrays, at: 0).loss
   func say(_ members: [(String, JSON)]) {
@@ -74,8 +60,29 @@ public func serveTraining(
   }
 }
 
+/// The compiled step of a workload.
+func trainingStep(
+  _ workload: TrainingWorkload, _ batch: Batch, _ options: BenchmarkOptions
+) throws -> TrainingStep<Perceptron> {
+  let compile = CompileOptions(options)
+  let model = Perceptron(widths: workload.widths)
+  func loss(_ model: Perceptron, _ batch: SymbolicBatch) -> Tensor {
+    crossEntropy(model(batch.images), batch.labels)
+  }
+  // Small rates, so that thousands of steps on one batch do not run into gradients of zero.
+  let trainer =
+    switch workload.update {
+    case .momentum:
+      try Trainer(
+        model, optimizer: SGD(learningRate: 1e-3, momentum: 0.9), compile: compile, loss: loss)
+    case .adam:
+      try Trainer(model, optimizer: Adam(learningRate: 1e-5), compile: compile, loss: loss)
+    }
+  return try trainer.trainingStep(for: batch)
+}
+
 /// Normally distributed images, uniformly distributed labels.
-private func randomBatch(_ workload: TrainingWorkload, size: Int) throws -> Batch {
+func randomBatch(_ workload: TrainingWorkload, size: Int) throws -> Batch {
   var generator = Numbers(state: 1)
   let features = workload.widths[0], classes = workload.widths[workload.widths.count - 1]
   let images = (0..<size * features).map { _ in generator.normal() }

@@ -317,9 +317,9 @@ static int64_t column_groups(const ck_gemm_args *g, const gemm_level *level, int
 
 /// The one place that says which thread writes what. A function of the shape and the team; it
 /// decides no bit of the result.
-gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const ck_thread *t) {
+ck_gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const ck_thread *t) {
   const int64_t matrices = gemm_matrices(g);
-  gemm_part part = {0};
+  ck_gemm_part part = {0};
   if (matrices <= 0 || g->M <= 0 || g->N <= 0) return part;
   const int32_t groups = (int32_t)column_groups(g, level, matrices, t->count);
   const ck_thread in_columns = {.index = t->index % groups, .count = groups};
@@ -332,7 +332,7 @@ gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const ck_
 }
 
 void gemm_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level) {
-  const gemm_part part = gemm_part_of(g, level, t);
+  const ck_gemm_part part = gemm_part_of(g, level, t);
   if (part.column >= part.column_end || part.row >= part.row_end) return;
   if (gemm_is_vector(g)) return gemm_vector_run(g, level, part, t->scratch);
   job job = {.g = g, .level = level, .blocking = blocking_of(g, level), .c_row = g->c_row};

@@ -163,6 +163,17 @@ size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa) {
   return 0;
 }
 
+ck_gemm_part ck_gemm_part_of(const ck_gemm_args *args, ck_isa isa, int32_t index, int32_t count) {
+  const way way = way_of(question_of(args), isa);
+  const ck_thread thread = {.index = index, .count = count};
+  ck_gemm_part part = {.row_end = gemm_matrices(args) * args->M, .column_end = args->N};
+  // The drivers of narrow types and of tiles do not say: any thread may take any part.
+  if (way.parts || way.narrow) return part;
+  if (way.level) return gemm_part_of(args, way.level, &thread);
+  ck_share(gemm_matrices(args) * args->M, &thread, &part.row, &part.row_end);
+  return part;
+}
+
 // MARK: B packed beforehand
 
 // The reference keeps plain rows: [K, N].

@@ -82,13 +82,7 @@ static inline int64_t gemm_matrices(const ck_gemm_args *g) {
   return count;
 }
 
-/// What a thread writes: rows counted through all matrices, by columns.
-typedef struct gemm_part {
-  int64_t row, row_end;
-  int64_t column, column_end;
-} gemm_part;
-
-gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const ck_thread *t);
+ck_gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const ck_thread *t);
 
 /// Where one matrix of the batch lies.
 typedef struct gemm_matrix {
@@ -101,7 +95,7 @@ gemm_matrix gemm_matrix_at(const ck_gemm_args *g, int64_t index);
 
 /// One row or one column: each element is summed in lanes.
 static inline bool gemm_is_vector(const ck_gemm_args *g) { return g->M == 1 || g->N == 1; }
-void gemm_vector_run(const ck_gemm_args *g, const gemm_level *level, gemm_part part,
+void gemm_vector_run(const ck_gemm_args *g, const gemm_level *level, ck_gemm_part part,
                      float *scratch);
 /// Floats; an epilogue's scratch follows.
 int64_t gemm_vector_scratch(void);

@@ -87,7 +87,7 @@ static void multiply(product *q, bool packed) {
   } while (step < g->K);
 }
 
-void gemm_vector_run(const ck_gemm_args *g, const gemm_level *level, gemm_part part,
+void gemm_vector_run(const ck_gemm_args *g, const gemm_level *level, ck_gemm_part part,
                      float *scratch) {
   const bool row = g->M == 1, packed = g->b_packed && row;
   float *const c = scratch + X_FLOATS + SUM_FLOATS + OUT_FLOATS;

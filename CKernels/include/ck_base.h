@@ -82,7 +82,7 @@ typedef void (*ck_kernel)(const void *args, const ck_thread *t);
 typedef struct ck_step {
   ck_kernel kernel;
   const void *args;
-  int32_t threads;  // 1: thread 0 alone runs it, with count 1. 0: the whole team
+  int32_t threads;  // 0: the whole team. k + 1: thread k alone runs it, with count 1
   int32_t barrier;  // 1: all threads wait after it, because a later step reads what another wrote
 } ck_step;
 
@@ -92,6 +92,13 @@ static inline void ck_share(int64_t n, const ck_thread *t, int64_t *begin, int64
   *begin = n * t->index / t->count;
   *end = n * (t->index + 1) / t->count;
 }
+
+/// Elements of an array that one thread touches: runs of `width` elements, `count` of them, that
+/// start `pitch` apart, the first at `start`. Plans leave a barrier out where regions do not meet,
+/// so a kernel that states one must stay within it.
+typedef struct ck_region {
+  int64_t start, width, pitch, count;
+} ck_region;
 
 #ifdef __cplusplus
 }

@@ -60,6 +60,9 @@ typedef struct ck_cross_entropy_args {
 } ck_cross_entropy_args;
 
 /// Bytes of workspace, whatever the op; depends on rows and cols alone.
+/// Rows of the blocks that the forward pass, alone or combined, hands out by `ck_share`. (The
+/// backward pass hands out rows.) The first thread alone writes the sum or mean of the losses.
+int64_t ck_cross_entropy_block_rows(const ck_cross_entropy_args *args);
 size_t ck_cross_entropy_workspace_bytes(const ck_cross_entropy_args *args);
 
 /// The entry point of `op` at `isa`.

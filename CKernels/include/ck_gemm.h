@@ -96,6 +96,18 @@ size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa);
 /// that packed forms are cut into always: a function of K alone.
 int64_t ck_gemm_k_block(int64_t K);
 
+/// What one thread of a team writes: rows, counted through all matrices, by columns. It reads the
+/// same rows of A and columns of B. Empty where row == row_end or column == column_end; all of C
+/// for every thread where it is not known.
+typedef struct ck_gemm_part {
+  int64_t row, row_end;
+  int64_t column, column_end;
+} ck_gemm_part;
+
+/// The part of thread `index` of `count`: what the kernel at that level itself goes by. A function
+/// of shape, strides, level and team; it decides no bit of the result.
+ck_gemm_part ck_gemm_part_of(const ck_gemm_args *args, ck_isa isa, int32_t index, int32_t count);
+
 /// Packs `count` matrices B [K, N] for `ck_gemm_args.b_packed`: the form depends on the level, K
 /// and N, never on M.
 ///

@@ -165,6 +165,11 @@ size_t ck_loop_workspace_bytes(const ck_loop_args *args);
 /// The entry point for a level; its arguments are a prepared ck_loop_args.
 ck_kernel ck_loop(ck_isa isa);
 
+/// Which elements of an operand, counted from its data, thread `index` of `count` touches. False
+/// where that is no region: then any thread may touch any of them.
+bool ck_loop_region(const ck_loop_args *args, int32_t operand, int32_t index, int32_t count,
+                    ck_region *region);
+
 // MARK: As a matrix product's epilogue
 
 /// Like `ck_loop_prepare`, for a map over [batch, rows, columns] (always three dimensions, extents
@@ -210,6 +215,9 @@ static inline size_t ck_loop_segment_offset(int32_t operands, int32_t instructio
 
 bool ck_loop_multi_prepare(ck_loop_multi_args *args);
 size_t ck_loop_multi_scratch_bytes(const ck_loop_multi_args *args);
+/// Which elements of a segment's arrays thread `index` of `count` touches.
+ck_region ck_loop_multi_region(const ck_loop_multi_args *args, int32_t segment, int32_t index,
+                               int32_t count);
 ck_kernel ck_loop_multi(ck_isa isa);
 
 // MARK: The list of levels, for tests and benchmarks

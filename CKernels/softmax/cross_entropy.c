@@ -24,6 +24,8 @@ ck_kernel ck_cross_entropy(ck_cross_entropy_op op, ck_isa isa) {
   return ck_entry_find(entries, sizeof entries / sizeof entries[0], (int32_t)op, isa);
 }
 
+int64_t ck_cross_entropy_block_rows(const ck_cross_entropy_args *args) { return block_rows(args); }
+
 size_t ck_cross_entropy_workspace_bytes(const ck_cross_entropy_args *args) {
   return (size_t)block_count(args) * sizeof(row_sums);
 }

@@ -10,10 +10,11 @@ typedef struct row_sums {
   double weight;
 } row_sums;
 
-/// Rows of a block: about 8192 logits, so that a block is worth a thread's while.
+/// Rows of a block: about 8192 logits, so that a block is worth a thread's while; at most 16, which
+/// take a microsecond or two however few the classes.
 static inline int64_t block_rows(const ck_cross_entropy_args *a) {
   const int64_t rows = a->cols > 0 ? 8192 / a->cols : 1;
-  return rows < 1 ? 1 : rows > 256 ? 256 : rows;
+  return rows < 1 ? 1 : rows > 16 ? 16 : rows;
 }
 
 static inline int64_t block_count(const ck_cross_entropy_args *a) {

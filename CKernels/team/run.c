@@ -14,16 +14,20 @@ static int64_t now_nanoseconds(void) {
   return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
+// A step's share of this member; on a team of one, every step.
+static void run_step(const member *m, const ck_step *step) {
+  if (step->threads == 0) {
+    step->kernel(step->args, &m->whole);
+  } else if (m->whole.count == 1 || step->threads - 1 == m->whole.index) {
+    step->kernel(step->args, &m->alone);
+  }
+}
+
 // The steps, as one member of the team sees them. The last barrier is left out: the end of the run
 // is one.
 static void run_steps(const member *m, const ck_step *steps, size_t count) {
-  const bool first = m->whole.index == 0;
   for (size_t i = 0; i < count; ++i) {
-    if (steps[i].threads != 1) {
-      steps[i].kernel(steps[i].args, &m->whole);
-    } else if (first) {
-      steps[i].kernel(steps[i].args, &m->alone);
-    }
+    run_step(m, &steps[i]);
     if (steps[i].barrier && i + 1 < count) ck_barrier(&m->whole);
   }
 }
@@ -33,11 +37,7 @@ static void run_steps_profiled(const member *m, const ck_step *steps, size_t cou
   const bool first = m->whole.index == 0;
   int64_t start = first ? now_nanoseconds() : 0;
   for (size_t i = 0; i < count; ++i) {
-    if (steps[i].threads != 1) {
-      steps[i].kernel(steps[i].args, &m->whole);
-    } else if (first) {
-      steps[i].kernel(steps[i].args, &m->alone);
-    }
+    run_step(m, &steps[i]);
     ck_barrier(&m->whole);
     if (first) {
       const int64_t end = now_nanoseconds();
@@ -73,7 +73,7 @@ void team_member(ck_team *team, int32_t index) {
 
 static bool needs_team(const ck_step *steps, size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    if (steps[i].threads != 1) return true;
+    if (steps[i].threads == 0) return true;
   }
   return false;
 }

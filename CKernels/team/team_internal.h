@@ -31,7 +31,7 @@ typedef struct patience {
 /// One thread of the team.
 typedef struct member {
   _Alignas(CK_LINE) ck_thread whole;  // how kernels see it when the whole team runs a step
-  ck_thread alone;                    // and when it runs a step by itself (member 0 only)
+  ck_thread alone;                    // and when it runs a step by itself
   patience at_barrier;
   patience at_rest;
 } member;

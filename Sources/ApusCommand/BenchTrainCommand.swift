@@ -18,6 +18,9 @@ struct BenchTrainCommand: ParsableCommand {
   @Option(help: "Examples a step. Default: the workload's own.")
   var batch: Int?
 
+  @Flag(help: "Show where a step's time goes: each kernel call and its limit, instead of peers.")
+  var profile = false
+
   // How a side answers the harness; see Benchmarks/PeerProcess.swift.
   @Flag(help: .hidden)
   var serve = false
@@ -28,6 +31,9 @@ struct BenchTrainCommand: ParsableCommand {
     if let batch, batch < 1 {
       throw ValidationError("--batch is \(batch): at least 1 is expected.")
     }
+    if profile && options.measuring.peers {
+      throw ValidationError("--profile shows our own step alone: leave out --peers.")
+    }
   }
 
   func run() throws {
@@ -35,6 +41,9 @@ struct BenchTrainCommand: ParsableCommand {
     if serve {
       try serveTraining(
         workloads[0], batch: batch, options: try options.measuring.settings(json: true))
+    } else if profile {
+      try profileTraining(
+        workloads, batch: batch, options: try options.measuring.settings(json: options.json))
     } else {
       try options.measure("Training steps") {
         try benchmarkTraining(workloads, batch: batch, options: $0)

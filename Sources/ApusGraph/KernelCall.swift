@@ -18,14 +18,110 @@ public struct KernelEntry: @unchecked Sendable, Hashable {
   public init(_ address: UnsafeRawPointer) { self.address = address }
 }
 
-/// How a kernel divides its result among the threads, so that the plan knows which thread wrote what.
-public enum Partition: Sendable, Hashable {
-  /// Anything may be written by anyone: a barrier stands between it and its readers.
-  case unknown
-  /// The first result is cut into `tiles` equal runs of `elementsPerTile` elements of its dense buffer
-  /// (the last may be shorter), handed out by `ck_share`; operands listed in `alignedOperands` are read
-  /// only at the very elements that the thread writes.
-  case tiles(count: Int, elementsPerTile: Int, alignedOperands: [Int])
+/// Elements of an array that a thread touches: runs of `width` elements, `count` of them, that start
+/// `pitch` apart, the first at `start`.
+public struct Region: Sendable, Hashable {
+  public var start: Int
+  public var width: Int
+  public var pitch: Int
+  public var count: Int
+
+  /// Runs that lie end to end become one.
+  public init(start: Int, width: Int, pitch: Int, count: Int) {
+    let isOne = width == pitch || count == 1
+    self.start = start
+    self.width = isOne ? width * count : width
+    self.pitch = isOne ? width * count : pitch
+    self.count = isOne ? 1 : count
+  }
+
+  public init(_ range: Range<Int>) {
+    self.init(start: range.lowerBound, width: range.count, pitch: range.count, count: 1)
+  }
+
+  public static let none = Region(0..<0)
+}
+
+/// How a kernel divides its work among the threads of a team, so that the plan knows which thread touches
+/// what: no barrier need stand between two calls where each thread goes on with what it touched itself.
+///
+/// A kernel that waits for its threads inside may state what it writes after: a thread that has written it
+/// leaves the call after all others have arrived there.
+public struct Partition: Sendable {
+  /// What a thread of a team touches of a buffer: elements counted from the operand's or the result's first
+  /// one. Nil where any thread may touch any of it.
+  public typealias Rule =
+    @Sendable (_ buffer: KernelCall.Buffer, _ thread: Int, _ threads: Int) -> Region?
+  private let rule: Rule
+
+  public init(_ rule: @escaping Rule) { self.rule = rule }
+
+  /// What `thread` of `threads` touches of a buffer.
+  public func region(_ buffer: KernelCall.Buffer, thread: Int, threads: Int) -> Region? {
+    rule(buffer, thread, threads)
+  }
+
+  /// Anything may be touched by anyone: a barrier stands between it and its readers.
+  public static let unknown = Partition { _, _, _ in nil }
+
+  /// The items of `ck_share` that a thread takes of `count`.
+  public static func share(_ count: Int, _ thread: Int, _ threads: Int) -> Range<Int> {
+    count * thread / threads..<count * (thread + 1) / threads
+  }
+
+  /// The first result is cut into `count` equal runs of `elementsPerTile` elements of its dense buffer (the
+  /// last may be shorter), handed out by `ck_share`; operands listed in `alignedOperands` are read only at
+  /// the very elements that the thread writes.
+  public static func tiles(count: Int, elementsPerTile: Int, alignedOperands: [Int]) -> Partition {
+    Partition { buffer, thread, threads in
+      switch buffer {
+      case .result(0): break
+      case .operand(let index) where alignedOperands.contains(index): break
+      default: return nil
+      }
+      let tiles = share(count, thread, threads)
+      return Region(tiles.lowerBound * elementsPerTile..<tiles.upperBound * elementsPerTile)
+    }
+  }
+}
+
+/// The part of a result that a kernel's innermost code makes at a time.
+public struct Tile: Sendable, Hashable, CustomStringConvertible {
+  public var rows: Int
+  public var columns: Int
+
+  public init(rows: Int, columns: Int) {
+    self.rows = rows
+    self.columns = columns
+  }
+
+  /// As in `14x32`.
+  public var description: String { "\(rows)x\(columns)" }
+}
+
+/// An operand that a kernel would first bring into a form of its own, and can as well take in that form,
+/// made beforehand.
+public struct PackableOperand: Sendable {
+  public var operand: Int
+  /// The same for two forms that hold the same bytes where they are made from the same bytes.
+  public var form: String
+  /// Of the form.
+  public var byteCount: Int
+  /// The call that takes the operand in that form; everything else stays.
+  public var taking: @Sendable () -> KernelCall
+  /// The call that makes the form, its result 0, of the operand as it lies, its operand 0.
+  public var making: @Sendable () -> KernelCall
+
+  public init(
+    operand: Int, form: String, byteCount: Int, taking: @escaping @Sendable () -> KernelCall,
+    making: @escaping @Sendable () -> KernelCall
+  ) {
+    self.operand = operand
+    self.form = form
+    self.byteCount = byteCount
+    self.taking = taking
+    self.making = making
+  }
 }
 
 /// One call of a kernel, not yet bound to memory.
@@ -61,12 +157,17 @@ public struct KernelCall: Sendable {
   /// The kernel's C name or a description of the path taken, for dumps and profiles.
   public var name: String
   public var entry: KernelEntry
+  /// The level that the kernel was written for, where it is not the plan's own.
+  public var isa: ISA?
+  /// For dumps and profiles; nil where there is none to speak of.
+  public var tile: Tile?
   /// The argument block's bytes, pointers null.
   public var arguments: [UInt8]
   public var bindings: [Binding] = []
   public var workspaceBytes = 0
   public var scratchBytesPerThread = 0
   public var partition = Partition.unknown
+  public var packable: PackableOperand?
   /// Results that may share the buffer of an operand that dies here: the kernel reads each element of
   /// the operand before it writes the element at the same place, on the same thread.
   public var inPlace: [(operand: Int, result: Int)] = []

@@ -161,9 +161,6 @@ public struct CrossEntropyGradient: CompositeOp {
     call.bind(\ck_cross_entropy_args.upstream, to: .operand(2))
     call.bind(\ck_cross_entropy_args.gradient, to: .result(0))
     call.inPlace = [(operand: 0, result: 0)]
-    call.partition = .tiles(
-      count: site.operands[1].count, elementsPerTile: site.operands[0].shape[-1],
-      alignedOperands: [0])
     return call
   }
 }

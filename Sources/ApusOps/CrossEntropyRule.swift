@@ -191,6 +191,34 @@ public struct CrossEntropyRule: Sendable, Hashable {
     return args
   }
 
+  /// What the threads touch: rows in runs of `runLength` of the operands that are listed; results that have
+  /// an element or a row of elements for each row of logits; the loss, where it is one number, at result 0.
+  func partition(
+    _ site: LoweringSite, runLength: Int, byRows: [Int], loss: Bool
+  ) -> Partition {
+    let rows = site.operands[0].shape.withoutLast.count
+    // Elements a row; 0 for what is no array of rows.
+    func width(_ type: TensorType) -> Int { rows > 0 ? type.count / rows : 0 }
+    let operands = site.operands.indices.map {
+      byRows.contains($0) ? width(site.operands[$0]) : 0
+    }
+    let results = site.results.map(width)
+    let hasOneLoss = loss && reduction != .none
+    return Partition { buffer, thread, threads in
+      let width: Int
+      switch buffer {
+      case .operand(let index): width = operands[index]
+      case .result(0) where hasOneLoss: return Region(thread == 0 ? 0..<1 : 0..<0)
+      case .result(let index): width = results[index]
+      default: width = 0
+      }
+      guard width > 0 else { return nil }
+      let runs = Partition.share((rows + runLength - 1) / runLength, thread, threads)
+      let own = min(runs.lowerBound * runLength, rows)..<min(runs.upperBound * runLength, rows)
+      return Region(own.lowerBound * width..<own.upperBound * width)
+    }
+  }
+
   /// The call of `op`, with logits at operand 0, the target at that place and any weights after it.
   func call(
     _ op: ck_cross_entropy_op, _ name: String, _ site: LoweringSite, targetAt target: Int
@@ -209,6 +237,11 @@ public struct CrossEntropyRule: Sendable, Hashable {
     }
     call.workspaceBytes = ck_cross_entropy_workspace_bytes(&args)
     call.bind(\ck_cross_entropy_args.workspace, to: .workspace)
+    // The backward pass counts weights by other rows of the labels than it then goes through.
+    let isBackward = op == CK_CROSS_ENTROPY_BACKWARD
+    call.partition = partition(
+      site, runLength: isBackward ? 1 : Int(ck_cross_entropy_block_rows(&args)),
+      byRows: isBackward ? [0] : [0, target], loss: !isBackward)
     call.flops = 20 * Double(site.operands[0].count)
     // A logarithm and three sums over lanes a row: 80 ns measured for ten classes.
     call.overhead = 60 * Double(args.rows)

@@ -24,7 +24,7 @@ extension GemmLowering {
       if simple.hasBias {
         call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.bias)!, to: .operand(2))
       }
-      return call
+      return noting(product, isa: site.isa, in: call)
     }
     let loop = Loop(domain: read[0].shape, reducedAxes: [], program: op.program)
     let inner = LoweringSite(
@@ -42,6 +42,9 @@ extension GemmLowering {
           [batch[index], product.rows[index], product.columns[index]]
         )
       })
+    product.followerBuffers =
+      [.operand(0)] + site.operands.indices.dropFirst(2).map { .operand($0) }
+      + site.results.indices.map { .result($0) }
     var call = product.call(isa: site.isa, epilogue: block)
     call.name += " \(op.program.instructions.count)"
     for index in 1..<types.count {
@@ -65,7 +68,7 @@ extension GemmLowering {
         call.inPlace.append((operand, result))
       }
     }
-    return call
+    return noting(product, isa: site.isa, in: call)
   }
 
   /// `relu(product + bias)`, with a bias for each column, rounded, or a part of that.

@@ -22,7 +22,7 @@ enum GemmLowering {
     let product = try Product(op, site)
     var call = product.call(isa: site.isa)
     call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.c)!, to: .result(0))
-    return call
+    return noting(product, isa: site.isa, in: call)
   }
 
   /// One leading axis: its extent and the distance between its matrices.
@@ -44,6 +44,8 @@ enum GemmLowering {
     /// The followers' strides along rows and columns.
     var rows: [Int]
     var columns: [Int]
+    /// The followers' buffers where an epilogue program walks along; the first, the product, is none.
+    var followerBuffers: [KernelCall.Buffer] = []
 
     init(_ op: MatMul, _ site: LoweringSite, followers: [View] = []) throws {
       let result = try op.resultTypes(Array(site.operands.prefix(2)))[0]
@@ -168,6 +170,10 @@ enum GemmLowering {
         call.scratchBytesPerThread = ck_gemm_scratch_bytes(args, level)
         call.workspaceBytes = ck_gemm_workspace_bytes(args, level)
       }
+      let row = GemmLowering.row(at: isa)
+      call.isa = ISA(rawValue: Int32(row.isa.rawValue))
+      call.tile = Tile(rows: Int(row.tile_rows), columns: Int(row.tile_columns))
+      call.partition = partition(of: bytes, isa: isa)
       let (m, n, k) = (Double(block.M), Double(block.N), Double(block.K))
       call.flops = 2 * m * n * k * Double(matrices)
       let sizes = types.map { Double($0.byteCount) }
@@ -180,6 +186,15 @@ enum GemmLowering {
       }
       return call
     }
+  }
+
+  /// The row of the kernel table that a level runs.
+  static func row(at isa: ISA) -> ck_gemm_row {
+    var count = 0
+    let rows = UnsafeBufferPointer(start: ck_gemm_rows(&count), count: count)
+    // The last is the reference, which every level can run.
+    return rows.first { !$0.emulated && $0.isa.rawValue <= UInt32(isa.rawValue) }
+      ?? rows[count - 1]
   }
 
   /// Where the epilogue's block starts behind the product's own.

@@ -430,6 +430,9 @@ struct LoopCompiler {
     }
     call.scratchBytesPerThread = ck_loop_scratch_bytes(args)
     call.inPlace = inPlacePairs(all)
+    call.partition = Self.partition(of: call.arguments, operandCount)
+    call.tile = Tile(rows: Int(args.pointee.tile_rows), columns: Int(args.pointee.tile_columns))
+    call.isa = Self.level(site.isa)
     call.flops = Double(loop.domain.count * loop.program.instructions.count)
     call.bytes = Double(
       site.operands.reduce(0) { $0 + $1.byteCount } + site.results.reduce(0) { $0 + $1.byteCount })

@@ -5,12 +5,17 @@ import CKernels
 
 /// The memory that an executable's steps work on. Only its executable uses it, one run at a time.
 final class Binding: @unchecked Sendable {
-  let steps: UnsafeMutableBufferPointer<ck_step>
+  private let steps: UnsafeMutableBufferPointer<ck_step>
+  /// How many of them are the plan's; packings follow.
+  private let planSteps: Int
   /// {position, index} of the first bad index of each slot; position is -1 where there is none.
   let errorSlots: UnsafeMutableBufferPointer<(position: Int64, index: Int64)>
   private let arena: Arena
   private let blocks: UnsafeMutableRawBufferPointer
   private let states: [StateStore.Buffer]
+  private let forms: [StateStore.PackedForm]
+  /// Of the states that a run changes.
+  private let changed: [StateStore.Generation]
   private let constants: [NDArray]
   /// Where in the blocks a pointer into an input stands.
   private var inputFields: [(input: Int, field: UnsafeMutableRawPointer, offset: Int)] = []
@@ -20,32 +25,44 @@ final class Binding: @unchecked Sendable {
   ///   state of another type.
   init(_ plan: Plan, schedule: Schedule, states store: StateStore) throws {
     arena = try Arena(byteCount: plan.memory.arena)
-    states = try plan.states.map { try store.buffer($0.name, $0.type) }
+    let states = try plan.states.map { try store.buffer($0.name, $0.type) }
+    self.states = states
+    forms = plan.packings.map { packing in
+      store.packedForm(
+        of: states[packing.state], plan.states[packing.state].name, packing.form,
+        byteCount: packing.byteCount)
+    }
+    let written = Set(plan.steps.flatMap(\.results).map(\.place.space))
+    changed = states.indices.filter { written.contains(.state($0)) }.map { states[$0].generation }
     constants = plan.constants
     inputAddresses = Array(repeating: nil, count: plan.inputs.count)
-    steps = .allocate(capacity: plan.steps.count)
+    let all = plan.steps + plan.packings.map(\.step)
+    planSteps = plan.steps.count
+    steps = .allocate(capacity: all.count)
     errorSlots = .allocate(capacity: plan.errorSlots)
     errorSlots.initialize(repeating: (-1, 0))
     let alignment = 64
     var offsets: [Int] = []
     var total = 0
-    for step in plan.steps {
+    for step in all {
       offsets.append(total)
       total += (step.call.arguments.count + alignment - 1) / alignment * alignment
     }
     blocks = .allocate(byteCount: max(total, alignment), alignment: alignment)
-    for (index, step) in plan.steps.enumerated() {
+    for (index, step) in all.enumerated() {
       let block = blocks.baseAddress! + offsets[index]
       step.call.arguments.withUnsafeBytes { bytes in
         guard let source = bytes.baseAddress else { return }
         block.copyMemory(from: source, byteCount: bytes.count)
       }
       for binding in step.call.bindings { bind(binding, of: step, at: block + binding.field) }
-      let entry = schedule.entries[index]
+      // Packings are run one by one, by all threads.
+      let entry = index < planSteps ? schedule.entries[index] : nil
       (steps.baseAddress! + index).initialize(
         to: ck_step(
           kernel: unsafeBitCast(step.call.entry.address, to: ck_kernel.self), args: block,
-          threads: entry.isAlone ? 1 : 0, barrier: entry.barrier ? 1 : 0))
+          threads: entry?.member.map { Int32($0 + 1) } ?? 0,
+          barrier: entry?.barrier == nil ? 0 : 1))
     }
   }
 
@@ -53,6 +70,32 @@ final class Binding: @unchecked Sendable {
     steps.deallocate()
     errorSlots.deallocate()
     blocks.deallocate()
+  }
+
+  /// The plan's steps.
+  var planned: UnsafeBufferPointer<ck_step> {
+    UnsafeBufferPointer(rebasing: steps[..<planSteps])
+  }
+
+  /// One step of the plan.
+  func step(_ index: Int) -> UnsafeBufferPointer<ck_step> {
+    UnsafeBufferPointer(rebasing: steps[index...index])
+  }
+
+  /// Makes the forms of states that have changed, by `run`. Only while the store is locked.
+  func refreshForms(_ run: (UnsafeBufferPointer<ck_step>) throws -> Void) rethrows {
+    for (index, form) in forms.enumerated() where form.isStale {
+      try run(step(planSteps + index))
+      form.noteMade()
+    }
+  }
+
+  /// Forms that the next run makes first.
+  var staleForms: Int { forms.count(where: \.isStale) }
+
+  /// Notes that a run has changed states. Only while the store is locked.
+  func noteChanges() {
+    for generation in changed { generation.count += 1 }
   }
 
   private func bind(
@@ -88,6 +131,7 @@ final class Binding: @unchecked Sendable {
       case .arena: UnsafeRawPointer(arena.base)
       case .state(let index): UnsafeRawPointer(states[index].address)
       case .constant(let index): constants[index].withUnsafeBytes { $0.baseAddress }
+      case .packed(let index): UnsafeRawPointer(forms[index].address)
       case .input(let index): inputAddresses[index]
       }
     return base.map { $0 + place.offset }

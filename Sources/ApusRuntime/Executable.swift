@@ -39,13 +39,14 @@ public final class Executable: Sendable {
     check = try options.check ?? environment.check()
     var optimised = graph
     passes = try PassManager(options: options.passOptions(for: isa)).run(on: &optimised)
-    plan = try Plan(optimised, isa: isa, precision: options.precision)
+    team = try Team.shared(threads: options.threads)
+    plan = try Plan(
+      optimised, isa: isa, precision: options.precision, threads: team.threads.count)
     if let limit = options.memoryLimit, plan.memory.arena > limit {
       throw ApusError(
         .resource, "the plan needs an arena of \(plan.memory.arena) bytes",
         expected: "at most \(limit), the memory limit; a smaller batch, or checkpoint { }")
     }
-    team = try Team.shared(threads: options.threads)
     schedule = Schedule(plan, threads: team.threads.count)
     self.states = states
     binding = try Binding(plan, schedule: schedule, states: states)
@@ -109,11 +110,15 @@ public final class Executable: Sendable {
       try states.withExclusiveAccess {
         try withExtendedLifetime(inputs) {
           binding.prepare(inputs)
+          try binding.refreshForms {
+            try team.run($0, scratchBytes: plan.memory.scratchPerThread)
+          }
+          defer { binding.noteChanges() }
           if check == .nan && nanoseconds == nil {
             try runChecked()
           } else {
             try team.run(
-              UnsafeBufferPointer(binding.steps), scratchBytes: plan.memory.scratchPerThread,
+              binding.planned, scratchBytes: plan.memory.scratchPerThread,
               nanoseconds: nanoseconds)
           }
           try throwBadIndices()
@@ -157,9 +162,7 @@ public final class Executable: Sendable {
     try search.start(plan)
     for (index, step) in plan.steps.enumerated() {
       search.before(step)
-      try team.run(
-        UnsafeBufferPointer(rebasing: binding.steps[index...index]),
-        scratchBytes: plan.memory.scratchPerThread)
+      try team.run(binding.step(index), scratchBytes: plan.memory.scratchPerThread)
       try search.after(step)
     }
   }

@@ -17,6 +17,16 @@ struct LoweredGraph {
     var operands: [Operand]
     var results: [ValueID]
     var origins: [Origin]
+    /// The number of the packing whose form it takes in place of an operand.
+    var packing: Int?
+  }
+
+  /// A state's form that a kernel wants, made from the state before a run where that has changed.
+  struct Packing {
+    var state: Int
+    /// As the graph's call reads it.
+    var operand: Operand
+    var packable: PackableOperand
   }
 
   /// The graph, with the nodes that were added at its end.
@@ -83,6 +93,37 @@ struct LoweredGraph {
     guard let view = operand.view else { return start..<start + type.byteCount }
     guard let extent = view.extent else { return start..<start }
     return start + extent.lowerBound * size..<start + (extent.upperBound + 1) * size
+  }
+
+  /// Makes calls take packed what states hold that this graph does not change; returns the forms.
+  mutating func usePackedStates() -> [Packing] {
+    let assigned = Set(graph.assignments.map(\.state))
+    var packings: [Packing] = []
+    for index in calls.indices {
+      guard let packable = calls[index].call.packable else { continue }
+      let operand = calls[index].operands[packable.operand]
+      let value = root(operand).value
+      guard !assigned.contains(value),
+        let state = graph.states.firstIndex(where: { $0.value == value })
+      else { continue }
+      let known = packings.firstIndex {
+        $0.state == state && $0.packable.form == packable.form && root($0.operand) == root(operand)
+      }
+      if known == nil {
+        packings.append(Packing(state: state, operand: operand, packable: packable))
+      }
+      calls[index].call = packable.taking()
+      calls[index].call.packable = packable
+      calls[index].packing = known ?? packings.count - 1
+    }
+    return packings
+  }
+
+  /// The same calls in another order.
+  func reordered(_ order: [Int]) -> LoweredGraph {
+    var other = self
+    other.calls = order.map { calls[$0] }
+    return other
   }
 
   // MARK: Copies

@@ -14,6 +14,8 @@ public struct Place: Sendable, Hashable {
     case input(Int)
     case state(Int)
     case constant(Int)
+    /// A form of a state that a kernel wants.
+    case packed(Int)
   }
   public var space: Space
   /// Bytes from its start.
@@ -30,6 +32,8 @@ public struct MemoryReport: Sendable, Hashable, Codable {
   /// All intermediate values together, as if nothing were reused.
   public var values: Int
   public var states: Int
+  /// Forms of states that kernels want, kept beside them.
+  public var packed = 0
   public var constants: Int
   public var inputs: Int
   /// Each thread's own scratch.
@@ -48,11 +52,21 @@ struct MemoryPlan: Sendable {
   /// The arena's buffers, for tests and pictures.
   private(set) var buffers: [(interval: Interval, offset: Int)]
 
-  init(_ lowered: LoweredGraph) {
+  mutating func notePacked(_ bytes: Int) { report.packed = bytes }
+
+  /// - Parameter keptUntil: by call, how long at least its buffers stay reserved: until the last call before
+  ///   the threads meet. What is reused before would make them meet for the memory's sake. Nil where that
+  ///   does not matter.
+  init(_ lowered: LoweredGraph, keptUntil: [Int]? = nil) {
     var builder = BufferAssignment(lowered)
     builder.assignAll()
-    let packing = ArenaPacking(builder.intervals)
-    buffers = zip(builder.intervals, packing.offsets).map { ($0, $1) }
+    let intervals = builder.intervals.map { interval in
+      var interval = interval
+      if let keptUntil, interval.last < keptUntil.count { interval.last = keptUntil[interval.last] }
+      return interval
+    }
+    let packing = ArenaPacking(intervals)
+    buffers = zip(intervals, packing.offsets).map { ($0, $1) }
     func place(_ home: BufferAssignment.Home) -> Place {
       switch home {
       case .buffer(let index): Place(space: .arena, offset: packing.offsets[index])
@@ -72,7 +86,7 @@ struct MemoryPlan: Sendable {
       values.reduce(0) { $0 + graph.type(of: $1).byteCount }
     }
     report = MemoryReport(
-      arena: packing.total, lowerBound: ArenaPacking.lowerBound(builder.intervals),
+      arena: packing.total, lowerBound: ArenaPacking.lowerBound(intervals),
       values: bytes(lowered.calls.flatMap(\.results)), states: bytes(graph.states.map(\.value)),
       constants: bytes(graph.constants.map(\.value)), inputs: bytes(graph.inputs.map(\.value)),
       scratchPerThread: lowered.calls.map(\.call.scratchBytesPerThread).max() ?? 0)

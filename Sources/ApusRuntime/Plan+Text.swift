@@ -6,7 +6,8 @@ import Foundation
 /// A plan and its schedule in the form that is written as JSON.
 ///
 /// The schema, which readers may rely on: every field below under its own name; bytes as numbers;
-/// `space` is `arena`, `input`, `state` or `constant`, with `number` saying which (0 for the arena).
+/// `space` is `arena`, `input`, `state`, `constant` or `packed`, with `number` saying which (0 for the
+/// arena).
 public struct PlanDescription: Sendable, Codable {
   /// A value as a step reads or writes it, and where it lies.
   public struct Access: Sendable, Codable {
@@ -22,8 +23,19 @@ public struct PlanDescription: Sendable, Codable {
     public var index: Int
     public var op: String
     public var kernel: String
+    /// The level that the kernel was written for.
+    public var isa: String
+    /// What its innermost code makes at a time, as in `14x32`; nil where there is none to speak of.
+    public var tile: String?
     public var threads: Int
+    /// The thread that runs the step by itself; nil where all do.
+    public var member: Int?
+    /// Whether all threads wait for each other after the step.
     public var barrier: Bool
+    /// Why they do.
+    public var barrierReason: String?
+    /// Whether they do before it.
+    public var followsBarrier: Bool
     public var predictedNanoseconds: Double
     public var flops: Double
     public var bytes: Double
@@ -49,7 +61,10 @@ extension Plan {
         let step = steps[index], entry = schedule.entries[index]
         return PlanDescription.Step(
           index: index, op: step.mnemonic, kernel: step.call.name,
-          threads: entry.isAlone ? 1 : schedule.threads, barrier: entry.barrier,
+          isa: (step.call.isa ?? isa).name, tile: step.call.tile?.description,
+          threads: entry.isAlone ? 1 : schedule.threads, member: entry.member,
+          barrier: entry.barrier != nil, barrierReason: entry.barrier?.description,
+          followsBarrier: index > 0 && schedule.entries[index - 1].barrier != nil,
           predictedNanoseconds: entry.predictedNanoseconds.rounded(), flops: step.call.flops,
           bytes: step.call.bytes, operands: step.operands.map(\.description),
           results: step.results.map(\.description), workspaceBytes: step.call.workspaceBytes,
@@ -61,26 +76,28 @@ extension Plan {
   ///
   ///     plan for avx512, 2 threads: 14 steps, 5 barriers
   ///     arena 196608 bytes (at least 196608), states 407080, constants 0, inputs 200960
-  ///       0  gemm_14x32  threads 2  14.2 µs  barrier  %5@arena+0 = matmul(x@input0, w@state0)  hidden
+  ///       0  gemm 64x128x784  avx512 14x32  threads 2  107.6 µs  %5@arena+0 = matmul(x@input0+0, …)
+  ///          ---- barrier: step 1 reads %5, which other threads write in step 0
   public func text(_ schedule: Schedule) -> String {
     let described = description(schedule)
     var lines = [
       "plan for \(isa.name), \(schedule.threads) threads: \(steps.count) steps, "
         + "\(described.barriers) barriers",
       "arena \(memory.arena) bytes (at least \(memory.lowerBound); \(memory.values) without reuse), "
-        + "states \(memory.states), constants \(memory.constants), inputs \(memory.inputs), "
+        + "states \(memory.states), packed \(memory.packed), constants \(memory.constants), inputs \(memory.inputs), "
         + "scratch \(memory.scratchPerThread) a thread",
     ]
     for step in described.steps {
       var line = String(repeating: " ", count: max(0, 4 - "\(step.index)".count)) + "\(step.index)"
-      line += "  \(step.kernel)  threads \(step.threads)"
+      line += "  \(step.kernel)  \(step.isa)\(step.tile.map { " \($0)" } ?? "")"
+      line += step.member.map { "  thread \($0) alone" } ?? "  threads \(step.threads)"
       line += String(format: "  %.1f µs", step.predictedNanoseconds / 1000)
       line += "  \(step.results.map(\.text).joined(separator: ", "))"
       line += " = \(step.op)(\(step.operands.map(\.text).joined(separator: ", ")))"
       if step.workspaceBytes > 0 { line += "  workspace \(step.workspaceBytes)" }
       if !step.origins.isEmpty { line += "  from \(step.origins.joined(separator: ", "))" }
       lines.append(line)
-      if step.barrier { lines.append("      ---- barrier") }
+      if let reason = step.barrierReason { lines.append("      ---- barrier: \(reason)") }
     }
     return lines.map { $0 + "\n" }.joined()
   }
@@ -154,6 +171,7 @@ extension Plan.Access {
       case .input(let index): ("input", index)
       case .state(let index): ("state", index)
       case .constant(let index): ("constant", index)
+      case .packed(let index): ("packed", index)
       }
     return PlanDescription.Access(
       name: name, type: type.description, space: space, number: number, offset: place.offset,

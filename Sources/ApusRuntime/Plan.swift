@@ -41,8 +41,20 @@ public struct Plan: Sendable {
     public var place: Place
   }
 
+  /// What an executable makes of a state before a run, where the state has changed since it was made: the
+  /// form that a kernel wants it in.
+  public struct Packing: Sendable {
+    /// The number of the state.
+    public var state: Int
+    /// The same for all executables that share it.
+    public var form: String
+    public var byteCount: Int
+    public var step: Step
+  }
+
   public let isa: ISA
   public let steps: [Step]
+  public let packings: [Packing]
   public let inputs: [Port]
   public let states: [Port]
   public let outputs: [Port]
@@ -59,15 +71,20 @@ public struct Plan: Sendable {
   ///   - graph: normally what `optimised` gives; any valid graph whose ops have kernels will do.
   ///   - isa: the level of the kernels.
   ///   - precision: how products are computed.
+  ///   - threads: the team for which the order of the calls is made. The plan runs on any other too.
   /// - Throws: `unsupported` where an op has no kernel, naming the op's place in the model.
-  public init(_ graph: Graph, isa: ISA, precision: Precision = .highest) throws {
-    let lowered = try LoweredGraph(graph, isa: isa, precision: precision)
-    let memory = MemoryPlan(lowered)
+  public init(
+    _ graph: Graph, isa: ISA, precision: Precision = .highest, threads: Int = 1
+  ) throws {
+    var given = try LoweredGraph(graph, isa: isa, precision: precision)
+    let forms = given.usePackedStates()
+    var (lowered, memory) = IntervalOrder.ordered(given, isa: isa, threads: threads)
+    memory.notePacked(forms.reduce(0) { $0 + $1.packable.byteCount })
     let namer = ValueNames(lowered.graph)
     self.isa = isa
     self.memory = memory.report
     buffers = memory.buffers
-    let builder = StepBuilder(lowered: lowered, memory: memory, names: namer)
+    let builder = StepBuilder(lowered: lowered, places: memory.places, names: namer)
     var steps: [Step] = []
     var slots = 0
     for (index, call) in lowered.calls.enumerated() {
@@ -80,6 +97,7 @@ public struct Plan: Sendable {
     }
     for copy in memory.copies { steps.append(builder.copyStep(copy.operand, toState: copy.state)) }
     self.steps = steps
+    packings = forms.indices.map { builder.packing(forms[$0], number: $0) }
     errorSlots = slots
     let final = lowered.graph
     func port(_ name: String, _ operand: Operand) -> Port {
@@ -93,7 +111,7 @@ public struct Plan: Sendable {
 }
 
 /// What values are called in dumps.
-private struct ValueNames {
+struct ValueNames {
   private var names: [Int: String] = [:]
 
   init(_ graph: Graph) {
@@ -104,14 +122,16 @@ private struct ValueNames {
   func name(_ value: ValueID) -> String { names[value.index] ?? value.description }
 }
 
-private struct StepBuilder {
+/// Places the operands and results of calls.
+struct StepBuilder {
   let lowered: LoweredGraph
-  let memory: MemoryPlan
+  /// By value.
+  let places: [Place?]
   let names: ValueNames
 
   func place(_ operand: Operand) -> Place {
     // Every value that a valid graph reads is an input, a state, a constant or a call's result.
-    var place = memory.places[operand.value.index]!
+    var place = places[operand.value.index]!
     let size = lowered.graph.type(of: operand.value).dtype.byteCount
     place.offset += (operand.view?.offset ?? 0) * size
     return place
@@ -119,7 +139,7 @@ private struct StepBuilder {
 
   func access(_ operand: Operand) -> Plan.Access {
     let place = place(operand)
-    let start = memory.places[operand.value.index]!.offset
+    let start = places[operand.value.index]!.offset
     let shift = start - lowered.extent(Operand(operand.value)).lowerBound
     let extent = lowered.extent(operand)
     return Plan.Access(
@@ -128,10 +148,34 @@ private struct StepBuilder {
   }
 
   func step(_ call: LoweredGraph.Call, workspace: Place?) -> Plan.Step {
-    Plan.Step(
-      call: call.call, mnemonic: call.mnemonic, operands: call.operands.map(access),
+    var operands = call.operands.map(access)
+    if let packing = call.packing, let packable = call.call.packable {
+      operands[packable.operand] = form(packable, packing, of: operands[packable.operand])
+    }
+    return Plan.Step(
+      call: call.call, mnemonic: call.mnemonic, operands: operands,
       results: call.results.map { access(Operand($0)) }, workspace: workspace, errorSlot: nil,
       origins: call.origins)
+  }
+
+  private func form(_ packable: PackableOperand, _ number: Int, of source: Plan.Access)
+    -> Plan.Access
+  {
+    Plan.Access(
+      name: source.name,
+      type: TensorType(source.type.dtype, [packable.byteCount / source.type.dtype.byteCount]),
+      place: Place(space: .packed(number), offset: 0), extent: 0..<packable.byteCount)
+  }
+
+  func packing(_ packing: LoweredGraph.Packing, number: Int) -> Plan.Packing {
+    let source = access(packing.operand)
+    return Plan.Packing(
+      state: packing.state, form: "\(packing.packable.form) at \(source.place.offset)",
+      byteCount: packing.packable.byteCount,
+      step: Plan.Step(
+        call: packing.packable.making(), mnemonic: "pack", operands: [source],
+        results: [form(packing.packable, number, of: source)], workspace: nil, errorSlot: nil,
+        origins: [Origin(scope: "pack \(source.name)")]))
   }
 
   /// The step that writes a state's new value where it could not be computed in place.

@@ -7,149 +7,152 @@
 
 import ApusGraph
 
-/// What a step costs, roughly, for deciding whether to spread it and for comparing with measurements.
-public struct CostModel: Sendable {
-  /// Floating-point operations a nanosecond of one thread.
-  public var flopsPerNanosecond: Double
-  /// Bytes a nanosecond of one thread, between cache and memory speed.
-  public var bytesPerNanosecond: Double
-  /// Nanoseconds of calling a kernel.
-  public var callNanoseconds: Double
-  /// Nanoseconds that spreading a step costs: a barrier, and lines that move between caches.
-  public var spreadNanoseconds: Double
-
-  public init(isa: ISA) {
-    flopsPerNanosecond = isa == .ref ? 4 : 60
-    bytesPerNanosecond = isa == .ref ? 4 : 25
-    callNanoseconds = 40
-    spreadNanoseconds = 500
-  }
-
-  /// Nanoseconds that one thread takes.
-  public func alone(_ call: KernelCall) -> Double {
-    callNanoseconds + call.overhead
-      + max(call.flops / flopsPerNanosecond, call.bytes / bytesPerNanosecond)
-  }
-
-  /// Nanoseconds that a team takes.
-  public func spread(_ call: KernelCall, threads: Int) -> Double {
-    callNanoseconds + spreadNanoseconds + (alone(call) - callNanoseconds) / Double(threads)
-  }
-}
-
 /// A plan's steps on a team of a certain size.
 public struct Schedule: Sendable {
   /// How one step of the plan is run.
   public struct Entry: Sendable, Hashable {
-    /// Whether thread 0 runs the step by itself.
-    public var isAlone: Bool
-    /// Whether all threads wait for each other after it.
-    public var barrier: Bool
+    /// The thread that runs the step by itself; nil where all threads do.
+    public var member: Int?
+    /// Why all threads wait for each other after it; nil where they do not.
+    public var barrier: Barrier?
+    /// Nanoseconds.
     public var predictedNanoseconds: Double
+
+    public var isAlone: Bool { member != nil }
+  }
+
+  /// A barrier's reason: the first pair of steps that could not do without it.
+  public struct Barrier: Sendable, Hashable, CustomStringConvertible {
+    /// The step before the barrier, and the one after.
+    public var earlier: Int
+    public var later: Int
+    /// What the later step reads, or overwrites.
+    public var name: String
+    /// Whether the later step writes there.
+    public var overwrites: Bool
+    /// Whether the earlier one wrote there; else it read.
+    public var wasWritten: Bool
+
+    /// As in `step 4 reads %15, which other threads write in step 2`.
+    public var description: String {
+      "step \(later) \(overwrites ? "overwrites" : "reads") \(name), which other threads "
+        + "\(wasWritten ? "write" : "read") in step \(earlier)"
+    }
   }
 
   public let threads: Int
   public let entries: [Entry]
 
-  public var barrierCount: Int { entries.count(where: \.barrier) }
+  public var barrierCount: Int { entries.count { $0.barrier != nil } }
 
+  /// Goes through the steps in order. Each is run in the way, spread or by one thread, that lets the
+  /// threads be done with it soonest, the barrier counted that it takes. Barriers stand as late as they
+  /// can, so no schedule of the same ways has fewer.
+  ///
   /// The end of a run is a barrier by itself, so the last step never carries one.
   public init(_ plan: Plan, threads: Int) {
-    let model = CostModel(isa: plan.isa)
     self.threads = threads
-    var entries = plan.steps.map { step in
-      let alone = model.alone(step.call)
-      let spread = model.spread(step.call, threads: threads)
-      let isAlone = threads == 1 || !step.call.isParallel || alone <= spread
-      return Entry(
-        isAlone: isAlone, barrier: false, predictedNanoseconds: isAlone ? alone : spread)
-    }
-    if threads > 1 {
-      var pending = PendingTouches()
-      for (index, step) in plan.steps.enumerated() {
-        let touches = Touch.all(of: step, threads: threads, isAlone: entries[index].isAlone)
-        if pending.conflict(with: touches) {
-          entries[index - 1].barrier = true
-          pending = PendingTouches()
-        }
-        pending.add(touches)
-      }
-    }
-    self.entries = entries
+    var builder = ScheduleBuilder(CostModel(isa: plan.isa), threads: threads)
+    for step in plan.steps { builder.add(step) }
+    entries = builder.entries
   }
 }
 
-/// Bytes that a step reads or writes, and which thread touches which.
-private struct Touch {
-  var space: Place.Space
-  var bytes: Range<Int>
-  var isWrite: Bool
-  /// Thread t touches only bytes in `bounds[t]..<bounds[t + 1]`; nil where any thread may touch any.
-  var bounds: [Int]?
+/// Grows a schedule step by step.
+struct ScheduleBuilder {
+  private let model: CostModel
+  private let threads: Int
+  private(set) var entries: [Schedule.Entry] = []
+  private var pending = PendingTouches()
+  /// Nanoseconds that each thread has worked since the last barrier.
+  private var loads: [Double]
 
-  static func all(of step: Plan.Step, threads: Int, isAlone: Bool) -> [Touch] {
-    func touch(_ access: Plan.Access, isWrite: Bool, isAligned: Bool) -> Touch {
-      var bounds: [Int]?
-      if isAlone {
-        bounds =
-          [access.extent.lowerBound]
-          + [Int](repeating: access.extent.upperBound, count: threads)
-      } else if isAligned, case .tiles(let count, let elements, _) = step.call.partition {
-        let tile = elements * access.type.dtype.byteCount
-        // The boundaries of `ck_share`.
-        bounds = (0...threads).map {
-          min(access.place.offset + count * $0 / threads * tile, access.extent.upperBound)
-        }
-      }
-      return Touch(
-        space: access.place.space, bytes: access.extent, isWrite: isWrite, bounds: bounds)
-    }
-    var aligned: [Int] = []
-    if case .tiles(_, _, let operands) = step.call.partition { aligned = operands }
-    var touches = step.operands.enumerated().map { index, access in
-      touch(access, isWrite: false, isAligned: aligned.contains(index))
-    }
-    touches += step.results.enumerated().map { index, access in
-      touch(access, isWrite: true, isAligned: index == 0)
-    }
-    if let workspace = step.workspace {
-      let bytes = workspace.offset..<workspace.offset + step.call.workspaceBytes
-      let bounds =
-        isAlone
-        ? [bytes.lowerBound] + [Int](repeating: bytes.upperBound, count: threads) : nil
-      touches.append(Touch(space: workspace.space, bytes: bytes, isWrite: true, bounds: bounds))
-    }
-    return touches.filter { !$0.bytes.isEmpty }
+  init(_ model: CostModel, threads: Int) {
+    self.model = model
+    self.threads = threads
+    loads = Array(repeating: 0, count: threads)
   }
 
-  /// Whether two threads may touch a byte of both, at least one writing.
-  func conflicts(with other: Touch) -> Bool {
-    guard isWrite || other.isWrite, space == other.space, bytes.overlaps(other.bytes) else {
-      return false
+  /// One way to run a step.
+  private struct Way {
+    var member: Int?
+    var nanoseconds: Double
+    var touches: [Touch]
+    var barrier: Schedule.Barrier?
+    /// When the slowest thread is done, counted from the last barrier.
+    var end: Double
+  }
+
+  /// Whether the step would need no barrier before it, run by all threads.
+  func goesOn(_ step: Plan.Step) -> Bool {
+    threads == 1 || pending.conflict(Touch.all(of: step, threads: threads, member: nil)) == nil
+  }
+
+  mutating func add(_ step: Plan.Step) {
+    let alone = model.alone(step.call)
+    guard threads > 1 else {
+      entries.append(Schedule.Entry(member: 0, barrier: nil, predictedNanoseconds: alone))
+      return
     }
-    guard let bounds, let others = other.bounds, let start = others.first, let end = others.last
-    else { return true }
-    for thread in 0..<bounds.count - 1 {
-      let low = max(bounds[thread], start)
-      let high = min(bounds[thread + 1], end)
-      guard low < high else { continue }
-      if low < others[thread] || high > others[thread + 1] { return true }
+    // The thread with least to do; the first where the step must wait for all of them anyway.
+    let free = loads.indices.min { loads[$0] < loads[$1] } ?? 0
+    var ways = [way(step, member: free, alone)]
+    if ways[0].barrier != nil && free != 0 { ways[0] = way(step, member: 0, alone) }
+    if step.call.isParallel {
+      ways.append(way(step, member: nil, model.spread(step.call, threads: threads)))
     }
-    return false
+    let best = ways.min { $0.end < $1.end }!
+    if let barrier = best.barrier {
+      entries[entries.count - 1].barrier = barrier
+      pending = PendingTouches()
+      loads = Array(repeating: 0, count: threads)
+    }
+    pending.add(best.touches, step: entries.count)
+    entries.append(
+      Schedule.Entry(
+        member: best.member, barrier: nil, predictedNanoseconds: best.nanoseconds))
+    for thread in loads.indices where best.member == nil || best.member == thread {
+      loads[thread] += best.nanoseconds
+    }
+  }
+
+  private func way(_ step: Plan.Step, member: Int?, _ nanoseconds: Double) -> Way {
+    let touches = Touch.all(of: step, threads: threads, member: member)
+    let conflict = pending.conflict(touches)
+    let most = loads.max() ?? 0
+    let end: Double
+    if conflict != nil {
+      end = most + model.barrierNanoseconds + nanoseconds
+    } else if let member {
+      end = max(most, loads[member] + nanoseconds)
+    } else {
+      end = most + nanoseconds
+    }
+    let barrier = conflict.map {
+      Schedule.Barrier(
+        earlier: $0.step, later: entries.count, name: $0.touch.name, overwrites: $0.touch.isWrite,
+        wasWritten: $0.wasWritten)
+    }
+    return Way(
+      member: member, nanoseconds: nanoseconds, touches: touches, barrier: barrier, end: end)
   }
 }
 
 /// What has been touched since the last barrier.
 private struct PendingTouches {
-  private var bySpace: [Place.Space: [Touch]] = [:]
+  private var bySpace: [Place.Space: [(touch: Touch, step: Int)]] = [:]
 
-  func conflict(with touches: [Touch]) -> Bool {
-    touches.contains { touch in
-      bySpace[touch.space]?.contains { touch.conflicts(with: $0) } ?? false
+  /// The first of `touches` that collides with an earlier one, and that one's step.
+  func conflict(_ touches: [Touch]) -> (touch: Touch, step: Int, wasWritten: Bool)? {
+    for touch in touches {
+      for earlier in bySpace[touch.space] ?? [] where touch.conflicts(with: earlier.touch) {
+        return (touch, earlier.step, earlier.touch.isWrite)
+      }
     }
+    return nil
   }
 
-  mutating func add(_ touches: [Touch]) {
-    for touch in touches { bySpace[touch.space, default: []].append(touch) }
+  mutating func add(_ touches: [Touch], step: Int) {
+    for touch in touches { bySpace[touch.space, default: []].append((touch, step)) }
   }
 }

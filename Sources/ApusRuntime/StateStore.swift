@@ -21,11 +21,31 @@ public final class StateStore: Sendable {
   public struct Buffer: @unchecked Sendable {
     public let type: TensorType
     public let address: UnsafeMutableRawPointer
+    let generation: Generation
+  }
+
+  /// How often a state has changed. Only touched while the store is locked for a run or a change.
+  final class Generation: @unchecked Sendable {
+    var count = 1
+  }
+
+  /// A form of a state that a kernel wants, shared by the executables that use it.
+  struct PackedForm: @unchecked Sendable {
+    let address: UnsafeMutableRawPointer
+    /// The generation of the state that it was made of; 0 before it was made.
+    let madeOf: Generation
+    let state: Generation
+
+    /// Whether the state has changed since the form was made.
+    var isStale: Bool { madeOf.count != state.count }
+    /// Notes that it has been made of the state as it is.
+    func noteMade() { madeOf.count = state.count }
   }
 
   private struct Contents {
     var buffers: [String: Buffer] = [:]
     var order: [String] = []
+    var forms: [String: PackedForm] = [:]
   }
   private let contents = Mutex(Contents())
   /// Held while an executable runs on these states.
@@ -36,6 +56,7 @@ public final class StateStore: Sendable {
   deinit {
     contents.withLock { contents in
       for buffer in contents.buffers.values { buffer.address.deallocate() }
+      for form in contents.forms.values { form.address.deallocate() }
     }
   }
 
@@ -63,10 +84,25 @@ public final class StateStore: Sendable {
       let bytes = UnsafeMutableRawBufferPointer.allocate(
         byteCount: max(type.byteCount, 1), alignment: 64)
       bytes.initializeMemory(as: UInt8.self, repeating: 0)
-      let buffer = Buffer(type: type, address: bytes.baseAddress!)
+      let buffer = Buffer(type: type, address: bytes.baseAddress!, generation: Generation())
       contents.buffers[name] = buffer
       contents.order.append(name)
       return buffer
+    }
+  }
+
+  /// The memory of a state's form, made where there is none yet.
+  func packedForm(of buffer: Buffer, _ name: String, _ form: String, byteCount: Int) -> PackedForm {
+    contents.withLock { contents in
+      let key = "\(name) \(form)"
+      if let existing = contents.forms[key] { return existing }
+      let none = Generation()
+      none.count = 0
+      let made = PackedForm(
+        address: .allocate(byteCount: max(byteCount, 64), alignment: 64), madeOf: none,
+        state: buffer.generation)
+      contents.forms[key] = made
+      return made
     }
   }
 
@@ -93,6 +129,7 @@ public final class StateStore: Sendable {
         guard let base = bytes.baseAddress, !bytes.isEmpty else { return }
         buffer.address.copyMemory(from: base, byteCount: bytes.count)
       }
+      buffer.generation.count += 1
     }
   }
 

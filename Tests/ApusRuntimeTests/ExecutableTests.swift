@@ -88,6 +88,30 @@ private func largestDifference(_ a: NDArray, _ b: NDArray) -> Double {
     }
   }
 
+  /// Barriers left out, calls in another order, small calls on threads of their own: the numbers stay.
+  @Test(arguments: 0..<12)
+  func randomNetworksGiveTheSameBitsOnEveryTeam(seed: Int) throws {
+    let graph = try randomNetwork(seed: seed)
+    var generator = SplitMix("network values \(seed)")
+    let inputs = graph.inputs.map { input -> NDArray in
+      let type = graph.type(of: input.value)
+      guard type.dtype == .i32 else { return randomArray(type, &generator) }
+      return NDArray(doubles: (0..<type.count).map { Double($0 * 7 % 10) }, type: type)
+    }
+    let states = randomStates(graph, seed: "network states \(seed)")
+    func train(_ threads: Int) throws -> [NDArray] {
+      let executable = try Executable(
+        graph, states: store(states), options: CompileOptions(threads: threads))
+      var results: [NDArray] = []
+      for _ in 0..<4 { results += try executable.run(inputs) }
+      return try results + states.map { try executable.states.array($0.name) }
+    }
+    let one = try train(1)
+    for threads in [2, 3, 7] {
+      for _ in 0..<3 { #expect(try train(threads) == one, "\(threads) threads") }
+    }
+  }
+
   @Test func statesThatSwapKeepBothOldValues() throws {
     let trace = Trace()
     let a = trace.state("a", .f32(3)), b = trace.state("b", .f32(3))

@@ -3,6 +3,7 @@
 import ApusGraph
 import ApusOps
 import ApusPasses
+import CKernels
 import Foundation
 import TestSupport
 import Testing
@@ -34,6 +35,35 @@ import Testing
     #expect(description.steps.count == plan.steps.count)
     #expect(description.memory == plan.memory)
     #expect(description.steps.filter(\.barrier).count == description.barriers)
+    #expect(description.steps.filter(\.followsBarrier).count == description.barriers)
+    for (step, next) in zip(description.steps, description.steps.dropFirst()) {
+      #expect(step.barrier == next.followsBarrier)
+      #expect(step.barrier == (step.barrierReason != nil))
+    }
+  }
+
+  @Test func everyStepTellsItsLevelTileThreadsAndTheReasonOfItsBarrier() throws {
+    let best = Environment.availableISAs.last!
+    let graph = try perceptronStep(batch: 32, widths: [200, 100, 10])
+    let plan = try Plan(optimised(graph), isa: best)
+    let schedule = Schedule(plan, threads: 2)
+    let description = plan.description(schedule)
+    let product = try #require(description.steps.first { $0.kernel.hasPrefix("gemm") })
+    let row = GemmRow.best(best)
+    #expect(product.isa == row.isa)
+    #expect(product.tile == row.tile)
+    #expect(plan.text(schedule).contains("\(product.kernel)  \(row.isa) \(row.tile)  threads 2"))
+    for (index, step) in description.steps.enumerated() {
+      #expect((step.member == nil) == (step.threads == 2))
+      guard let reason = step.barrierReason else { continue }
+      let barrier = try #require(schedule.entries[index].barrier)
+      #expect(reason.hasPrefix("step \(index + 1) "))
+      #expect(barrier.earlier <= index && barrier.later == index + 1)
+      // The reason is true: both steps touch what it names.
+      let later = plan.steps[barrier.later]
+      let touched = (barrier.overwrites ? later.results : later.operands).map(\.name)
+      #expect(touched.contains(barrier.name) || barrier.name == "its workspace")
+    }
   }
 
   @Test func theDOTIsAGraphOfAllStepsWithBalancedBraces() throws {
@@ -91,4 +121,18 @@ private final class Stages: @unchecked Sendable {
   }
 
   var names: [String] { lock.withLock { stages } }
+}
+
+/// The matrix product that a level runs, from the kernels' own list.
+private struct GemmRow {
+  var isa: String
+  var tile: String
+
+  static func best(_ isa: ISA) -> GemmRow {
+    var count = 0
+    let rows = UnsafeBufferPointer(start: ck_gemm_rows(&count), count: count)
+    let row = rows.first { !$0.emulated && $0.isa.rawValue <= UInt32(isa.rawValue) }!
+    return GemmRow(
+      isa: String(cString: ck_isa_name(row.isa)), tile: "\(row.tile_rows)x\(row.tile_columns)")
+  }
 }

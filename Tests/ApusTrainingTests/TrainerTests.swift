@@ -116,6 +116,38 @@ struct RingClassifier: Module {
     #expect(throws: ApusError.self) { try b.resume(from: path) }
   }
 
+  /// Evaluation keeps weights in the form that its kernels want: whatever changes them must be seen.
+  @Test func evaluation_seesEveryChangeOfTheWeights() throws {
+    let folder = try Self.folder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let data = try RingClassifier.data(50).batched(50)
+    let trainer = try Self.trainer()
+    /// What a trainer that has never evaluated before finds with the same weights.
+    func expected() throws -> Double {
+      let file = folder.appendingPathComponent("fresh.safetensors").path
+      try trainer.save(file)
+      let fresh = try Self.trainer(seed: 99)
+      try fresh.load(file)
+      return try fresh.evaluate(data).loss
+    }
+    let saved = folder.appendingPathComponent("saved.safetensors").path
+    let checkpoint = folder.appendingPathComponent("checkpoint.safetensors").path
+    let initial = try trainer.evaluate(data).loss
+    #expect(try initial == expected())
+    try trainer.save(saved)
+    try trainer.fit(data, epochs: 2, progress: SilentProgress())
+    let trained = try trainer.evaluate(data).loss
+    #expect(try trained != initial && trained == expected())
+    try trainer.saveCheckpoint(checkpoint)
+    try trainer.load(saved)
+    #expect(try trainer.evaluate(data).loss == initial)
+    try trainer.resume(from: checkpoint)
+    #expect(try trainer.evaluate(data).loss == trained)
+    let weight = trainer.model.hidden.weight
+    try weight.set(NDArray(zeros: weight.type))
+    #expect(try trainer.evaluate(data).loss == expected())
+  }
+
   @Test func weightsOfAnotherModel_areRefusedByName() throws {
     struct Other: Module {
       let hidden = Linear(2, 8)

@@ -1,0 +1,59 @@
+// What a step of a plan costs, roughly.
+
+import ApusGraph
+
+/// What a step costs, for deciding how to spread it and for comparing with measurements.
+public struct CostModel: Sendable {
+  /// Floating-point operations a nanosecond of one thread.
+  public var flopsPerNanosecond: Double
+  /// Bytes a nanosecond of one thread, between cache and memory speed.
+  public var bytesPerNanosecond: Double
+  /// Nanoseconds of calling a kernel.
+  public var callNanoseconds: Double
+  /// Nanoseconds that spreading a step costs: lines that move between caches.
+  public var spreadNanoseconds: Double
+  /// Nanoseconds that a barrier costs where all threads arrive together.
+  public var barrierNanoseconds: Double
+
+  public init(isa: ISA) {
+    flopsPerNanosecond = isa == .ref ? 4 : 60
+    bytesPerNanosecond = isa == .ref ? 4 : 25
+    callNanoseconds = 40
+    spreadNanoseconds = 100
+    barrierNanoseconds = 400
+  }
+
+  /// Nanoseconds that one thread takes.
+  public func alone(_ call: KernelCall) -> Double {
+    callNanoseconds + call.overhead
+      + max(call.flops / flopsPerNanosecond, call.bytes / bytesPerNanosecond)
+  }
+
+  /// Nanoseconds that a team takes, the slowest thread's.
+  public func spread(_ call: KernelCall, threads: Int) -> Double {
+    let whole = alone(call) - callNanoseconds
+    return callNanoseconds + spreadNanoseconds + whole * call.largestShare(threads: threads)
+  }
+}
+
+extension KernelCall {
+  /// The part of the work that the thread with most of it does: by what it writes of the results that the
+  /// partition knows. Of several the most even one tells: one thread may write a sum that all have made.
+  func largestShare(threads: Int) -> Double {
+    let results = bindings.compactMap { binding -> Int? in
+      if case .result(let index) = binding.buffer { index } else { nil }
+    }
+    let shares = results.compactMap { result -> Double? in
+      var sum = 0
+      var most = 0
+      for thread in 0..<threads {
+        guard let region = partition.region(.result(result), thread: thread, threads: threads)
+        else { return nil }
+        sum += region.width * region.count
+        most = max(most, region.width * region.count)
+      }
+      return sum > 0 ? Double(most) / Double(sum) : nil
+    }
+    return shares.min() ?? 1 / Double(threads)
+  }
+}
