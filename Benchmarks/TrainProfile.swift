@@ -85,7 +85,8 @@ private struct StepProfile {
       let time = Double(entry.nanoseconds) / 1e3, limit = limit(entry, peaks) * 1e6
       return table.line([
         Cell(entry.kernel), Cell("\(entry.threads)"), Cell(decimals(time, 1)),
-        Cell(decimals(limit, 1)), Cell(decimals(time - limit, 1), CellColour(fraction: limit / time)),
+        Cell(decimals(limit, 1)),
+        Cell(decimals(time - limit, 1), CellColour(fraction: limit / time)),
         Cell(decimals(entry.predictedNanoseconds / 1e3, 1)),
         Cell(decimals(entry.gigaflopsPerSecond, 1)), Cell(decimals(entry.gigabytesPerSecond, 1)),
         Cell(entry.mnemonic),

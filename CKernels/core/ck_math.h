@@ -279,9 +279,9 @@ CK_INLINE ck_v16f ck_verf(ck_v16f x) {
   return ck_copysign(a >= 0.92f ? large : small, x);
 }
 
-/// x Φ(x) = max(x, 0) - |x| Φ(-|x|): nothing cancels, so that the negative tail keeps its digits.
-/// Φ(-a) = e^(-a²/2) P(t - 1/2) with t = 1 / (1 + a / 4). What rounding a² loses is given back,
-/// because all of it would show in the exponential. At -Inf the limit, -0.
+/// x Φ(x), from Φ(-|x|), which is 1 - Φ(x) above 0: nothing cancels, so that the negative tail
+/// keeps its digits. Φ(-a) = e^(-a²/2) P(t - 1/2) with t = 1 / (1 + a / 4). What rounding a² loses
+/// is given back, because all of it would show in the exponential. At -Inf the limit, -0.
 CK_INLINE ck_v16f ck_vgelu(ck_v16f x) {
   const float c[] = {0x1.82b4bcp-4f,  0x1.5cf97cp-2f, 0x1.fd7506p-2f, 0x1.25b63ap-1f,
                      0x1.f9b35ap-2f,  0x1.166aacp-2f, 0x1.07f7e2p-5f, -0x1.57d914p-4f,
@@ -295,7 +295,10 @@ CK_INLINE ck_v16f ck_vgelu(ck_v16f x) {
   ck_v16i n;
   const ck_v16f near = ck_exp_reduce(square * -0.5f, &n);
   const ck_v16f e = ck_scale(ck_exp_small(ck_fma(lost, ck_splat(-0.5f), near)), n);
-  return (0.0f > x ? ck_splat(0) : x) - a * CK_HORNER(t - 0.5f, c) * e;
+  const ck_v16f p = CK_HORNER(t - 0.5f, c);
+  // The polynomial times a first: e alone may be so small that its product with p is flushed. A NaN
+  // takes that side, which keeps it.
+  return ck_copysign(x > 0.0f ? x * (1.0f - p * e) : a * p * e, x);
 }
 
 /// x (1 + tanh u) / 2 = x / (1 + e^-2u), u = sqrt(2 / pi) (x + 0.044715 x^3)

@@ -144,7 +144,8 @@ CK_INLINE void combine(float *out, const float *sums, int64_t blocks, int64_t st
 
 CK_INLINE void norm_backward(const ck_norm_backward_args *a, const ck_thread *t, bool centered) {
   const int64_t size = block_rows(a), blocks = block_count(a), stride = block_stride(a);
-  float *gammas = a->workspace, *betas = gammas + blocks * stride;
+  float *gammas = a->workspace;  // there is none where neither gradient is wanted
+  float *betas = gammas == NULL ? NULL : gammas + blocks * stride;
   const bool streams =
       a->dx != NULL && a->dx != a->dy && a->dx != a->x && ck_streams(a->dx, a->rows, a->cols);
   int64_t begin, end;

@@ -180,7 +180,8 @@ private func roundingOperands(_ graph: Graph) throws -> Graph {
     // Activations and their gradients are most of it, and take half.
     #expect(Double(narrow.arena) < 0.6 * Double(wide.arena))
     let off = try Self.executable(graph, .mixed, disabled: [NarrowStorage.name]).memory
-    #expect(off.arena == wide.arena)
+    // But for the order of the calls, which follows what the threads of each kernel touch.
+    #expect(abs(off.arena - wide.arena) < wide.arena / 100)
   }
 
   @Test func threeHundredStepsStayBesideThoseOfHighest() throws {
