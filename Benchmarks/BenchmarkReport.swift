@@ -41,7 +41,7 @@ public struct BenchmarkReport {
   /// Measures and writes; prints what it does and every table.
   ///
   /// - Throws: `io` where the folder cannot be written, before anything is measured; else as
-  ///   ``runBenchmarks(_:title:options:)`` and ``benchmarkTraining(_:batch:options:)``.
+  ///   ``runBenchmarks(_:title:peaks:options:)`` and ``benchmarkTraining(_:batch:options:)``.
   public func write() throws {
     let suite = try Self.suite()
     let paths = ["json", "md"].map { "\(folder)/\(date).\($0)" }

@@ -30,8 +30,8 @@ public struct NDArray: Sendable, Hashable, CustomStringConvertible {
 
   /// `f32` elements in row-major order. (Literals are `f32`: the integer initialisers are disfavoured.)
   ///
-  /// - Precondition: `shape.count == scalars.count`; use ``init(checking:shape:)`` for data that
-  ///   comes from outside.
+  /// - Precondition: `shape.count == scalars.count`; use ``init(checking:shape:)-([Float],_)`` for
+  ///   data that comes from outside.
   public init(_ scalars: [Float], shape: Shape) { self.init(elements: scalars, .f32, shape) }
   @_disfavoredOverload
   public init(_ scalars: [Int32], shape: Shape) { self.init(elements: scalars, .i32, shape) }
