@@ -10,7 +10,7 @@ final class Binding: @unchecked Sendable {
   private let planSteps: Int
   /// {position, index} of the first bad index of each slot; position is -1 where there is none.
   let errorSlots: UnsafeMutableBufferPointer<(position: Int64, index: Int64)>
-  private let arena: Arena
+  private let arena: Memory
   private let blocks: UnsafeMutableRawBufferPointer
   private let states: [StateStore.Buffer]
   private let forms: [StateStore.PackedForm]
@@ -21,14 +21,14 @@ final class Binding: @unchecked Sendable {
   private var inputFields: [(input: Int, field: UnsafeMutableRawPointer, offset: Int)] = []
   private var inputAddresses: [UnsafeRawPointer?]
 
-  /// - Throws: `resource` where there is no memory for the arena, `shapeMismatch` where the store has a
+  /// - Throws: `resource` where there is no memory, `shapeMismatch` where the store has a
   ///   state of another type.
   init(_ plan: Plan, schedule: Schedule, states store: StateStore) throws {
-    arena = try Arena(byteCount: plan.memory.arena)
+    arena = try Memory(byteCount: plan.memory.arena, for: "an arena")
     let states = try plan.states.map { try store.buffer($0.name, $0.type) }
     self.states = states
-    forms = plan.packings.map { packing in
-      store.packedForm(
+    forms = try plan.packings.map { packing in
+      try store.packedForm(
         of: states[packing.state], plan.states[packing.state].name, packing.form,
         byteCount: packing.byteCount)
     }

@@ -20,8 +20,10 @@ public final class StateStore: Sendable {
   /// the store.
   public struct Buffer: @unchecked Sendable {
     public let type: TensorType
-    public let address: UnsafeMutableRawPointer
+    let memory: Memory
     let generation: Generation
+
+    public var address: UnsafeMutableRawPointer { memory.base }
   }
 
   /// How often a state has changed. Only touched while the store is locked for a run or a change.
@@ -31,10 +33,12 @@ public final class StateStore: Sendable {
 
   /// A form of a state that a kernel wants, shared by the executables that use it.
   struct PackedForm: @unchecked Sendable {
-    let address: UnsafeMutableRawPointer
+    let memory: Memory
     /// The generation of the state that it was made of; 0 before it was made.
     let madeOf: Generation
     let state: Generation
+
+    var address: UnsafeMutableRawPointer { memory.base }
 
     /// Whether the state has changed since the form was made.
     var isStale: Bool { madeOf.count != state.count }
@@ -53,13 +57,6 @@ public final class StateStore: Sendable {
 
   public init() {}
 
-  deinit {
-    contents.withLock { contents in
-      for buffer in contents.buffers.values { buffer.address.deallocate() }
-      for form in contents.forms.values { form.address.deallocate() }
-    }
-  }
-
   /// The names of all states, in the order in which they were made.
   public var names: [String] { contents.withLock { $0.order } }
 
@@ -70,7 +67,8 @@ public final class StateStore: Sendable {
 
   /// The memory of a state, made and zeroed where there is none yet.
   ///
-  /// - Throws: `shapeMismatch` where the state exists with another type.
+  /// - Throws: `shapeMismatch` where the state exists with another type, `resource` where the system
+  ///   gives no memory.
   public func buffer(_ name: String, _ type: TensorType) throws -> Buffer {
     try contents.withLock { contents in
       if let existing = contents.buffers[name] {
@@ -81,10 +79,8 @@ public final class StateStore: Sendable {
         }
         return existing
       }
-      let bytes = UnsafeMutableRawBufferPointer.allocate(
-        byteCount: max(type.byteCount, 1), alignment: 64)
-      bytes.initializeMemory(as: UInt8.self, repeating: 0)
-      let buffer = Buffer(type: type, address: bytes.baseAddress!, generation: Generation())
+      let memory = try Memory(byteCount: type.byteCount, for: "state '\(name)'")
+      let buffer = Buffer(type: type, memory: memory, generation: Generation())
       contents.buffers[name] = buffer
       contents.order.append(name)
       return buffer
@@ -92,15 +88,19 @@ public final class StateStore: Sendable {
   }
 
   /// The memory of a state's form, made where there is none yet.
-  func packedForm(of buffer: Buffer, _ name: String, _ form: String, byteCount: Int) -> PackedForm {
-    contents.withLock { contents in
+  ///
+  /// - Throws: `resource` where the system gives no memory.
+  func packedForm(
+    of buffer: Buffer, _ name: String, _ form: String, byteCount: Int
+  ) throws -> PackedForm {
+    try contents.withLock { contents in
       let key = "\(name) \(form)"
       if let existing = contents.forms[key] { return existing }
       let none = Generation()
       none.count = 0
       let made = PackedForm(
-        address: .allocate(byteCount: max(byteCount, 64), alignment: 64), madeOf: none,
-        state: buffer.generation)
+        memory: try Memory(byteCount: byteCount, for: "a packed form of '\(name)'"),
+        madeOf: none, state: buffer.generation)
       contents.forms[key] = made
       return made
     }
@@ -121,7 +121,8 @@ public final class StateStore: Sendable {
 
   /// Sets a state, making it where there is none yet.
   ///
-  /// - Throws: `shapeMismatch` where the state exists with another type.
+  /// - Throws: `shapeMismatch` where the state exists with another type, `resource` where the system
+  ///   gives no memory.
   public func set(_ name: String, _ array: NDArray) throws {
     let buffer = try buffer(name, array.type)
     running.withLock { _ in
