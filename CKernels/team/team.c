@@ -10,9 +10,10 @@
 
 #include "team_internal.h"
 
-// Spinning: long enough for a barrier between balanced shares and for the pause between two steps
-// of a training loop, short enough that no one notices it in another process.
-enum { barrier_spin_us = 30, rest_spin_us = 50, least_spin_us = 1 };
+// Spinning: long enough for a barrier between balanced shares of some milliseconds and for the
+// pause between two steps of a training loop; a sleeper takes 30 to 70 microseconds to wake. Short
+// enough that another process, whose slices are ten times as long, hardly notices it.
+enum { barrier_spin_us = 200, rest_spin_us = 200, least_spin_us = 1 };
 
 static _Atomic uint32_t forks;
 
