@@ -3,6 +3,12 @@
 //
 // A result is taken into the instruction that reads it where nothing else does, in the same phase,
 // and where what it was made of is still in its slots. Not joined: what a later phase repeats.
+//
+// Then chains: instructions that one loop does vector by vector, keeping what passes between them
+// in registers. They stay instructions of their own, next to one another, so that all else that
+// reads a program needs no word of chains, and so that they can run one by one where their operands
+// are not what the chain's loop expects. The one chain there is, Adam's update, is bound by a
+// square root and a division, under which it hides all of its other work.
 #include <string.h>
 
 #include "loop_plan.h"
@@ -120,6 +126,10 @@ static bool join_into(joiner *j, int at) {
       }
       return false;
     case CK_OP_relu_f32:
+      if ((from = find(j, at, i.a, CK_OP_mul_add_f32)) >= 0) {
+        const ck_loop_instruction *sum = &j->code[from];
+        return take(j, at, from, CK_OP_mul_add_relu_f32, sum->a, sum->b, sum->c);
+      }
       if ((from = find(j, at, i.a, CK_OP_add_f32)) < 0) return false;
       return take(j, at, from, CK_OP_add_relu_f32, j->code[from].a, j->code[from].b, 0);
     case CK_OP_mul_f32:
@@ -138,17 +148,23 @@ static bool join_into(joiner *j, int at) {
   }
 }
 
-void loop_join(ck_loop_args *args) {
-  if (args->instructions > MOST) return;
+/// Of instructions [from, end) of the program, none gone yet.
+static joiner joiner_begin(const ck_loop_args *args, int from) {
   joiner j;
-  j.code = ck_loop_instructions(args);
-  j.count = args->instructions;
+  j.code = ck_loop_instructions(args) + from;
+  j.count = args->instructions - from;
   memset(j.gone, 0, sizeof j.gone);
   memset(j.repeated, 0, sizeof j.repeated);
   for (int i = 0; i < j.count; i++) {
     const ck_loop_instruction *at = &j.code[i];
     if (at->op != CK_OP_store && (at->flags & CK_LOOP_REPEAT)) j.repeated[at->dst] = true;
   }
+  return j;
+}
+
+void loop_join(ck_loop_args *args) {
+  if (args->instructions > MOST) return;
+  joiner j = joiner_begin(args, 0);
   for (int i = 0; i < j.count; i++) {
     if (j.code[i].op == CK_OP_store || (j.code[i].flags & CK_LOOP_REPEAT)) continue;
     if (j.repeated[j.code[i].dst]) continue;
@@ -160,4 +176,93 @@ void loop_join(ck_loop_args *args) {
   }
   args->joined = j.count - kept;
   args->instructions = kept;
+}
+
+// MARK: Chains
+
+/// The members, by index, of a chain that ends at instruction `last`, in the order in which they
+/// run; false where there is none.
+static bool find_chain(const joiner *j, int last, int member[LOOP_CHAIN]) {
+  const ck_loop_instruction *code = j->code, *update = &code[last];
+  if (update->op != CK_OP_sub_f32 && update->op != CK_OP_mul_sub_f32) return false;
+  const uint8_t step = update->op == CK_OP_sub_f32 ? update->b : update->c;
+  const int quotient = find(j, last, step, CK_OP_mul_div_f32);
+  if (quotient < 0) return false;
+  const int root = find(j, quotient, code[quotient].c, CK_OP_sqrt_mul_add_f32);
+  if (root < 0) return false;
+  const int first = writer_before(j, quotient, code[quotient].a);
+  const int second = writer_before(j, root, code[root].a);
+  if (first < 0 || code[first].op != CK_OP_scale_add_f32) return false;
+  if (second < 0 || code[second].op != CK_OP_scale_add_square_f32) return false;
+  if (code[first].b != code[second].b) return false;
+  const int found[LOOP_CHAIN] = {first, second, root, quotient, last};
+  memcpy(member, found, sizeof found);
+  return true;
+}
+
+/// Whether the members can run next to one another: no result goes where another member's operand
+/// is, and what lies between them neither reads nor makes what they write, nor writes what they
+/// read.
+static bool can_gather(const joiner *j, const int member[LOOP_CHAIN], int begin, int end) {
+  const int results[3] = {member[0], member[1], member[4]};
+  uint64_t written = 0, read = 0;
+  for (int k = 0; k < LOOP_CHAIN; k++) {
+    uint8_t slots[3];
+    const int arity = loop_reads(&j->code[member[k]], slots);
+    // Made in the chain: the moments that the root and the quotient read first, what the quotient
+    // divides by, what the update subtracts.
+    for (int r = 0; r < arity; r++) {
+      const bool inner = (k >= 3 && r == arity - 1) || ((k == 2 || k == 3) && r == 0);
+      if (!inner) read |= 1ull << slots[r];
+    }
+  }
+  for (int k = 0; k < 3; k++) {
+    const uint64_t slot = 1ull << j->code[results[k]].dst;
+    if ((read | written) & slot) return false;
+    written |= slot;
+  }
+  const uint64_t inner = 1ull << j->code[member[2]].dst | 1ull << j->code[member[3]].dst;
+  if (inner & (read | written)) return false;
+  uint64_t made = 0;
+  for (int i = begin; i <= end; i++) {
+    bool is_member = false;
+    for (int k = 0; k < LOOP_CHAIN; k++) is_member = is_member || member[k] == i;
+    if (is_member) {
+      uint8_t slots[3];
+      const int arity = loop_reads(&j->code[i], slots);
+      for (int r = 0; r < arity; r++) made |= 1ull << slots[r];
+      made |= 1ull << j->code[i].dst;
+      continue;
+    }
+    if (j->code[i].op == CK_OP_store || (made >> j->code[i].dst) & 1) return false;
+    uint8_t slots[3];
+    const int arity = loop_reads(&j->code[i], slots);
+    for (int r = 0; r < arity; r++) {
+      if (((written | inner) >> slots[r]) & 1) return false;
+    }
+  }
+  return true;
+}
+
+void loop_chain(ck_loop_args *args) {
+  if (args->instructions > MOST || args->phases > 1) return;
+  const joiner j = joiner_begin(args, args->once);
+  for (int last = 0; last < j.count; last++) {
+    int member[LOOP_CHAIN];
+    if (!find_chain(&j, last, member)) continue;
+    int begin = last;
+    for (int k = 0; k < LOOP_CHAIN; k++) begin = member[k] < begin ? member[k] : begin;
+    if (!can_gather(&j, member, begin, last)) continue;
+    ck_loop_instruction chain[LOOP_CHAIN];
+    for (int k = 0; k < LOOP_CHAIN; k++) {
+      chain[k] = j.code[member[k]];
+      j.code[member[k]].op = CK_OP_COUNT;
+    }
+    int to = begin;
+    for (int i = begin; i <= last; i++) {
+      if (j.code[i].op != CK_OP_COUNT) j.code[to++] = j.code[i];
+    }
+    memcpy(&j.code[to], chain, sizeof chain);
+    j.code[to].flags |= CK_LOOP_CHAIN;
+  }
 }

@@ -124,7 +124,8 @@ ck_region ck_loop_multi_region(const ck_loop_multi_args *args, int32_t segment, 
   int64_t begin, end;
   ck_share(args->tiles, &thread, &begin, &end);
   const ck_loop_segment *s = loop_segment(args, segment);
-  int64_t low = (begin - s->first_tile) * CK_LOOP_TILE, high = (end - s->first_tile) * CK_LOOP_TILE;
+  const int64_t tile = args->loop.tile_columns;
+  int64_t low = (begin - s->first_tile) * tile, high = (end - s->first_tile) * tile;
   low = min64(low > 0 ? low : 0, s->count);
   high = min64(high > 0 ? high : 0, s->count);
   return (ck_region){low, high - low, high - low, 1};

@@ -207,6 +207,7 @@ private func exact(_ base: String) -> RealFunction? {
   case "mul_add": { once($0.a * $0.b) + $0.c }
   case "mul_sub": { once($0.a * $0.b) - $0.c }
   case "sub_mul": { $0.a - once($0.b * $0.c) }
+  case "mul_add_relu": { relu(once(once($0.a * $0.b) + $0.c)) }
   case "mul_mul": { once($0.a * $0.b) * $0.c }
   case "mul_div": { once($0.a * $0.b) / $0.c }
   case "sqrt_mul_add": { once(once($0.a.squareRoot()) * $0.b) + $0.c }

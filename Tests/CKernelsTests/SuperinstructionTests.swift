@@ -1,5 +1,5 @@
 // Which pairs of instructions ck_loop_prepare makes one of, which it must not, and that results keep
-// their bits.
+// their bits; the same of chains.
 
 import CKernels
 import Testing
@@ -12,10 +12,15 @@ import Testing
     var code: [ck_loop_instruction] = []
     /// The opcodes left after joining, loads, constants and stores aside.
     var expected: [String]
+    /// How many chains there are among them.
+    var chains = 0
+    /// Inputs that are one number for all elements.
+    var still: Set<Int> = []
     var testDescription: String { expected.joined(separator: " ") }
 
-    init(_ expected: String..., build: (inout Program) -> Void) {
+    init(chains: Int = 0, _ expected: String..., build: (inout Program) -> Void) {
       self.expected = expected
+      self.chains = chains
       build(&self)
     }
 
@@ -93,6 +98,13 @@ import Testing
       $0.apply("relu_f32", [2], into: 3)
       $0.store(3)
     },
+    Program("mul_add_relu_f32") {
+      for _ in 0..<3 { $0.load() }
+      $0.apply("mul_f32", [0, 1], into: 3)
+      $0.apply("add_f32", [3, 2], into: 4)
+      $0.apply("relu_f32", [4], into: 5)
+      $0.store(5)
+    },
     Program("mul_mul_f32") {
       for _ in 0..<3 { $0.load() }
       $0.apply("mul_f32", [0, 1], into: 3)
@@ -104,29 +116,6 @@ import Testing
       $0.apply("mul_f32", [0, 1], into: 3)
       $0.apply("div_f32", [3, 2], into: 4)
       $0.store(4)
-    },
-    // Adam, as optimisers write it: parameter, gradient, both moments.
-    Program(
-      "scale_add_f32", "scale_add_square_f32", "sqrt_mul_add_f32", "mul_div_f32", "sub_f32"
-    ) {
-      for _ in 0..<4 { $0.load() }
-      for (slot, value) in zip(4..., [0.9, 0.1, 0.999, 0.001, 1e-8, 0.03] as [Float]) {
-        $0.apply("const_f32", x: value, into: UInt8(slot))
-      }
-      $0.apply("mul_f32", [2, 4], into: 10)
-      $0.apply("mul_f32", [1, 5], into: 11)
-      $0.apply("add_f32", [10, 11], into: 12)
-      $0.apply("mul_f32", [3, 6], into: 10)
-      $0.apply("mul_f32", [1, 1], into: 11)
-      $0.apply("mul_f32", [11, 7], into: 11)
-      $0.apply("add_f32", [10, 11], into: 13)
-      $0.apply("sqrt_f32", [13], into: 10)
-      $0.apply("mul_f32", [10, 9], into: 10)
-      $0.apply("add_f32", [10, 8], into: 10)
-      $0.apply("mul_f32", [12, 9], into: 11)
-      $0.apply("div_f32", [11, 10], into: 11)
-      $0.apply("sub_f32", [0, 11], into: 14)
-      for slot: UInt8 in [14, 12, 13] { $0.store(slot) }
     },
   ]
 
@@ -154,6 +143,15 @@ import Testing
       $0.store(2)
       $0.store(3)
     },
+    // The sum under a rectifier is an output too.
+    Program("mul_add_f32", "relu_f32") {
+      for _ in 0..<3 { $0.load() }
+      $0.apply("mul_f32", [0, 1], into: 3)
+      $0.apply("add_f32", [3, 2], into: 4)
+      $0.apply("relu_f32", [4], into: 5)
+      $0.store(4)
+      $0.store(5)
+    },
     // A factor is no longer in its slot.
     Program("mul_f32", "sqrt_f32", "add_f32") {
       for _ in 0..<2 { $0.load() }
@@ -179,7 +177,7 @@ import Testing
     args.pointee.reduced_dims = isReduction ? 1 : 0
     for index in 0..<operands {
       let isResult = isReduction && index >= program.inputs
-      ck_loop_operands(args)![index].stride.0 = isResult ? 0 : 1
+      ck_loop_operands(args)![index].stride.0 = isResult || program.still.contains(index) ? 0 : 1
     }
     for (index, instruction) in program.code.enumerated() {
       ck_loop_instructions(args)![index] = instruction
@@ -196,15 +194,27 @@ import Testing
     }.filter { !aside.contains($0) }
   }
 
+  /// The chains of a prepared program.
+  func chains(_ args: UnsafeMutablePointer<ck_loop_args>) -> Int {
+    (0..<Int(args.pointee.instructions)).count {
+      Int32(ck_loop_instructions(args)![$0].flags) & CK_LOOP_CHAIN != 0
+    }
+  }
+
   func check(_ program: Program) {
     for count in [1, 15, 16, 513, 20_000] {
       let block = prepare(program, count: count)
       defer { block.deallocate() }
       let args = block.assumingMemoryBound(to: ck_loop_args.self)
-      #expect(names(args) == program.expected)
+      // What is the same for all elements, as all is of one, comes first and is in no chain.
+      #expect(names(args).sorted() == program.expected.sorted())
+      #expect(chains(args) == (count > 1 ? program.chains : 0))
       #expect(Int(args.pointee.joined + args.pointee.instructions) == program.code.count)
       var numbers = TestNumbers(seed: UInt64(count))
-      let input = (0..<program.inputs).map { _ in numbers.floats(count).map { abs($0) + 0.25 } }
+      let input = (0..<program.inputs).map { index in
+        let values = numbers.floats(count).map { abs($0) + 0.25 }
+        return program.still.contains(index) ? values.map { _ in values[0] } : values
+      }
       let expected = program.evaluate(input)
       var levels: Int32 = 0
       let rows = ck_loop_kernel_rows(&levels)!
@@ -255,53 +265,5 @@ import Testing
     let args = block.assumingMemoryBound(to: ck_loop_args.self)
     #expect(names(args) == program.expected)
     #expect(args.pointee.joined == 0)
-  }
-
-  @Test func manyArrays_areFoundBehindAShorterProgram() {
-    let program = Self.joined[0]
-    let counts = [5, 0, 3000, 17]
-    let operands = program.inputs + program.outputs
-    let codeCount = Int32(program.code.count)
-    let size = ck_loop_segment_offset(Int32(operands), codeCount, Int32(counts.count))
-    let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
-    defer { block.deallocate() }
-    block.initializeMemory(as: UInt8.self, repeating: 0, count: size)
-    let multi = block.assumingMemoryBound(to: ck_loop_multi_args.self)
-    multi.pointee.segments = Int32(counts.count)
-    multi.pointee.loop.operands = Int32(operands)
-    multi.pointee.loop.instructions = codeCount
-    multi.pointee.loop.dims = 1
-    let loop = (block + MemoryLayout<ck_loop_multi_args>.offset(of: \.loop)!)
-      .assumingMemoryBound(to: ck_loop_args.self)
-    for index in 0..<operands { ck_loop_operands(loop)![index].stride.0 = 1 }
-    for (index, instruction) in program.code.enumerated() {
-      ck_loop_instructions(loop)![index] = instruction
-    }
-    var numbers = TestNumbers(seed: 3)
-    let memory = counts.map { count in (0..<operands).map { _ in Guarded(numbers.floats(count)) } }
-    for (index, count) in counts.enumerated() {
-      let segment = block + ck_loop_segment_offset(Int32(operands), codeCount, Int32(index))
-      segment.storeBytes(of: Int64(count), as: Int64.self)
-      let data = segment + MemoryLayout<ck_loop_segment>.size
-      for operand in 0..<operands {
-        data.storeBytes(
-          of: UnsafeRawPointer(memory[index][operand].pointer), toByteOffset: 8 * operand,
-          as: UnsafeRawPointer.self)
-      }
-    }
-    #expect(ck_loop_multi_prepare(multi))
-    #expect(loop.pointee.joined == 1)
-    let scratch = UnsafeMutableRawPointer.allocate(
-      byteCount: ck_loop_multi_scratch_bytes(multi), alignment: 64)
-    defer { scratch.deallocate() }
-    var thread = ck_thread(
-      index: 0, count: 1, team: nil, scratch: scratch,
-      scratch_bytes: ck_loop_multi_scratch_bytes(multi))
-    ck_loop_multi(ck_isa_best())!(multi, &thread)
-    for arrays in memory {
-      let expected = program.evaluate(arrays.prefix(program.inputs).map(\.array))
-      #expect(arrays[program.inputs].array == expected[0])
-      for guarded in arrays { #expect(guarded.isIntact) }
-    }
   }
 }
