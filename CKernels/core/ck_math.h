@@ -54,9 +54,22 @@ CK_INLINE ck_v16f ck_exp_inside(ck_v16f x) {
 }
 
 CK_INLINE ck_v16f ck_vexp(ck_v16f x) {
+#if CK_HAS_AVX512
+  // VSCALEFPS keeps a NaN and overflows to Inf by itself; the argument is cut where its whole part
+  // still is a float's integer, and compared once more for what would be denormal.
+  const ck_v16f inside = 89.0f < x ? ck_splat(89.0f) : x;
+  const ck_v16f magic = ck_splat(0x1.8p23f);
+  const ck_v16f whole = ck_fma(inside, ck_splat(0x1.715476p+0f), magic) - magic;
+  const ck_v16f high = ck_fnma(whole, ck_splat(0x1.62e430p-1f), inside);
+  const ck_v16f y = ck_exp_small(ck_fnma(whole, ck_splat(-0x1.05c610p-29f), high));
+  const __mmask16 normal =
+      _mm512_cmp_ps_mask((__m512)x, (__m512)ck_splat(-0x1.5d589ep+6f), _CMP_NLT_UQ);
+  return (ck_v16f)_mm512_maskz_scalef_ps(normal, (__m512)y, (__m512)whole);
+#else
   const ck_v16f y = ck_exp_inside(x);
   const ck_v16f top = x <= 0x1.62e42ep+6f ? y : x + INFINITY;
   return x < -0x1.5d589ep+6f ? ck_splat(0) : top;
+#endif
 }
 
 /// e^x / 2 for x >= 0, finite as long as that fits.

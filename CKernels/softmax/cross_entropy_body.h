@@ -90,27 +90,38 @@ static row_target target_sums(const ck_cross_entropy_args *a, const constants *k
   return sums;
 }
 
-/// gradient_c = scale (Q e_c / s - q_c), where e_c / s is the probability: e_c read from `gradient`
-/// itself (s its sum), or exp(x_c - log_sum) where x is given (s = 1).
-static void write_gradient(const ck_cross_entropy_args *a, const constants *k, float *gradient,
-                           const float *x, float log_sum, const float *target, int64_t label,
-                           float q, float s, float scale) {
+/// gradient_c = scale (Q e_c / s - q_c), where e_c / s is the probability: e_c read from `kept` (s
+/// its sum), or exp(x_c - log_sum) where that is NULL (s = 1).
+CK_INLINE void write_gradient(const ck_cross_entropy_args *a, const constants *k, float *gradient,
+                              const float *kept, const float *x, float log_sum, const float *target,
+                              int64_t label, float q, float s, float scale, bool streams) {
   const ck_v16f factor = ck_splat(scale * (q / s));
   const ck_v16f minus = ck_splat(-scale), shift = ck_splat(log_sum);
   const ck_v16f flat = ck_splat(k->smooth ? -scale * k->soft : 0.0f);
+  // The label's part; without one no lane is at `hard_at`.
+  const int64_t hard_at = target == NULL ? label : INT64_MIN;
+  const float hard = target == NULL ? scale * (class_weight(a, label) * k->hard) : 0.0f;
   for (int64_t c = 0; c < a->cols; c += CK_LANES) {
     const int count = lanes_left(a->cols - c);
-    const ck_v16f e =
-        x == NULL ? load_lanes(gradient + c, count) : ck_vexp(load_lanes(x + c, count) - shift);
+    ck_v16f e;
+    if (kept == NULL) {
+      e = ck_vexp(load_lanes(x + c, count) - shift);
+    } else {
+      e = load_lanes(kept + c, count);
+    }
     ck_v16f less = flat;
     if (target != NULL) {
       less = soft_lanes(a, k, target, c, count) * minus;
     } else if (k->smooth && a->class_weights != NULL) {
       less = flat * load_lanes(a->class_weights + c, count);
     }
-    store_lanes(gradient + c, ck_fma(e, factor, less), count);
+    ck_v16f v = ck_fma(e, factor, less);
+    // Here, because what has been streamed is far away.
+    if (hard_at >= c && hard_at - c < CK_LANES) {
+      v = ck_select(ck_lanes() == ck_splat_i32((int32_t)(hard_at - c)), v - hard, v);
+    }
+    put_lanes(gradient + c, v, count, streams);
   }
-  if (target == NULL) gradient[label] -= scale * (class_weight(a, label) * k->hard);
 }
 
 /// D: what the mean divides by. Every thread adds all blocks, in the same order.
@@ -151,12 +162,20 @@ static void combine(const ck_cross_entropy_args *a, const ck_thread *t) {
   *a->loss = (float)loss;
 }
 
+/// Whether the gradient is written past the cache; `combined`: from exponentials kept until then.
+CK_INLINE bool gradient_streams(const ck_cross_entropy_args *a, bool combined) {
+  return !(combined && a->cols > KEPT_COLUMNS) &&
+         rows_stream(a->gradient, a->logits, a->rows, a->cols, a->gradient_stride);
+}
+
 CK_INLINE void zero_row(float *p, int64_t n) { memset(p, 0, (size_t)n * sizeof(float)); }
 
 /// The forward pass, or both at once: one body, compiled twice.
 CK_INLINE void forward(const ck_cross_entropy_args *a, const ck_thread *t, bool combined) {
   const constants k = make_constants(a);
   const float divisor = combined ? divisor_of(a, t) : 1.0f;
+  const bool streams = combined && gradient_streams(a, true);
+  float kept[KEPT_COLUMNS] __attribute__((aligned(64)));
   row_sums *sums = a->workspace;
   const int64_t size = block_rows(a);
   int64_t begin, end;
@@ -173,7 +192,8 @@ CK_INLINE void forward(const ck_cross_entropy_args *a, const ck_thread *t, bool 
       if (counts || a->log_sum != NULL) {
         const float m = row_max(x, a->cols);
         const row_target q = counts ? target_sums(a, &k, x, m, target, label) : (row_target){0, 0};
-        const float s = row_exp_sum(counts ? gradient : NULL, x, m, a->cols);
+        float *e = !counts || !combined ? NULL : streams ? kept : gradient;
+        const float s = row_exp_sum(e, x, m, a->cols, x + a->logits_stride);
         const float log_s = ck_vlog(ck_splat(s))[0];
         if (a->log_sum != NULL) a->log_sum[i] = m + log_s;
         if (counts) {
@@ -183,7 +203,8 @@ CK_INLINE void forward(const ck_cross_entropy_args *a, const ck_thread *t, bool 
         if (counts && combined) {
           const float *u = a->upstream;
           const float up = u == NULL ? 1 : a->reduction == CK_REDUCTION_NONE ? u[i] : u[0];
-          write_gradient(a, &k, gradient, NULL, 0, target, label, q.q, s, up / divisor);
+          const float scale = up / divisor;
+          write_gradient(a, &k, gradient, e, NULL, 0, target, label, q.q, s, scale, streams);
         }
       }
       if (!counts && combined) zero_row(gradient, a->cols);
@@ -197,6 +218,7 @@ CK_INLINE void forward(const ck_cross_entropy_args *a, const ck_thread *t, bool 
       if (!combined) sums[b].weight = block.weight;
     }
   }
+  if (streams) ck_stream_end();
   combine(a, t);
 }
 
@@ -212,6 +234,7 @@ void CK_NAME(ck_cross_entropy_backward_f32)(const void *args, const ck_thread *t
   const ck_cross_entropy_args *a = args;
   const constants k = make_constants(a);
   const float divisor = divisor_of(a, t);
+  const bool streams = gradient_streams(a, false);
   int64_t begin, end;
   ck_share(a->rows, t, &begin, &end);
   for (int64_t i = begin; i < end; ++i) {
@@ -235,6 +258,8 @@ void CK_NAME(ck_cross_entropy_backward_f32)(const void *args, const ck_thread *t
     }
     const float *u = a->upstream;
     const float up = u == NULL ? 1 : a->reduction == CK_REDUCTION_NONE ? u[i] : u[0];
-    write_gradient(a, &k, gradient, x, a->log_sum[i], target, label, q, 1, up / divisor);
+    const float scale = up / divisor, log_sum = a->log_sum[i];
+    write_gradient(a, &k, gradient, NULL, x, log_sum, target, label, q, 1, scale, streams);
   }
+  if (streams) ck_stream_end();
 }

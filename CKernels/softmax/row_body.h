@@ -1,7 +1,8 @@
 // What softmax and cross-entropy do alike with a row: its greatest element, and the sum of
 // exponentials below it. Four accumulators of 16 lanes, combined in a fixed tree.
 //
-// A row's end is a partial vector; lanes past it are neutral.
+// A row's end is a partial vector; lanes past it are neutral. While exponentials are computed the
+// next row is fetched: memory would else stand still as long as the arithmetic takes.
 #include "../core/ck_math.h"
 
 CK_INLINE int lanes_left(int64_t n) { return n < CK_LANES ? (int)n : CK_LANES; }
@@ -23,6 +24,24 @@ CK_INLINE ck_v16f keep_lanes(ck_v16f v, int count, float other) {
   return ck_select(ck_lanes() < ck_splat_i32(count), v, ck_splat(other));
 }
 
+/// The longest row whose exponentials a thread keeps to itself before they are streamed, in floats.
+enum { KEPT_COLUMNS = 8192 };
+
+/// Whether a result of such rows, one of them `stride` after the other, is written past the cache.
+/// `input`: what is read; where the result goes there its lines are in the cache anyway.
+CK_INLINE bool rows_stream(const float *out, const float *input, int64_t rows, int64_t cols,
+                           int64_t stride) {
+  return out != input && stride % CK_LANES == 0 && ck_streams(out, rows, cols);
+}
+
+CK_INLINE void put_lanes(float *p, ck_v16f v, int count, bool streams) {
+  if (streams) {
+    ck_stream(p, v);
+  } else {
+    store_lanes(p, v, count);
+  }
+}
+
 /// max_c x_c, NaN elements passed over; -Inf for an empty row.
 CK_INLINE float row_max(const float *x, int64_t n) {
   ck_v16f m[4] = {ck_splat(-INFINITY), ck_splat(-INFINITY), ck_splat(-INFINITY),
@@ -40,12 +59,15 @@ CK_INLINE float row_max(const float *x, int64_t n) {
 }
 
 /// Σ_c exp(x_c - m), each exponential also stored to `out` where that is not NULL (it may be x).
-CK_INLINE float row_exp_sum(float *out, const float *x, float highest, int64_t n) {
+/// Meanwhile the row at `next` is fetched, which need not be there.
+CK_INLINE float row_exp_sum(float *out, const float *x, float highest, int64_t n,
+                            const float *next) {
   const ck_v16f m = ck_splat(highest);
   ck_v16f sums[4] = {0};
   int64_t i = 0;
   for (; i + 4 * CK_LANES <= n; i += 4 * CK_LANES) {
     for (int j = 0; j < 4; ++j) {
+      __builtin_prefetch(next + i + j * CK_LANES, 0, 3);
       const ck_v16f e = ck_vexp(ck_load(x + i + j * CK_LANES) - m);
       sums[j] += e;
       if (out != NULL) ck_store(out + i + j * CK_LANES, e);

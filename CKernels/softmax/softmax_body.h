@@ -19,67 +19,96 @@ CK_INLINE float row_dot(const float *a, const float *b, int64_t n) {
   return ck_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
-void CK_NAME(ck_softmax_f32)(const void *args, const ck_thread *t) {
-  const ck_softmax_args *a = args;
+CK_INLINE void forward(const ck_softmax_args *a, const ck_thread *t, float *kept, bool streams) {
+  const int64_t n = a->cols;
   int64_t begin, end;
   ck_share(a->rows, t, &begin, &end);
   for (int64_t row = begin; row < end; ++row) {
     const float *x = a->x + row * a->x_stride;
     float *out = a->out + row * a->out_stride;
-    const float m = row_max(x, a->cols);
-    const ck_v16f scale = ck_splat(1.0f / row_exp_sum(out, x, m, a->cols));
+    float *e = streams ? kept : out;
+    const float m = row_max(x, n);
+    const ck_v16f scale = ck_splat(1.0f / row_exp_sum(e, x, m, n, x + a->x_stride));
+    for (int64_t i = 0; i < n; i += CK_LANES) {
+      const int count = lanes_left(n - i);
+      put_lanes(out + i, load_lanes(e + i, count) * scale, count, streams);
+    }
+  }
+}
+
+CK_INLINE void log_forward(const ck_softmax_args *a, const ck_thread *t, bool streams) {
+  const int64_t n = a->cols;
+  int64_t begin, end;
+  ck_share(a->rows, t, &begin, &end);
+  for (int64_t row = begin; row < end; ++row) {
+    const float *x = a->x + row * a->x_stride;
+    float *out = a->out + row * a->out_stride;
+    const float highest = row_max(x, n);
+    const ck_v16f m = ck_splat(highest);
+    const float sum = row_exp_sum(NULL, x, highest, n, x + a->x_stride);
+    const ck_v16f log_sum = ck_vlog(ck_splat(sum));
+    for (int64_t i = 0; i < n; i += CK_LANES) {
+      const int count = lanes_left(n - i);
+      put_lanes(out + i, (load_lanes(x + i, count) - m) - log_sum, count, streams);
+    }
+  }
+}
+
+CK_INLINE void backward(const ck_softmax_args *a, const ck_thread *t, bool of_log, bool streams) {
+  int64_t begin, end;
+  ck_share(a->rows, t, &begin, &end);
+  for (int64_t row = begin; row < end; ++row) {
+    const float *y = a->y + row * a->y_stride, *dy = a->dy + row * a->dy_stride;
+    float *out = a->out + row * a->out_stride;
+    const ck_v16f dot = ck_splat(row_dot(dy, of_log ? NULL : y, a->cols));
     for (int64_t i = 0; i < a->cols; i += CK_LANES) {
       const int count = lanes_left(a->cols - i);
-      store_lanes(out + i, load_lanes(out + i, count) * scale, count);
+      const ck_v16f p = load_lanes(y + i, count), d = load_lanes(dy + i, count);
+      put_lanes(out + i, of_log ? ck_fnma(ck_vexp(p), dot, d) : p * (d - dot), count, streams);
     }
+  }
+}
+
+/// Whether a gradient is written past the cache.
+CK_INLINE bool backward_streams(const ck_softmax_args *a) {
+  return a->out != a->y && rows_stream(a->out, a->dy, a->rows, a->cols, a->out_stride);
+}
+
+void CK_NAME(ck_softmax_f32)(const void *args, const ck_thread *t) {
+  const ck_softmax_args *a = args;
+  if (a->cols <= KEPT_COLUMNS && rows_stream(a->out, a->x, a->rows, a->cols, a->out_stride)) {
+    float kept[KEPT_COLUMNS] __attribute__((aligned(64)));
+    forward(a, t, kept, true);
+    ck_stream_end();
+  } else {
+    forward(a, t, NULL, false);
   }
 }
 
 void CK_NAME(ck_log_softmax_f32)(const void *args, const ck_thread *t) {
   const ck_softmax_args *a = args;
-  int64_t begin, end;
-  ck_share(a->rows, t, &begin, &end);
-  for (int64_t row = begin; row < end; ++row) {
-    const float *x = a->x + row * a->x_stride;
-    float *out = a->out + row * a->out_stride;
-    const float highest = row_max(x, a->cols);
-    const ck_v16f m = ck_splat(highest);
-    const ck_v16f log_sum = ck_vlog(ck_splat(row_exp_sum(NULL, x, highest, a->cols)));
-    for (int64_t i = 0; i < a->cols; i += CK_LANES) {
-      const int count = lanes_left(a->cols - i);
-      store_lanes(out + i, (load_lanes(x + i, count) - m) - log_sum, count);
-    }
+  if (rows_stream(a->out, a->x, a->rows, a->cols, a->out_stride)) {
+    log_forward(a, t, true);
+    ck_stream_end();
+  } else {
+    log_forward(a, t, false);
   }
 }
 
 void CK_NAME(ck_softmax_backward_f32)(const void *args, const ck_thread *t) {
-  const ck_softmax_args *a = args;
-  int64_t begin, end;
-  ck_share(a->rows, t, &begin, &end);
-  for (int64_t row = begin; row < end; ++row) {
-    const float *y = a->y + row * a->y_stride, *dy = a->dy + row * a->dy_stride;
-    float *out = a->out + row * a->out_stride;
-    const ck_v16f dot = ck_splat(row_dot(dy, y, a->cols));
-    for (int64_t i = 0; i < a->cols; i += CK_LANES) {
-      const int count = lanes_left(a->cols - i);
-      const ck_v16f d = load_lanes(dy + i, count) - dot;
-      store_lanes(out + i, load_lanes(y + i, count) * d, count);
-    }
+  if (backward_streams(args)) {
+    backward(args, t, false, true);
+    ck_stream_end();
+  } else {
+    backward(args, t, false, false);
   }
 }
 
 void CK_NAME(ck_log_softmax_backward_f32)(const void *args, const ck_thread *t) {
-  const ck_softmax_args *a = args;
-  int64_t begin, end;
-  ck_share(a->rows, t, &begin, &end);
-  for (int64_t row = begin; row < end; ++row) {
-    const float *y = a->y + row * a->y_stride, *dy = a->dy + row * a->dy_stride;
-    float *out = a->out + row * a->out_stride;
-    const ck_v16f sum = ck_splat(row_dot(dy, NULL, a->cols));
-    for (int64_t i = 0; i < a->cols; i += CK_LANES) {
-      const int count = lanes_left(a->cols - i);
-      const ck_v16f p = ck_vexp(load_lanes(y + i, count));
-      store_lanes(out + i, ck_fnma(p, sum, load_lanes(dy + i, count)), count);
-    }
+  if (backward_streams(args)) {
+    backward(args, t, true, true);
+    ck_stream_end();
+  } else {
+    backward(args, t, true, false);
   }
 }

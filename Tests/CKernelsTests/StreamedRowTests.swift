@@ -77,4 +77,63 @@ import Testing
     }
     #expect(isSame(aligned.floats, shifted.floats + 1))
   }
+
+  @Test(arguments: [
+    CK_SOFTMAX_FORWARD, CK_SOFTMAX_BACKWARD, CK_SOFTMAX_LOG_FORWARD, CK_SOFTMAX_LOG_BACKWARD,
+  ])
+  func softmaxesOfRows_haveTheSameBits(_ operation: ck_softmax_op) {
+    let x = Memory(Self.rows * Self.cols, seed: 15), dy = Memory(Self.rows * Self.cols, seed: 17)
+    let aligned = Memory(Self.rows * Self.cols), shifted = Memory(Self.rows * Self.cols, seed: 2)
+    for out in [aligned.floats, shifted.floats + 1] {
+      var args = ck_softmax_args()
+      args.out = out
+      args.x = UnsafePointer(x.floats)
+      args.y = UnsafePointer(x.floats)
+      args.dy = UnsafePointer(dy.floats)
+      args.rows = Int64(Self.rows)
+      args.cols = Int64(Self.cols)
+      args.out_stride = Int64(Self.cols)
+      args.x_stride = Int64(Self.cols)
+      args.y_stride = Int64(Self.cols)
+      args.dy_stride = Int64(Self.cols)
+      TestTeams.shared.run(ck_softmax(operation, ck_isa_best()), args, team: 1)
+    }
+    #expect(isSame(aligned.floats, shifted.floats + 1))
+  }
+
+  @Test(arguments: [CK_CROSS_ENTROPY_BACKWARD, CK_CROSS_ENTROPY_COMBINED])
+  func gradientsOfCrossEntropy_haveTheSameBits(_ operation: ck_cross_entropy_op) {
+    let x = Memory(Self.rows * Self.cols, seed: 19)
+    let aligned = Memory(Self.rows * Self.cols), shifted = Memory(Self.rows * Self.cols, seed: 2)
+    // A label is the first or the last of its class's vector, or ignored.
+    let labels = (0..<Self.rows).map { Int32($0 % 5 == 4 ? -1 : $0 % 2 == 0 ? 16 : Self.cols - 1) }
+    let logSums = Memory(Self.rows, seed: 21)
+    for gradient in [aligned.floats, shifted.floats + 1] {
+      let workspace = UnsafeMutableRawPointer.allocate(
+        byteCount: Self.rows * 16, alignment: 64)
+      defer { workspace.deallocate() }
+      var loss: Float = 0
+      labels.withUnsafeBufferPointer { labels in
+        withUnsafeMutablePointer(to: &loss) { loss in
+          var args = ck_cross_entropy_args()
+          args.loss = loss
+          args.log_sum = logSums.floats
+          args.gradient = gradient
+          args.logits = UnsafePointer(x.floats)
+          args.labels = UnsafeRawPointer(labels.baseAddress)
+          args.workspace = workspace
+          args.rows = Int64(Self.rows)
+          args.cols = Int64(Self.cols)
+          args.logits_stride = Int64(Self.cols)
+          args.gradient_stride = Int64(Self.cols)
+          args.ignore_index = -1
+          args.smoothing = 0.1
+          args.label_dtype = Int32(CK_I32.rawValue)
+          args.reduction = Int32(CK_REDUCTION_MEAN.rawValue)
+          TestTeams.shared.run(ck_cross_entropy(operation, ck_isa_best()), args, team: 1)
+        }
+      }
+    }
+    #expect(isSame(aligned.floats, shifted.floats + 1))
+  }
 }
