@@ -13,9 +13,6 @@ enum {
   DIRECT_A_COLUMNS = 256  // A is read in place for so few columns of B
 };
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 int64_t ck_gemm_k_block(int64_t K) {
   if (K <= K_BLOCK) return K > 0 ? K : 1;
   return ceiling(ceiling(K, ceiling(K, K_BLOCK)), 8) * 8;
@@ -87,16 +84,9 @@ size_t gemm_scratch_bytes(const ck_gemm_args *args, const gemm_level *level) {
 // MARK: The blocks of one thread
 
 gemm_matrix gemm_matrix_at(const ck_gemm_args *g, int64_t index) {
-  gemm_matrix m = {index, g->a, g->b, g->c};
-  for (int d = CK_GEMM_BATCH_DIMS - 1; d >= 0; d--) {
-    if (g->batch[d] == 1) continue;
-    const int64_t at = index % g->batch[d];
-    index /= g->batch[d];
-    m.a += at * g->a_batch[d];
-    m.b += at * g->b_batch[d];
-    if (m.c) m.c += at * g->c_batch[d];  // with an epilogue program there is no C
-  }
-  return m;
+  const gemm_offsets at = gemm_offsets_of(g, index);
+  // With an epilogue program there is no C.
+  return (gemm_matrix){index, g->a + at.a, g->b + at.b, g->c ? g->c + at.c : NULL};
 }
 
 typedef struct block {
@@ -104,9 +94,6 @@ typedef struct block {
   int64_t column, columns;  // of C
   int64_t step, steps;      // of K
 } block;
-
-/// Tiles of nearly equal height: 64 rows are 13 + 13 + 13 + 13 + 12, not 14 * 4 + 8.
-static int64_t tile_begin(int64_t rows, int64_t tiles, int64_t i) { return rows * i / tiles; }
 
 static void pack_a_block(const ck_gemm_args *g, const gemm_level *level, const float *a, block at,
                          float *packed) {
@@ -131,12 +118,6 @@ static int32_t tile_rows(const ck_gemm_args *g, const gemm_level *level, bool pa
   const bool collide = !packed_a && rows_collide(g->a_row);
   return collide && level->max_rows > COLLIDING_ROWS ? COLLIDING_ROWS : level->max_rows;
 }
-
-typedef struct range {
-  int64_t begin, end;
-} range;
-
-static int64_t length(range r) { return r.end - r.begin; }
 
 /// What one thread does of one matrix.
 typedef struct job {
@@ -248,12 +229,6 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
   }
 }
 
-/// Block i of `count` nearly equal ones.
-static range block_of(range whole, int64_t count, int64_t i) {
-  return (range){whole.begin + length(whole) * i / count,
-                 whole.begin + length(whole) * (i + 1) / count};
-}
-
 /// Columns, then K, then rows: B's panels are packed once, C is revisited for every block of K.
 static void multiply(job *job, range columns) {
   const int64_t blocks = ceiling(length(job->rows), job->blocking.rows);
@@ -292,43 +267,13 @@ static void multiply_fused(job *job, range columns) {
 
 // MARK: The team
 
-/// How many groups the columns are cut into; each group shares out the rows of all matrices.
-static int64_t column_groups(const ck_gemm_args *g, const gemm_level *level, int64_t matrices,
-                             int32_t count) {
-  const int64_t rows = matrices * g->M, units = ceiling(g->N, level->vector);
-  const double pack_cost = 0.25 * level->vector;  // of one float, against one fused multiply-add
-  int64_t best = 1;
-  double best_cost = 0;
-  for (int64_t groups = 1; groups <= count; groups++) {
-    if (count % groups) continue;
-    const double r = (double)ceiling(rows, count / groups);
-    const double c = (double)(ceiling(units, groups) * level->vector);
-    double cost = r * c;
-    if (gemm_is_vector(g)) {
-      if (groups == 1 || cost < best_cost) best = groups, best_cost = cost;
-      continue;
-    }
-    if (packs_a(g, level)) cost += r * pack_cost;
-    if (packs_b(g, level)) cost += c * pack_cost * (double)ceiling((int64_t)r, g->M);
-    if (groups == 1 || cost < best_cost) best = groups, best_cost = cost;
-  }
-  return best;
-}
-
-/// The one place that says which thread writes what. A function of the shape and the team; it
-/// decides no bit of the result.
 ck_gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const ck_thread *t) {
-  const int64_t matrices = gemm_matrices(g);
-  ck_gemm_part part = {0};
-  if (matrices <= 0 || g->M <= 0 || g->N <= 0) return part;
-  const int32_t groups = (int32_t)column_groups(g, level, matrices, t->count);
-  const ck_thread in_columns = {.index = t->index % groups, .count = groups};
-  const ck_thread in_rows = {.index = t->index / groups, .count = t->count / groups};
-  ck_share(ceiling(g->N, level->vector), &in_columns, &part.column, &part.column_end);
-  part.column = least(part.column * level->vector, g->N);
-  part.column_end = least(part.column_end * level->vector, g->N);
-  ck_share(matrices * g->M, &in_rows, &part.row, &part.row_end);
-  return part;
+  gemm_cut cut = {.row_unit = 1, .column_unit = level->vector};
+  if (!gemm_is_vector(g)) {
+    if (packs_a(g, level)) cut.pack_a = 0.25 * level->vector;
+    if (packs_b(g, level)) cut.pack_b = 0.25 * level->vector;
+  }
+  return gemm_part_by(g, cut, t);
 }
 
 void gemm_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level) {

@@ -109,10 +109,16 @@ static way way_of(question q, ck_isa isa) {
   return (way){0};
 }
 
-static void run(const ck_gemm_args *args, const ck_thread *t, ck_isa isa) {
-  const way way = way_of(question_of(args), isa);
+/// By tiles whatever they would cost, except where a packed B has another form.
+static way emulated_way_of(question q) {
+  const way way = way_of(q, CK_ISA_AMX);
+  if (q.M == 0 && !way.parts) return way;
+  return (struct way){&gemm_avx512, &gemm_narrow_avx512, parts_of(q)};
+}
+
+static void run_by(way way, const ck_gemm_args *args, const ck_thread *t, const gemm_tiles *tiles) {
   if (way.parts) {
-    gemm_tiles_run(args, t, &gemm_tiles_amx, way.parts);
+    gemm_tiles_run(args, t, tiles, way.parts);
   } else if (way.narrow) {
     gemm_narrow_run(args, t, way.narrow);
   } else {
@@ -120,17 +126,17 @@ static void run(const ck_gemm_args *args, const ck_thread *t, ck_isa isa) {
   }
 }
 
+static void run(const ck_gemm_args *args, const ck_thread *t, ck_isa isa) {
+  run_by(way_of(question_of(args), isa), args, t, &gemm_tiles_amx);
+}
+
 void ck_gemm_amx(const void *args, const ck_thread *t) { run(args, t, CK_ISA_AMX); }
 void ck_gemm_avx512bf16(const void *args, const ck_thread *t) { run(args, t, CK_ISA_AVX512BF16); }
 void ck_gemm_f32_14x32_avx512(const void *args, const ck_thread *t) { run(args, t, CK_ISA_AVX512); }
 void ck_gemm_f32_6x16_avx2(const void *args, const ck_thread *t) { run(args, t, CK_ISA_AVX2); }
 
-/// By tiles whatever they would cost, except where a packed B has another form.
 void ck_gemm_amx_emulated(const void *args, const ck_thread *t) {
-  const ck_gemm_args *g = args;
-  const question q = question_of(g);
-  if (g->b_packed && !way_of(q, CK_ISA_AMX).parts) return run(g, t, CK_ISA_AMX);
-  gemm_tiles_run(g, t, &gemm_tiles_emulated, parts_of(q));
+  run_by(emulated_way_of(question_of(args)), args, t, &gemm_tiles_emulated);
 }
 
 #else
@@ -139,6 +145,8 @@ static way way_of(question q, ck_isa isa) {
   (void)q, (void)isa;
   return (way){0};
 }
+
+static way emulated_way_of(question q) { return way_of(q, CK_ISA_REF); }
 
 #endif
 
@@ -163,15 +171,27 @@ size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa) {
   return 0;
 }
 
-ck_gemm_part ck_gemm_part_of(const ck_gemm_args *args, ck_isa isa, int32_t index, int32_t count) {
-  const way way = way_of(question_of(args), isa);
-  const ck_thread thread = {.index = index, .count = count};
-  ck_gemm_part part = {.row_end = gemm_matrices(args) * args->M, .column_end = args->N};
-  // The drivers of narrow types and of tiles do not say: any thread may take any part.
-  if (way.parts || way.narrow) return part;
-  if (way.level) return gemm_part_of(args, way.level, &thread);
-  ck_share(gemm_matrices(args) * args->M, &thread, &part.row, &part.row_end);
+static ck_gemm_part part_of(const ck_gemm_args *args, way way, const ck_thread *t) {
+#if defined(__x86_64__)
+  if (way.parts) return gemm_tiles_part_of(args, t);
+#endif
+  if (way.narrow) return gemm_narrow_part_of(args, way.narrow, t);
+  if (way.level) return gemm_part_of(args, way.level, t);
+  ck_gemm_part part = {.column_end = args->N};
+  ck_share(gemm_matrices(args) * args->M, t, &part.row, &part.row_end);
   return part;
+}
+
+ck_gemm_part ck_gemm_part_of(const ck_gemm_args *args, ck_isa isa, int32_t index, int32_t count) {
+  const ck_thread thread = {.index = index, .count = count};
+  return part_of(args, way_of(question_of(args), isa), &thread);
+}
+
+ck_gemm_part ck_gemm_row_part_of(const ck_gemm_row *row, const ck_gemm_args *args, int32_t index,
+                                 int32_t count) {
+  const question q = question_of(args);
+  const ck_thread thread = {.index = index, .count = count};
+  return part_of(args, row->emulated ? emulated_way_of(q) : way_of(q, row->isa), &thread);
 }
 
 // MARK: B packed beforehand

@@ -82,6 +82,47 @@ static inline int64_t gemm_matrices(const ck_gemm_args *g) {
   return count;
 }
 
+// MARK: What the drivers share: gemm_share.c
+
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+typedef struct range {
+  int64_t begin, end;
+} range;
+
+static inline int64_t length(range r) { return r.end - r.begin; }
+
+/// Block i of `count` nearly equal ones.
+static inline range block_of(range whole, int64_t count, int64_t i) {
+  return (range){whole.begin + length(whole) * i / count,
+                 whole.begin + length(whole) * (i + 1) / count};
+}
+
+/// Tiles of nearly equal height: 64 rows are 13 + 13 + 13 + 13 + 12, not 14 * 4 + 8.
+static inline int64_t tile_begin(int64_t rows, int64_t tiles, int64_t i) {
+  return rows * i / tiles;
+}
+
+/// Elements from each array's first to one matrix of the batch.
+typedef struct gemm_offsets {
+  int64_t a, b, c;
+} gemm_offsets;
+
+gemm_offsets gemm_offsets_of(const ck_gemm_args *g, int64_t index);
+
+/// How a driver cuts C over a team. Each matrix is a grid of units; costs are of packing, against
+/// one multiply-add.
+typedef struct gemm_cut {
+  int64_t row_unit, column_unit;
+  double pack_a, pack_b;  // an element of A, of B, once for each step along K
+} gemm_cut;
+
+/// Cuts the columns into groups, and lets each share out the rows of all matrices. A function of
+/// the shape and the team; it decides no bit of the result.
+ck_gemm_part gemm_part_by(const ck_gemm_args *g, gemm_cut cut, const ck_thread *t);
+
+/// What a thread writes: the one place of its driver that says so.
 ck_gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const ck_thread *t);
 
 /// Where one matrix of the batch lies.

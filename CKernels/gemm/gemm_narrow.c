@@ -11,9 +11,6 @@ enum {
   DIRECT_A_COLUMNS = 256  // A is read in place, where it can be, for so few columns of B
 };
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 /// The length of the blocks that K is cut into, in elements.
 static int64_t k_block_of(int64_t K, const gemm_narrow *narrow) {
   if (narrow->steps == 1) return ck_gemm_k_block(K);
@@ -69,6 +66,8 @@ static blocking blocking_of(const ck_gemm_args *g, const gemm_narrow *narrow) {
   return k;
 }
 
+static int64_t blocking_words(blocking k) { return k.a + k.b + ceiling(k.c, 16) * 16; }
+
 /// A product with one column fills one lane of a vector: its transpose, with one row, fills all.
 static bool is_better_transposed(const ck_gemm_args *g) {
   return g->N == 1 && g->M > 1 && g->c_row == 1 && !g->bias && !g->epilogue && !g->b_packed;
@@ -88,21 +87,17 @@ static ck_gemm_args transposed(const ck_gemm_args *g) {
 }
 
 size_t gemm_narrow_scratch_bytes(const ck_gemm_args *args, const gemm_narrow *narrow) {
+  const ck_loop_args *epilogue = ck_gemm_epilogue(args);
+  const size_t program = epilogue ? ck_loop_scratch_bytes(epilogue) : 0;
+  const int64_t words = blocking_words(blocking_of(args, narrow));
+  if (args->N != 1) return (size_t)words * sizeof(float) + program;
+  // Whether there is a bias may not be known yet, and so, which way it will go.
   const ck_gemm_args other = transposed(args);
-  const ck_gemm_args *g = is_better_transposed(args) ? &other : args;
-  const blocking k = blocking_of(g, narrow);
-  const ck_loop_args *epilogue = ck_gemm_epilogue(g);
-  return (size_t)(k.a + k.b + ceiling(k.c, 16) * 16) * sizeof(float) +
-         (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
+  const int64_t transposed_words = blocking_words(blocking_of(&other, narrow));
+  return (size_t)(words > transposed_words ? words : transposed_words) * sizeof(float) + program;
 }
 
 // MARK: The blocks of one thread
-
-typedef struct range {
-  int64_t begin, end;
-} range;
-
-static int64_t length(range r) { return r.end - r.begin; }
 
 typedef struct block {
   int64_t row, rows;        // of C
@@ -127,18 +122,11 @@ typedef struct job {
 
 static void enter_matrix(job *job, int64_t index) {
   const ck_gemm_args *g = job->g;
-  int64_t a = 0, b = 0, c = 0;
+  const gemm_offsets at = gemm_offsets_of(g, index);
   job->index = index;
-  for (int d = CK_GEMM_BATCH_DIMS - 1; d >= 0; d--) {
-    const int64_t at = index % g->batch[d];
-    index /= g->batch[d];
-    a += at * g->a_batch[d];
-    b += at * g->b_batch[d];
-    c += at * g->c_batch[d];
-  }
-  job->a = (const char *)g->a + a * gemm_type_bytes(g->a_type);
-  job->b = (const char *)g->b + b * (g->b_packed ? 4 : gemm_type_bytes(g->b_type));
-  job->c = g->epilogue ? NULL : (char *)g->c + c * gemm_type_bytes(g->c_type);
+  job->a = (const char *)g->a + at.a * gemm_type_bytes(g->a_type);
+  job->b = (const char *)g->b + at.b * (g->b_packed ? 4 : gemm_type_bytes(g->b_type));
+  job->c = g->epilogue ? NULL : (char *)g->c + at.c * gemm_type_bytes(g->c_type);
   // In place: no more columns than the panels are worth, and whole, aligned words.
   job->direct_a = g->N <= DIRECT_A_COLUMNS && (uintptr_t)job->a % 4 == 0;
   if (job->narrow->steps == 1) {
@@ -147,9 +135,6 @@ static void enter_matrix(job *job, int64_t index) {
     job->direct_a &= g->a_type == CK_BF16 && g->a_col == 1 && g->a_row % 2 == 0 && g->K % 2 == 0;
   }
 }
-
-/// Tiles of nearly equal height: 64 rows are 13 + 13 + 13 + 13 + 12, not 14 * 4 + 8.
-static int64_t tile_begin(int64_t rows, int64_t tiles, int64_t i) { return rows * i / tiles; }
 
 static void pack_a_block(const job *job, block at) {
   const ck_gemm_args *g = job->g;
@@ -244,12 +229,6 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
   }
 }
 
-/// Block i of `count` nearly equal ones.
-static range block_of(range whole, int64_t count, int64_t i) {
-  return (range){whole.begin + length(whole) * i / count,
-                 whole.begin + length(whole) * (i + 1) / count};
-}
-
 /// Columns, then K, then rows: B's panels are packed once, C is revisited for every block of K.
 static void multiply(job *job, range columns) {
   const int64_t blocks = ceiling(length(job->rows), job->blocking.rows);
@@ -301,59 +280,51 @@ static void multiply_in_block(job *job, range columns) {
 
 // MARK: The team
 
-/// How many groups the columns are cut into; each group shares out the rows of all matrices.
-static int64_t column_groups(const ck_gemm_args *g, const gemm_narrow *narrow, int64_t matrices,
-                             int32_t count) {
-  const int64_t vector = narrow->level->vector, units = ceiling(g->N, vector);
-  const double pack_cost = 0.4 * (double)vector;  // of one word, against one word multiplied
-  int64_t best = 1;
-  double best_cost = 0;
-  for (int64_t groups = 1; groups <= count; groups++) {
-    if (count % groups) continue;
-    const double r = (double)ceiling(matrices * g->M, count / groups);
-    const double c = (double)(ceiling(units, groups) * vector);
-    double cost = r * c;
-    if (g->N > DIRECT_A_COLUMNS) cost += r * pack_cost;
-    if (!g->b_packed) cost += c * pack_cost * (double)ceiling((int64_t)r, g->M);
-    if (groups == 1 || cost < best_cost) best = groups, best_cost = cost;
+ck_gemm_part gemm_narrow_part_of(const ck_gemm_args *g, const gemm_narrow *narrow,
+                                 const ck_thread *t) {
+  const int64_t vector = narrow->level->vector;
+  gemm_cut cut = {.row_unit = 1, .column_unit = vector};
+  if (g->N == 1) {
+    // Transposed or not, which the bias decides: vectors along the rows of all matrices.
+    ck_gemm_part part = {.column_end = 1};
+    const int64_t rows = gemm_matrices(g) * g->M;
+    ck_share(ceiling(rows, vector), t, &part.row, &part.row_end);
+    part.row = least(part.row * vector, rows);
+    part.row_end = least(part.row_end * vector, rows);
+    return part;
   }
-  return best;
+  if (g->N > DIRECT_A_COLUMNS) cut.pack_a = 0.4 * (double)vector;
+  if (!g->b_packed) cut.pack_b = 0.4 * (double)vector;
+  return gemm_part_by(g, cut, t);
 }
 
 void gemm_narrow_run(const ck_gemm_args *args, const ck_thread *t, const gemm_narrow *narrow) {
   const bool transposes = is_better_transposed(args);
   const ck_gemm_args other = transposes ? transposed(args) : (ck_gemm_args){0};
   const ck_gemm_args *g = transposes ? &other : args;
-  const gemm_level *level = narrow->level;
-  const int64_t matrices = gemm_matrices(g);
-  if (matrices <= 0 || g->M <= 0 || g->N <= 0) return;
-  const int32_t groups = (int32_t)column_groups(g, narrow, matrices, t->count);
-  const ck_thread in_columns = {.index = t->index % groups, .count = groups};
-  const ck_thread in_rows = {.index = t->index / groups, .count = t->count / groups};
-  int64_t column, column_end, row, row_end;
-  ck_share(ceiling(g->N, level->vector), &in_columns, &column, &column_end);
-  column *= level->vector;
-  column_end = least(column_end * level->vector, g->N);
-  ck_share(matrices * g->M, &in_rows, &row, &row_end);
-  if (column >= column_end) return;
+  const ck_gemm_part part = gemm_narrow_part_of(args, narrow, t);
+  if (part.column >= part.column_end || part.row >= part.row_end) return;
   job job = {.g = g, .narrow = narrow, .blocking = blocking_of(g, narrow)};
   job.a_scratch = t->scratch;
   job.b_scratch = job.a_scratch + job.blocking.a;
   job.c_scratch = job.b_scratch + job.blocking.b;
   job.epilogue_scratch = job.c_scratch + ceiling(job.blocking.c, 16) * 16;
-  while (row < row_end) {
-    const int64_t first = row % g->M;
-    enter_matrix(&job, row / g->M);
-    job.rows = (range){first, first + least(g->M - first, row_end - row)};
-    for (int64_t j = column; j < column_end; j += job.blocking.columns) {
-      const range columns = {j, least(j + job.blocking.columns, column_end)};
+  int64_t count;
+  for (int64_t row = part.row; row < part.row_end; row += count) {
+    const int64_t first = row % args->M;
+    count = least(args->M - first, part.row_end - row);
+    enter_matrix(&job, row / args->M);
+    const range rows = {first, first + count}, columns = {part.column, part.column_end};
+    job.rows = transposes ? columns : rows;
+    const range across = transposes ? rows : columns;
+    for (int64_t j = across.begin; j < across.end; j += job.blocking.columns) {
+      const range block = {j, least(j + job.blocking.columns, across.end)};
       if (job.blocking.in_block) {
-        multiply_in_block(&job, columns);
+        multiply_in_block(&job, block);
       } else {
-        multiply(&job, columns);
+        multiply(&job, block);
       }
     }
-    row += length(job.rows);
   }
 }
 

@@ -29,6 +29,9 @@ typedef struct gemm_narrow {
 
 /// All of a product, this thread's share.
 void gemm_narrow_run(const ck_gemm_args *args, const ck_thread *t, const gemm_narrow *narrow);
+/// What the thread writes of it.
+ck_gemm_part gemm_narrow_part_of(const ck_gemm_args *g, const gemm_narrow *narrow,
+                                 const ck_thread *t);
 void gemm_narrow_pack_run(const ck_gemm_pack_args *g, const ck_thread *t,
                           const gemm_narrow *narrow);
 size_t gemm_narrow_scratch_bytes(const ck_gemm_args *args, const gemm_narrow *narrow);

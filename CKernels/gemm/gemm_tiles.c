@@ -25,9 +25,6 @@ enum {
   GREATEST_OF_PRODUCTS = 2 * 127 + 114
 };
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 static int64_t k_block_of(int64_t K, int32_t parts) {
   const int64_t most = parts == 1 ? K_BLOCK_BF16 : K_BLOCK;
   if (K <= most) return K > 0 ? K : 1;
@@ -138,10 +135,6 @@ size_t gemm_tiles_scratch_bytes(const ck_gemm_args *args, int32_t parts) {
          (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
 }
 
-typedef struct range {
-  int64_t begin, end;
-} range;
-
 /// What one thread does of one matrix. Panels are counted from the matrix's first.
 typedef struct job {
   const ck_gemm_args *g;
@@ -160,18 +153,11 @@ typedef struct job {
 
 static void enter_matrix(job *job, int64_t index) {
   const ck_gemm_args *g = job->g;
-  int64_t a = 0, b = 0, c = 0;
+  const gemm_offsets at = gemm_offsets_of(g, index);
   job->index = index;
-  for (int d = CK_GEMM_BATCH_DIMS - 1; d >= 0; d--) {
-    const int64_t at = index % g->batch[d];
-    index /= g->batch[d];
-    a += at * g->a_batch[d];
-    b += at * g->b_batch[d];
-    c += at * g->c_batch[d];
-  }
-  job->a = (const char *)g->a + a * gemm_type_bytes(g->a_type);
-  job->b = (const char *)g->b + b * (g->b_packed ? 4 : gemm_type_bytes(g->b_type));
-  job->c = g->epilogue ? NULL : (char *)g->c + c * gemm_type_bytes(g->c_type);
+  job->a = (const char *)g->a + at.a * gemm_type_bytes(g->a_type);
+  job->b = (const char *)g->b + at.b * (g->b_packed ? 4 : gemm_type_bytes(g->b_type));
+  job->c = g->epilogue ? NULL : (char *)g->c + at.c * gemm_type_bytes(g->c_type);
 }
 
 /// A block of K: where it begins, and its length.
@@ -352,22 +338,15 @@ static void multiply(job *job, range rows, range columns) {
 
 // MARK: The team
 
-/// How many groups the column panels are cut into; each group shares out the row panels of all
-/// matrices.
-static int64_t column_groups(const ck_gemm_args *g, int64_t row_panels, int64_t matrices,
-                             int32_t count) {
-  const double pack_cost = 0.5;  // of a panel, against one product of two panels
-  int64_t best = 1;
-  double best_cost = 0;
-  for (int64_t groups = 1; groups <= count; groups++) {
-    if (count % groups) continue;
-    const double r = (double)ceiling(matrices * row_panels, count / groups);
-    const double c = (double)ceiling(ceiling(g->N, TILE_LANES), groups);
-    double cost = r * c + r * pack_cost;
-    if (!g->b_packed) cost += c * pack_cost * (double)ceiling((int64_t)r, row_panels);
-    if (groups == 1 || cost < best_cost) best = groups, best_cost = cost;
-  }
-  return best;
+ck_gemm_part gemm_tiles_part_of(const ck_gemm_args *g, const ck_thread *t) {
+  // A product of two panels takes twice as long as packing one of them.
+  const gemm_cut cut = {
+      .row_unit = TILE_LANES,
+      .column_unit = TILE_LANES,
+      .pack_a = TILE_LANES / 2,
+      .pack_b = g->b_packed ? 0 : TILE_LANES / 2,
+  };
+  return gemm_part_by(g, cut, t);
 }
 
 static job job_of(const ck_gemm_args *g, const ck_thread *t, const gemm_tiles *tiles,
@@ -391,26 +370,19 @@ static job job_of(const ck_gemm_args *g, const ck_thread *t, const gemm_tiles *t
 
 void gemm_tiles_run(const ck_gemm_args *g, const ck_thread *t, const gemm_tiles *tiles,
                     int32_t parts) {
-  const int64_t matrices = gemm_matrices(g);
-  if (matrices <= 0 || g->M <= 0 || g->N <= 0) return;
-  const int64_t row_panels = ceiling(g->M, TILE_LANES);
-  const int32_t groups = (int32_t)column_groups(g, row_panels, matrices, t->count);
-  const ck_thread in_columns = {.index = t->index % groups, .count = groups};
-  const ck_thread in_rows = {.index = t->index / groups, .count = t->count / groups};
-  range columns;
-  int64_t row, row_end;
-  ck_share(ceiling(g->N, TILE_LANES), &in_columns, &columns.begin, &columns.end);
-  ck_share(matrices * row_panels, &in_rows, &row, &row_end);
-  if (columns.begin >= columns.end || row >= row_end) return;
+  const ck_gemm_part part = gemm_tiles_part_of(g, t);
+  if (part.column >= part.column_end || part.row >= part.row_end) return;
+  const range columns = {part.column / TILE_LANES, ceiling(part.column_end, TILE_LANES)};
   job job = job_of(g, t, tiles, parts);
   tiles->enter();
-  while (row < row_end) {
-    const int64_t first = row % row_panels;
-    const range rows = {first, least(row_panels, first + row_end - row)};
-    enter_matrix(&job, row / row_panels);
+  int64_t count;
+  for (int64_t row = part.row; row < part.row_end; row += count) {
+    const int64_t first = row % g->M;
+    count = least(g->M - first, part.row_end - row);
+    const range rows = {first / TILE_LANES, ceiling(first + count, TILE_LANES)};
+    enter_matrix(&job, row / g->M);
     for (int64_t j = columns.begin; j < columns.end; j += job.blocking.column_panels)
       multiply(&job, rows, (range){j, least(j + job.blocking.column_panels, columns.end)});
-    row += rows.end - rows.begin;
   }
   tiles->leave();
 }

@@ -34,6 +34,8 @@ typedef struct gemm_tiles {
 
 void gemm_tiles_run(const ck_gemm_args *args, const ck_thread *t, const gemm_tiles *tiles,
                     int32_t parts);
+/// What the thread writes: the same whatever the guards say, and however many parts there are.
+ck_gemm_part gemm_tiles_part_of(const ck_gemm_args *g, const ck_thread *t);
 size_t gemm_tiles_scratch_bytes(const ck_gemm_args *args, int32_t parts);
 void gemm_tiles_pack_run(const ck_gemm_pack_args *g, const ck_thread *t, int32_t parts);
 int64_t gemm_tiles_packed_bytes(int64_t K, int64_t N, int32_t parts);

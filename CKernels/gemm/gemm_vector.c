@@ -5,8 +5,6 @@
 // it lies, whichever that is.
 #include "gemm_internal.h"
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 enum {
   X_FLOATS = GEMM_LANES_BLOCK,
   SUM_FLOATS = GEMM_LANES * GEMM_VECTOR_COLUMNS,

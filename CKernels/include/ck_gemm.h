@@ -97,8 +97,7 @@ size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa);
 int64_t ck_gemm_k_block(int64_t K);
 
 /// What one thread of a team writes: rows, counted through all matrices, by columns. It reads the
-/// same rows of A and columns of B. Empty where row == row_end or column == column_end; all of C
-/// for every thread where it is not known.
+/// same rows of A and columns of B. Empty where row == row_end or column == column_end.
 typedef struct ck_gemm_part {
   int64_t row, row_end;
   int64_t column, column_end;
@@ -146,6 +145,9 @@ typedef struct ck_gemm_row {
 
 /// The rows, best first, the reference last.
 const ck_gemm_row *ck_gemm_rows(size_t *count);
+/// As `ck_gemm_part_of`, of that row's kernel.
+ck_gemm_part ck_gemm_row_part_of(const ck_gemm_row *row, const ck_gemm_args *args, int32_t index,
+                                 int32_t count);
 
 #ifdef __cplusplus
 }

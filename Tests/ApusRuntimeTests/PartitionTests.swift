@@ -17,12 +17,13 @@ import Testing
   /// operands listed, so that a kernel that falls silent is noticed.
   private func check<O: Op>(
     _ op: O, _ operands: [TensorType], views: [View?]? = nil, knows results: [Int] = [0],
-    reads known: [Int] = [], isIndex: Set<Int> = [], _ label: String = ""
+    reads known: [Int] = [], isIndex: Set<Int> = [], precision: Precision = .highest,
+    _ label: String = ""
   ) throws {
     for isa in Self.levels {
       let site = LoweringSite(
         operands: operands, views: views ?? operands.map { _ in nil },
-        results: try op.resultTypes(operands), isa: isa)
+        results: try op.resultTypes(operands), isa: isa, precision: precision)
       let call = try op.lower(site)
       var generator = SplitMix("partition \(O.mnemonic) \(label)")
       let values = operands.enumerated().map { index, type -> NDArray in
@@ -73,6 +74,29 @@ import Testing
     }
     try check(MatMul(), [.f32(3, 20, 12), .f32(12, 30)], reads: [0, 1], "one B")
     try check(MatMul(), [.f32(3, 20, 12), .f32(3, 12, 30)], reads: [0], "batch")
+  }
+
+  @Test func productsOfNarrowNumbersKeepToThemToo() throws {
+    let add = LoopProgram.Instruction(.apply(Add()), [.operand(0), .operand(1)])
+    let bias = LoopProgram([add], outputs: [0])
+    let rounded = LoopProgram([add, .init(.apply(Cast(to: .bf16)), [.value(0)])], outputs: [1])
+    for (m, n, k) in [(64, 128, 40), (64, 10, 34), (10, 130, 16), (150, 1, 20), (1, 70, 8)] {
+      let label = "narrow \(m)x\(n)x\(k)"
+      let product = MatMul(transposeB: true, result: .f32)
+      try check(MatMul(), [.bf16(m, k), .bf16(k, n)], reads: [0, 1], label)
+      try check(
+        MatMul(transposeA: true, result: .bf16), [.bf16(k, m), .f32(k, n)], reads: [0, 1],
+        precision: .mixed, label)
+      try check(product, [.f32(m, k), .f32(n, k)], reads: [0, 1], precision: .mixed, label)
+      try check(
+        FusedMatMul(product, program: rounded), [.bf16(m, k), .f32(n, k), .f32(n)],
+        reads: [0, 1], precision: .mixed, label)
+      try check(
+        FusedMatMul(product, program: bias), [.bf16(m, k), .bf16(n, k), .f32(m, 1)],
+        reads: [0, 1], precision: .mixed, label)
+    }
+    try check(MatMul(), [.bf16(3, 20, 12), .bf16(12, 30)], reads: [0, 1], "narrow, one B")
+    try check(MatMul(), [.bf16(3, 20, 12), .bf16(3, 12, 1)], reads: [0], "narrow batch")
   }
 
   @Test func productsWithEpiloguesKeepToThemToo() throws {
@@ -161,9 +185,11 @@ import Testing
 private final class SeparateThreads {
   /// By thread and result: what the thread left there. The mark is where it wrote nothing.
   private(set) var results: [[[Float]]] = []
-  private static let mark = Float(bitPattern: 0x7fc0_1234)
+  private static let mark: UInt32 = 0x7fc5_1234
+  private let types: [TensorType]
 
   init(_ call: KernelCall, _ operands: [NDArray], _ site: LoweringSite, threads: Int) throws {
+    types = site.results
     var memory: [UnsafeMutableRawPointer] = []
     func allocate(_ bytes: Int) -> UnsafeMutableRawPointer {
       let address = UnsafeMutableRawPointer.allocate(byteCount: max(bytes, 64) + 64, alignment: 64)
@@ -182,7 +208,7 @@ private final class SeparateThreads {
         // A view may reach further than its dense type.
         let reach = site.views[index].extent.map { $0.upperBound + 1 } ?? 0
         let address = allocate(4 * max(reach, array.count))
-        let isFloat = array.dtype == .f32
+        let dtype = array.dtype
         let values = array.doubles
         let region = call.partition.region(.operand(index), thread: thread, threads: threads)
         for element in 0..<max(reach, array.count) {
@@ -193,18 +219,25 @@ private final class SeparateThreads {
             isRead = element < region.start + last * region.pitch + region.width
           }
           let value = values[element % array.count]
-          if isFloat {
-            address.assumingMemoryBound(to: Float.self)[element] = isRead ? Float(value) : .nan
-          } else {
-            address.assumingMemoryBound(to: Int32.self)[element] = isRead ? Int32(value) : 0
+          let float = isRead ? Float(value) : .nan
+          switch dtype {
+          case .f32: address.assumingMemoryBound(to: Float.self)[element] = float
+          case .bf16:
+            address.assumingMemoryBound(to: UInt16.self)[element] = UInt16(float.bitPattern >> 16)
+          default: address.assumingMemoryBound(to: Int32.self)[element] = isRead ? Int32(value) : 0
           }
         }
         return address
       }
       let outputs = site.results.map { type -> UnsafeMutableRawPointer in
         let address = allocate(type.byteCount)
-        let floats = address.assumingMemoryBound(to: Float.self)
-        for element in 0..<type.count { floats[element] = Self.mark }
+        for element in 0..<type.count {
+          if type.dtype == .bf16 {
+            address.assumingMemoryBound(to: UInt16.self)[element] = UInt16(Self.mark >> 16)
+          } else {
+            address.assumingMemoryBound(to: UInt32.self)[element] = Self.mark
+          }
+        }
         return address
       }
       own.append(outputs)
@@ -236,15 +269,19 @@ private final class SeparateThreads {
     }
     results = own.map { outputs in
       zip(outputs, site.results).map { address, type in
-        Array(
-          UnsafeBufferPointer(
-            start: address.assumingMemoryBound(to: Float.self), count: type.count))
+        (0..<type.count).map { element in
+          type.dtype == .bf16
+            ? Float(
+              bitPattern: UInt32(address.assumingMemoryBound(to: UInt16.self)[element]) << 16)
+            : address.assumingMemoryBound(to: Float.self)[element]
+        }
       }
     }
   }
 
   func isWritten(_ thread: Int, _ result: Int, _ element: Int) -> Bool {
-    results[thread][result][element].bitPattern != Self.mark.bitPattern
+    let mark = types[result].dtype == .bf16 ? Self.mark & 0xffff_0000 : Self.mark
+    return results[thread][result][element].bitPattern != mark
   }
 }
 

@@ -151,6 +151,21 @@ struct ProductNoise {
   }
 }
 
+/// One thread of a team whose others stay away. Products have no barriers inside.
+private struct LoneThread {
+  var kernel: ck_kernel
+  var args: UnsafePointer<ck_gemm_args>
+  var index: Int32
+  var count: Int32
+}
+
+private let runLoneThread: ck_kernel = { args, thread in
+  let lone = args!.assumingMemoryBound(to: LoneThread.self).pointee
+  var own = thread!.pointee
+  (own.index, own.count) = (lone.index, lone.count)
+  lone.kernel(lone.args, &own)
+}
+
 /// The operands of a product, and how to run it.
 final class TypedProblem {
   static let margin = 19
@@ -204,7 +219,9 @@ final class TypedProblem {
   }
 
   /// C as the row computes it on a team of that size, all of its buffer.
-  func run(_ row: ck_gemm_row, threads: Int) throws -> [UInt32] {
+  ///
+  /// - Parameter lone: the thread that alone takes part, nil where all do.
+  func run(_ row: ck_gemm_row, threads: Int, lone: Int? = nil) throws -> [UInt32] {
     let result = TypedElements(shape.c, count: c.count)
     for index in c.indices { result.setBits(index, c[index]) }
     var args = arguments(result)
@@ -214,7 +231,7 @@ final class TypedProblem {
     let packed = UnsafeMutableBufferPointer<Float>.allocate(capacity: packedFloats * matrices + 32)
     defer { packed.deallocate() }
     packed.initialize(repeating: .nan)
-    let team = try #require(ck_team_create(Int32(threads), 64))
+    let team = try #require(ck_team_create(lone == nil ? Int32(threads) : 1, 64))
     defer { ck_team_destroy(team) }
     if shape.isPacked {
       pack.packed = UnsafeMutablePointer(
@@ -230,10 +247,38 @@ final class TypedProblem {
     try #require(ck_team_reserve_scratch(team, ck_gemm_scratch_bytes(&args, row.isa)))
     #expect(ck_gemm_workspace_bytes(&args, row.isa) == 0)
     withUnsafePointer(to: &args) { args in
-      var step = ck_step(kernel: row.kernel, args: args, threads: 0, barrier: 1)
-      ck_run(team, &step, 1)
+      guard let lone else {
+        var step = ck_step(kernel: row.kernel, args: args, threads: 0, barrier: 1)
+        ck_run(team, &step, 1)
+        return
+      }
+      var one = LoneThread(
+        kernel: row.kernel, args: args, index: Int32(lone), count: Int32(threads))
+      withUnsafePointer(to: &one) {
+        var step = ck_step(kernel: runLoneThread, args: $0, threads: 0, barrier: 1)
+        ck_run(team, &step, 1)
+      }
     }
     return result.allBits
+  }
+
+  /// What the row says a thread writes, as runs of places in C's buffer.
+  func part(_ row: ck_gemm_row, thread: Int, of threads: Int) -> [Range<Int>] {
+    var args = arguments(TypedElements(shape.c, count: 0))
+    args.b_packed = shape.isPacked ? 1 : 0
+    let part = withUnsafePointer(to: row) {
+      ck_gemm_row_part_of($0, &args, Int32(thread), Int32(threads))
+    }
+    guard part.row < part.row_end, part.column < part.column_end else { return [] }
+    return (Int(part.row)..<Int(part.row_end)).map { row in
+      let start = place(row / shape.M, row % shape.M, 0)
+      return start + Int(part.column)..<start + Int(part.column_end)
+    }
+  }
+
+  func scratchBytes(_ row: ck_gemm_row) -> Int {
+    var args = arguments(TypedElements(shape.c, count: 0))
+    return ck_gemm_scratch_bytes(&args, row.isa)
   }
 
   private func arguments(_ result: TypedElements) -> ck_gemm_args {
@@ -289,6 +334,9 @@ final class TypedProblem {
     if shape.hasBias { sum += bias[j] }
     return (shape.hasReLU ? max(0, sum) : sum, magnitude * abs(Double(shape.alpha)) + 1)
   }
+
+  /// All of C's buffer as it is before a run.
+  var before: [UInt32] { c }
 
   /// Whether the place in C's buffer belongs to C.
   var isInside: [Bool] {

@@ -1,0 +1,55 @@
+// What the drivers of the matrix products share: where a matrix lies, and how C is cut over a team.
+#include "gemm_internal.h"
+
+gemm_offsets gemm_offsets_of(const ck_gemm_args *g, int64_t index) {
+  gemm_offsets offsets = {0};
+  for (int d = CK_GEMM_BATCH_DIMS - 1; d >= 0; d--) {
+    if (g->batch[d] == 1) continue;
+    const int64_t at = index % g->batch[d];
+    index /= g->batch[d];
+    offsets.a += at * g->a_batch[d];
+    offsets.b += at * g->b_batch[d];
+    offsets.c += at * g->c_batch[d];
+  }
+  return offsets;
+}
+
+/// How many groups the columns are cut into: the number that the thread with most to do likes best.
+static int32_t groups_of(const ck_gemm_args *g, gemm_cut cut, int32_t count) {
+  const int64_t row_units = ceiling(g->M, cut.row_unit), all = gemm_matrices(g) * row_units;
+  int32_t best = 1;
+  double best_cost = 0;
+  for (int32_t groups = 1; groups <= count; groups++) {
+    if (count % groups) continue;
+    const int64_t units = ceiling(all, count / groups);
+    const double rows = (double)(units * cut.row_unit);
+    const double columns =
+        (double)(ceiling(ceiling(g->N, cut.column_unit), groups) * cut.column_unit);
+    const double cost = rows * columns + rows * cut.pack_a +
+                        columns * cut.pack_b * (double)ceiling(units, row_units);
+    if (groups == 1 || cost < best_cost) best = groups, best_cost = cost;
+  }
+  return best;
+}
+
+/// The row, counted through all matrices, where a unit of rows begins.
+static int64_t row_of(const ck_gemm_args *g, gemm_cut cut, int64_t unit) {
+  const int64_t units = ceiling(g->M, cut.row_unit);
+  return unit / units * g->M + unit % units * cut.row_unit;
+}
+
+ck_gemm_part gemm_part_by(const ck_gemm_args *g, gemm_cut cut, const ck_thread *t) {
+  const int64_t matrices = gemm_matrices(g);
+  ck_gemm_part part = {0};
+  if (matrices <= 0 || g->M <= 0 || g->N <= 0) return part;
+  const int32_t groups = groups_of(g, cut, t->count);
+  const ck_thread in_columns = {.index = t->index % groups, .count = groups};
+  const ck_thread in_rows = {.index = t->index / groups, .count = t->count / groups};
+  ck_share(ceiling(g->N, cut.column_unit), &in_columns, &part.column, &part.column_end);
+  part.column = least(part.column * cut.column_unit, g->N);
+  part.column_end = least(part.column_end * cut.column_unit, g->N);
+  ck_share(matrices * ceiling(g->M, cut.row_unit), &in_rows, &part.row, &part.row_end);
+  part.row = row_of(g, cut, part.row);
+  part.row_end = row_of(g, cut, part.row_end);
+  return part;
+}
