@@ -6,8 +6,10 @@ import Apus
 public struct BenchmarkCase: Sendable {
   /// The family: `gemm`, `eltwise`, `reduce`, `norm`, `softmax` or `optimizer`.
   public let bench: String
-  /// `2048x2048x2048`, or an operation and its shape: `gelu 65536`.
+  /// `2048x2048x2048`, `12x128x128x64` (a batch), or an operation and its shape: `gelu 65536`.
   public let name: String
+  /// What tables say instead, where the name alone does not tell the case from others.
+  var label: String?
   /// Arithmetic operations of one run by the formula, a transcendental function counted as one.
   public let flops: Double
   /// Bytes of what has to be read and written once.

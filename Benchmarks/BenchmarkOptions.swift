@@ -15,13 +15,13 @@ public struct BenchmarkOptions {
   public var json: Bool
   /// Whether the table has colours.
   public var colour: Bool
-  /// Whether the same is run in PyTorch and JAX, in turns with ours.
-  public var peers: Bool
+  /// Where the same is run too, in turns with ours.
+  public var peers: [Peer]
   public var print: (String) -> Void
 
   public init(
     threads: Int, isa: ISA, precision: Precision = .highest, seconds: Double = 1,
-    json: Bool = false, colour: Bool = false, peers: Bool = false,
+    json: Bool = false, colour: Bool = false, peers: [Peer] = [],
     print: @escaping (String) -> Void = { Swift.print($0) }
   ) {
     self.threads = threads

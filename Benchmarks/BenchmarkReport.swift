@@ -50,7 +50,8 @@ public struct BenchmarkReport {
     options.print(
       "Measures \(count) cases on \(options.threads) threads, each for about "
         + "\(significant(options.seconds)) s"
-        + (options.peers ? ", in turns with PyTorch, torch.compile and JAX" : "")
+        + (options.peers.isEmpty
+          ? "" : ", in turns with \(options.peers.map(\.rawValue).joined(separator: ", "))")
         + ",\nand writes \(paths.joined(separator: ", ")) and a roofline for each family.")
     var sections: [Section] = []
     func section(_ name: String, _ body: (BenchmarkOptions) throws -> BenchmarkOutcome) throws {

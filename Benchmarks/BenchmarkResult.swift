@@ -89,7 +89,7 @@ struct BenchmarkResult {
 
   var point: RooflinePoint {
     RooflinePoint(
-      label: test.name,
+      label: test.label ?? test.name,
       group: test.bench == "gemm" ? "gemm" : String(test.name.prefix { $0 != " " }),
       intensity: test.intensity, gigaflops: gigaflops(timing), roof: roof)
   }
@@ -123,7 +123,7 @@ struct BenchmarkResult {
   }
 
   static func table(for cases: [BenchmarkCase], peers: [String], colour: Bool) -> Table {
-    let widest = cases.map(\.name.count).max() ?? 0
+    let widest = cases.map { ($0.label ?? $0.name).count }.max() ?? 0
     return Table(
       [
         ("case", widest), ("ms", 7), ("GFLOPS", 7), ("GB/s", 6), ("% of peak", 5), ("peak", 6),
@@ -133,7 +133,7 @@ struct BenchmarkResult {
   var cells: [Cell] {
     let fraction = gigaflops(timing) / roof.gigaflops
     return [
-      Cell(test.name), Cell(significant(timing.median * 1e3)),
+      Cell(test.label ?? test.name), Cell(significant(timing.median * 1e3)),
       Cell(decimals(gigaflops(timing), 1)), Cell(decimals(gigabytes(timing), 1)),
       Cell(percent(fraction), CellColour(fraction: fraction)), Cell(roof.name, .faint),
     ]

@@ -14,7 +14,7 @@ public func runBenchmarks(
 ) throws -> BenchmarkOutcome {
   try options.validate()
   // Before anything takes long.
-  let interpreter = options.peers ? try PeerInterpreter.current() : nil
+  let interpreter = options.peers.isEmpty ? nil : try PeerInterpreter.current()
   let peaks =
     try known ?? MachinePeaks.measured(threads: options.threads, isa: options.isa)
   var outcome = BenchmarkOutcome(
@@ -22,7 +22,7 @@ public func runBenchmarks(
   options.print(options.json ? peaks.json.text : peaks.summary)
   let peers =
     try interpreter.map { interpreter in
-      try peerNames.map { try PeerProcess(kernelsOf: $0, interpreter, options) }
+      try options.peers.map { try PeerProcess(kernelsOf: $0, interpreter, options) }
     } ?? []
   outcome.peerVersions = peers.flatMap(\.versions)
   let table = BenchmarkResult.table(

@@ -4,7 +4,11 @@ import Apus
 import Foundation
 
 /// The sides that `--peers` adds: PyTorch as it is, compiled, and JAX.
-let peerNames = ["torch", "torch-compile", "jax"]
+public enum Peer: String, Sendable, CaseIterable {
+  case torch
+  case torchCompile = "torch-compile"
+  case jax
+}
 
 /// A Python interpreter and the scripts that it runs.
 struct PeerInterpreter {
@@ -48,14 +52,14 @@ extension PeerProcess {
   ///
   /// - Throws: `missing` where the interpreter lacks the framework.
   convenience init(
-    kernelsOf peer: String, _ interpreter: PeerInterpreter, _ options: BenchmarkOptions
+    kernelsOf peer: Peer, _ interpreter: PeerInterpreter, _ options: BenchmarkOptions
   ) throws {
     try self.init(
-      peer,
+      peer.rawValue,
       interpreter.command(
         "kernels.py",
         [
-          "--peer", peer, "--threads", "\(options.threads)", "--precision",
+          "--peer", peer.rawValue, "--threads", "\(options.threads)", "--precision",
           options.precision.rawValue,
         ]))
   }

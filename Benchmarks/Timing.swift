@@ -19,9 +19,17 @@ func seconds(_ body: () throws -> Void) rethrows -> Double {
 /// The fewest blocks that a median is taken of.
 let fewestBlocks = 20
 
+/// How long a side runs before its block where others ran meanwhile. After a pause the system may wake
+/// a whole team on one processor and spread it only 10 ms later; and the threads of some runtimes
+/// (libgomp, which PyTorch has) spin for milliseconds after their last work, on processors that the next
+/// side needs.
+private let warmUpSeconds = 0.02
+
 /// Times all sides in turns, each for about `seconds` and in at least 20 blocks of repetitions.
 func timeInTurns(_ sides: [any Side], seconds: Double) throws -> [Timing] {
-  let counts = try sides.map { try blockLength($0, seconds: min(0.1, seconds / 25)) }
+  let lengths = try sides.map { try blockLength($0, seconds: min(0.1, seconds / 25)) }
+  let counts = lengths.map(\.count)
+  let warmUps = lengths.map { Int((warmUpSeconds * Double($0.count) / $0.seconds).rounded(.up)) }
   var blocks = [[Double]](repeating: [], count: sides.count)
   var spent = [Double](repeating: 0, count: sides.count)
   var round = 0
@@ -30,6 +38,7 @@ func timeInTurns(_ sides: [any Side], seconds: Double) throws -> [Timing] {
   }) {
     for turn in sides.indices {
       let index = (turn + round) % sides.count  // no side always follows the same one
+      if sides.count > 1 { _ = try sides[index].run(warmUps[index]) }
       let time = try sides[index].run(counts[index])
       blocks[index].append(time / Double(counts[index]))
       spent[index] += time
@@ -41,12 +50,14 @@ func timeInTurns(_ sides: [any Side], seconds: Double) throws -> [Timing] {
   }
 }
 
-/// Repetitions that take about `seconds`, found by doubling; this is the warm-up too.
-private func blockLength(_ side: any Side, seconds: Double) throws -> Int {
+/// Repetitions that take about `seconds`, found by doubling, and what they took; this is the warm-up too.
+private func blockLength(
+  _ side: any Side, seconds: Double
+) throws -> (count: Int, seconds: Double) {
   var count = 1
   while true {
     let time = try side.run(count)
-    if time >= seconds || count >= 1 << 24 { return count }
+    if time >= seconds || count >= 1 << 24 { return (count, max(time, 1e-9)) }
     count = time < seconds / 8 ? count * 4 : max(count + 1, Int(Double(count) * seconds / time))
   }
 }

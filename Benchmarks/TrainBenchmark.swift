@@ -15,7 +15,7 @@ public func benchmarkTraining(
   options: BenchmarkOptions
 ) throws -> BenchmarkOutcome {
   try options.validate()
-  let interpreter = options.peers ? try PeerInterpreter.current() : nil
+  let interpreter = options.peers.isEmpty ? nil : try PeerInterpreter.current()
   // Before any peer runs: its threads spin on for a while after each step.
   let peaks = try MachinePeaks.measured(threads: options.threads, isa: options.isa)
   var outcome = BenchmarkOutcome(
@@ -33,7 +33,7 @@ public func benchmarkTraining(
         + ["--isa", options.isa.name])
     var sides = [ours]
     if let interpreter {
-      for peer in peerNames {
+      for peer in options.peers.map(\.rawValue) {
         let arguments = ["--peer", peer, "--workload", workload.name] + shared
         sides.append(try PeerProcess(peer, interpreter.command("train.py", arguments)))
       }

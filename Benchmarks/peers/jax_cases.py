@@ -17,12 +17,13 @@ def numbers(seed, *shape):
 
 def product(case, dtype):
     m, n, k = case["shape"]
+    batch = [case["batch"]] if case["batch"] > 1 else []
     a_is_turned, b_is_turned = (letter == "t" for letter in case["transpose"])
-    a = numbers(0, k, m) if a_is_turned else numbers(0, m, k)
-    b = numbers(1, n, k) if b_is_turned else numbers(1, k, n)
+    a = numbers(0, *batch, k, m) if a_is_turned else numbers(0, *batch, m, k)
+    b = numbers(1, *batch, n, k) if b_is_turned else numbers(1, *batch, k, n)
 
     def function(a, b):
-        return jnp.matmul(a.T if a_is_turned else a, b.T if b_is_turned else b)
+        return jnp.matmul(a.mT if a_is_turned else a, b.mT if b_is_turned else b)
 
     return function, (a.astype(dtype), b.astype(dtype))
 

@@ -28,12 +28,14 @@ def numbers(*shape):
 
 def product(case, dtype):
     m, n, k = case["shape"]
-    a, b = numbers(m, k).to(dtype), numbers(k, n).to(dtype)
+    batch = [case["batch"]] if case["batch"] > 1 else []
+    a, b = numbers(*batch, m, k).to(dtype), numbers(*batch, k, n).to(dtype)
     if case["transpose"][0] == "t":
-        a = a.t().contiguous().t()
+        a = a.mT.contiguous().mT
     if case["transpose"][1] == "t":
-        b = b.t().contiguous().t()
-    return torch.mm, (a, b), lambda out, a, b: torch.mm(a, b, out=out)
+        b = b.mT.contiguous().mT
+    multiply = torch.bmm if batch else torch.mm
+    return multiply, (a, b), lambda out, a, b: multiply(a, b, out=out)
 
 
 def same(count, function, into=None):

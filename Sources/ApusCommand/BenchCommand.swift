@@ -30,6 +30,14 @@ struct MeasuringOptions: ParsableArguments {
   @Flag(help: "Run the same in PyTorch and JAX, in turns with ours.")
   var peers = false
 
+  @Option(
+    name: .customLong("peer"),
+    help: "One of them alone, repeatable: torch, torch-compile or jax.")
+  var peer: [Peer] = []
+
+  /// The peers that run.
+  var chosenPeers: [Peer] { peers ? Peer.allCases : Peer.allCases.filter(peer.contains) }
+
   func validate() throws {
     guard seconds > 0, seconds.isFinite else {
       throw ValidationError("--seconds is \(seconds): a finite number above 0 is expected.")
@@ -41,7 +49,7 @@ struct MeasuringOptions: ParsableArguments {
     BenchmarkOptions(
       threads: try execution.threadCount.count, isa: try execution.level.isa,
       precision: execution.compileOptions.precision, seconds: seconds, json: json,
-      colour: Output.hasColour, peers: peers,
+      colour: Output.hasColour, peers: chosenPeers,
       print: { line in
         // The benchmarks do not throw for output; a reader that is gone ends the process.
         do { try Output.line(line) } catch { ApusCommand.exit(withError: ExitCode.failure) }
@@ -102,16 +110,23 @@ extension BenchmarkComparison {
   }
 }
 
+extension Peer: ExpressibleByArgument {}
 extension GEMMTranspose: ExpressibleByArgument {}
+extension GEMMSet: ExpressibleByArgument {}
 
 struct BenchGEMMCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "gemm", abstract: "Measure matrix products.")
 
   @Option(
-    name: .customLong("shape"), help: "MxNxK, repeatable. Default: the training workloads' shapes.",
+    name: .customLong("shape"),
+    help: "MxNxK, or BxMxNxK for a batch; repeatable. Default: the training workloads' shapes.",
     transform: shape)
   var shapes: [GEMMShape] = []
+
+  @Option(
+    help: "A list of shapes: usual (the default) or odd (small, tall, wide, thin, batches, …).")
+  var set: GEMMSet?
 
   @Flag(
     help: "Pack the second operand beforehand, as weights are once a step; the raw kernel does it.")
@@ -120,26 +135,31 @@ struct BenchGEMMCommand: ParsableCommand {
   @Flag(help: "Call the raw kernel, without a compiled graph around it.")
   var kernel = false
 
-  @Option(help: "Which operand lies transposed in memory, first and second: nn, nt, tn or tt.")
-  var transpose = GEMMTranspose.nn
+  @Option(
+    help: """
+      Which operand lies transposed in memory, first and second: nn, nt, tn or tt. Default: nn, and \
+      as the list says.
+      """)
+  var transpose: GEMMTranspose?
 
   @OptionGroup var options: BenchOptions
 
   func run() throws {
-    let cases = (shapes.isEmpty ? GEMMShape.usual : shapes).map {
+    let set = set ?? (shapes.isEmpty ? .usual : nil)
+    let cases = ((set?.products ?? []) + shapes.map { ($0, .nn) }).map {
       BenchmarkCase.gemm(
-        $0, transpose: transpose, packed: packed, raw: kernel,
+        $0.shape, transpose: transpose ?? $0.transpose, packed: packed, raw: kernel,
         precision: options.measuring.execution.compileOptions.precision)
     }
     let title =
-      "Matrix products, \(transpose.rawValue)\(packed ? ", B packed beforehand" : "")"
+      "Matrix products\(packed ? ", B packed beforehand" : "")"
       + (kernel || packed ? ", the raw kernel" : "")
     try options.measure(title) { try runBenchmarks(cases, title: title, options: $0) }
   }
 
   @Sendable private static func shape(_ text: String) throws -> GEMMShape {
     do { return try GEMMShape(text) } catch {
-      throw ValidationError("'\(text)' is not a shape: MxNxK is expected, as in 2048x1536x384.")
+      throw ValidationError("'\(text)' is not a shape: \(GEMMShape.expectation) is expected.")
     }
   }
 }

@@ -31,7 +31,7 @@ struct BenchTrainCommand: ParsableCommand {
     if let batch, batch < 1 {
       throw ValidationError("--batch is \(batch): at least 1 is expected.")
     }
-    if profile && options.measuring.peers {
+    if profile && !options.measuring.chosenPeers.isEmpty {
       throw ValidationError("--profile shows our own step alone: leave out --peers.")
     }
   }

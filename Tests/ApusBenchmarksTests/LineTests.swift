@@ -53,6 +53,62 @@ import Testing
     #expect(Set(keys).count == 4, "\(keys)")
   }
 
+  @Test(arguments: [
+    ("2x3x5", 1, 2 * 30, 10 + 15 + 6), ("7x2x3x5", 7, 7 * 2 * 30, 7 * (10 + 15 + 6)),
+  ])
+  func shapesOfProducts_areRead(text: String, batch: Int, flops: Int, elements: Int) throws {
+    let shape = try GEMMShape(text)
+    #expect("\(shape)" == text && shape.batch == batch)
+    let test = BenchmarkCase.gemm(shape, transpose: .tn)
+    #expect(test.flops == Double(flops) && test.bytes == 4 * Double(elements))
+    #expect(test.name == text && test.label == "\(text) tn")
+    #expect(test.peerCase["batch"]?.integer == batch)
+  }
+
+  @Test(arguments: ["2x3", "1x2x3x4x5", "0x2x3", "2x-3x4", "2xmanyx4", "2x3x", "2x3x2097152", ""])
+  func wrongShapesOfProducts_areRefused(text: String) {
+    #expect(throws: ApusError.self) { try GEMMShape(text) }
+  }
+
+  @Test(arguments: GEMMTranspose.allCases)
+  func batchesOfProducts_areComputed(transpose: GEMMTranspose) throws {
+    let (batch, m, n, k) = (3, 4, 6, 5)
+    let test = BenchmarkCase.gemm(try GEMMShape("3x4x6x5"), transpose: transpose)
+    let options = BenchmarkOptions(threads: 1, isa: .ref, seconds: 0.01)
+    let side = try #require(try test.makeSide(options) as? GraphSide)
+    _ = try side.run(1)
+    let states = side.executable.states
+    let (a, b) = (try states.array("x0").floats, try states.array("x1").floats)
+    let c = try states.array("y0").floats
+    #expect(c.count == batch * m * n)
+    for t in 0..<batch {
+      for i in 0..<m {
+        for j in 0..<n {
+          let sum = (0..<k).reduce(0) { sum, p in
+            sum + a[t * m * k + (transpose.ofA ? p * m + i : i * k + p)]
+              * b[t * k * n + (transpose.ofB ? j * k + p : p * n + j)]
+          }
+          #expect(abs(c[(t * m + i) * n + j] - sum) < 1e-4)
+        }
+      }
+    }
+    for raw in [
+      BenchmarkCase.gemm(try GEMMShape("3x4x6x5"), transpose: transpose, raw: true),
+      .gemm(try GEMMShape("3x4x6x5"), transpose: transpose, packed: true),
+    ] {
+      #expect(try raw.makeSide(options).run(1) > 0)
+    }
+  }
+
+  @Test func setsOfProducts_haveNoCaseTwice() {
+    for set in GEMMSet.allCases {
+      let labels = set.products.map { BenchmarkCase.gemm($0.shape, transpose: $0.transpose) }
+        .map { $0.label ?? $0.name }
+      #expect(Set(labels).count == labels.count && !labels.isEmpty)
+    }
+    #expect(GEMMSet.odd.products.count { $0.transpose == .nn } >= 24)
+  }
+
   /// Every operation of every family compiles, runs and has figures.
   @Test(arguments: MemoryFamily.allCases)
   func operations_run(family: MemoryFamily) throws {

@@ -39,4 +39,15 @@ import Testing
     #expect(Double(fast.calls.last ?? 0) * 1e-5 >= 0.04)
     #expect(Double(timings[1].repetitions) * 1e-5 >= 1)
   }
+
+  /// What ran on another side before a block does not reach into it.
+  @Test func sidesThatAlternate_runUntimedBeforeTheirBlocks() throws {
+    let alone = Pretence(1e-3), one = Pretence(1e-3), other = Pretence(1e-3)
+    let timing = try timeInTurns([alone], seconds: 0.1)[0]
+    let timings = try timeInTurns([one, other], seconds: 0.1)
+    #expect(timing.repetitions == timings[0].repetitions)
+    let blocks = one.calls.count - alone.calls.count
+    let untimed = one.calls.reduce(0, +) - alone.calls.reduce(0, +)
+    #expect(blocks >= 20 && (20 * blocks...21 * blocks).contains(untimed))
+  }
 }

@@ -45,6 +45,8 @@ import Testing
     (["dump", "fashion-mnist", "--disable-pass", "magic"], "--disable-pass is 'magic'"),
     (["dump", "transformer"], "transformer"),
     (["bench", "gemm", "--shape", "12x13"], "MxNxK"),
+    (["bench", "gemm", "--set", "even"], "even"),
+    (["bench", "gemm", "--peer", "abacus"], "abacus"),
     (["bench", "gemm", "--transpose", "ntn"], "ntn"),
     (["bench", "gemm", "--seconds", "0"], "--seconds is 0"),
     (["bench", "eltwise", "sine"], "'sine' is no operation of eltwise"),
