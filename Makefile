@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench sanitize docs format lint
+.PHONY: help setup demo test bench sanitize arm docs format lint
 
 EPOCHS ?= 5
 BENCH ?= report --output Benchmarks/results --seconds 0.5
@@ -31,6 +31,9 @@ bench: setup ## measure everything into Benchmarks/results (BENCH="gemm --shape 
 
 sanitize: setup ## the C kernels' tests under AddressSanitizer, UBSan and ThreadSanitizer
 	@.ci/sanitize
+
+arm: setup ## the C kernels on arm64, emulated: the same bits as here
+	@.ci/arm64
 
 docs: setup ## the documentation of every module, the guides in that of Apus
 	@.ci/docs
