@@ -135,7 +135,18 @@ CK_INLINE ck_v16f ck_vsigmoid(ck_v16f x) {
   return x != x ? x : result;
 }
 
-CK_INLINE ck_v16f ck_vsilu(ck_v16f x) { return x / (1.0f + ck_vexp(-x)); }
+/// x / (1 + e^-x). Where e^-x overflows but the result does not yet underflow, x e^(x + 20) e^-20;
+/// the sum is exact there.
+CK_INLINE ck_v16f ck_vsilu(ck_v16f x) {
+  const ck_v16f y = x / (1.0f + ck_vexp(-x));
+  const ck_v16i tail = x < -88.0f;
+  if (__builtin_expect(ck_any(tail), 0)) {
+    const ck_v16f low = -100.0f > x ? ck_splat(-100.0f) : x;
+    const ck_v16f small = low * ck_exp_inside(low + 20.0f) * 0x1.1b4866p-29f;
+    return (tail & (x > -INFINITY)) ? small : y;
+  }
+  return y;
+}
 
 CK_INLINE ck_v16f ck_vsinh(ck_v16f x) {
   const float c[] = {0x1.555556p-3f, 0x1.1110e0p-7f, 0x1.a022b6p-13f, 0x1.756df8p-19f};
@@ -292,9 +303,9 @@ CK_INLINE ck_v16f ck_verf(ck_v16f x) {
   return ck_copysign(a >= 0.92f ? large : small, x);
 }
 
-/// x Φ(x), from Φ(-|x|), which is 1 - Φ(x) above 0: nothing cancels, so that the negative tail
-/// keeps its digits. Φ(-a) = e^(-a²/2) P(t - 1/2) with t = 1 / (1 + a / 4). What rounding a² loses
-/// is given back, because all of it would show in the exponential. At -Inf the limit, -0.
+/// x Φ(x) = max(x, 0) - |x| Φ(-|x|): below 0 nothing cancels, so that the negative tail keeps its
+/// digits. Φ(-a) = e^(-a²/2) P(t - 1/2) with t = 1 / (1 + a / 4). What rounding a² loses is given
+/// back, because all of it would show in the exponential. At -Inf the limit, -0.
 CK_INLINE ck_v16f ck_vgelu(ck_v16f x) {
   const float c[] = {0x1.82b4bcp-4f,  0x1.5cf97cp-2f, 0x1.fd7506p-2f, 0x1.25b63ap-1f,
                      0x1.f9b35ap-2f,  0x1.166aacp-2f, 0x1.07f7e2p-5f, -0x1.57d914p-4f,
@@ -303,15 +314,16 @@ CK_INLINE ck_v16f ck_vgelu(ck_v16f x) {
   const ck_v16f a =
       13.2f < magnitude ? ck_splat(13.2f) : magnitude;  // there the result is < FLT_MIN
   const ck_v16f t = 1.0f / ck_fma(a, ck_splat(0.25f), ck_splat(1.0f));
-  const ck_v16f square = a * a;
-  const ck_v16f lost = ck_fma(a, a, -square);
+  const ck_v16f half = a * -0.5f;
+  const ck_v16f square = a * half;
+  const ck_v16f lost = ck_fma(a, half, -square);
   ck_v16i n;
-  const ck_v16f near = ck_exp_reduce(square * -0.5f, &n);
-  const ck_v16f e = ck_scale(ck_exp_small(ck_fma(lost, ck_splat(-0.5f), near)), n);
-  const ck_v16f p = CK_HORNER(t - 0.5f, c);
-  // The polynomial times a first: e alone may be so small that its product with p is flushed. A NaN
-  // takes that side, which keeps it.
-  return ck_copysign(x > 0.0f ? x * (1.0f - p * e) : a * p * e, x);
+  const ck_v16f near = ck_exp_reduce(square, &n);
+  const ck_v16f e = ck_scale(ck_exp_small(near + lost), n);
+  // The polynomial times a first: e alone may be so small that its product with p is flushed. Just
+  // above 0 the rest is the result: of the least normal numbers its half is flushed, as it is.
+  const ck_v16f rest = a * CK_HORNER(t - 0.5f, c) * e;
+  return ck_copysign((x > 0x1p-60f ? x : ck_splat(0)) - rest, x);
 }
 
 /// x (1 + tanh u) / 2 = x / (1 + e^-2u), u = sqrt(2 / pi) (x + 0.044715 x^3)

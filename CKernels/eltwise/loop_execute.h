@@ -26,33 +26,65 @@
 #define SIZE_L 8
 #define SIZE_B 4
 
+// Whether results of a class go past the cache, and how.
+#define PAST_F past
+#define PAST_I false
+#define PAST_L false
+#define PAST_B false
+#define PASS_F ck_stream
+#define PASS_I PUT_I
+#define PASS_L PUT_L
+#define PASS_B PUT_B
+
 // The loop of a case. `expression` reads a, b, c, x, y. With one operand a loop that turns more
 // than once has step 16; with more, those whose operands all vary get a loop of their own. What
 // does not vary is read before the first result is written, which may lie in the same slot.
 #define RUN_0(R, expression) PUT_##R(d, expression);
-#define RUN_1(R, A, expression)                         \
+#define EACH_1(R, A, put, expression)                   \
   for (int64_t v = 0; v < count; v++) {                 \
     const TYPE_##A a = GET_##A(pa + v * 16 * SIZE_##A); \
-    PUT_##R(d + v * 16 * SIZE_##R, expression);         \
+    put(d + v * 16 * SIZE_##R, expression);             \
+  }
+#define RUN_1(R, A, expression)        \
+  if (PAST_##R) {                      \
+    EACH_1(R, A, PASS_##R, expression) \
+  } else {                             \
+    EACH_1(R, A, PUT_##R, expression)  \
+  }
+#define SOME_2(R, A, B, put, expression)         \
+  TYPE_##A a = GET_##A(pa);                      \
+  TYPE_##B b = GET_##B(pb);                      \
+  for (int64_t v = 0; v < count; v++) {          \
+    if (sa) a = GET_##A(pa + v * 16 * SIZE_##A); \
+    if (sb) b = GET_##B(pb + v * 16 * SIZE_##B); \
+    put(d + v * 16 * SIZE_##R, expression);      \
   }
 #define RUN_2(R, A, B, expression)                        \
-  if (sa == 16 && sb == 16) {                             \
+  if (PAST_##R) {                                         \
+    SOME_2(R, A, B, PASS_##R, expression)                 \
+  } else if (sa == 16 && sb == 16) {                      \
     for (int64_t v = 0; v < count; v++) {                 \
       const TYPE_##A a = GET_##A(pa + v * 16 * SIZE_##A); \
       const TYPE_##B b = GET_##B(pb + v * 16 * SIZE_##B); \
       PUT_##R(d + v * 16 * SIZE_##R, expression);         \
     }                                                     \
   } else {                                                \
-    TYPE_##A a = GET_##A(pa);                             \
-    TYPE_##B b = GET_##B(pb);                             \
-    for (int64_t v = 0; v < count; v++) {                 \
-      if (sa) a = GET_##A(pa + v * 16 * SIZE_##A);        \
-      if (sb) b = GET_##B(pb + v * 16 * SIZE_##B);        \
-      PUT_##R(d + v * 16 * SIZE_##R, expression);         \
-    }                                                     \
+    SOME_2(R, A, B, PUT_##R, expression)                  \
+  }
+#define SOME_3(R, A, B, C, put, expression)      \
+  TYPE_##A a = GET_##A(pa);                      \
+  TYPE_##B b = GET_##B(pb);                      \
+  TYPE_##C c = GET_##C(pc);                      \
+  for (int64_t v = 0; v < count; v++) {          \
+    if (sa) a = GET_##A(pa + v * 16 * SIZE_##A); \
+    if (sb) b = GET_##B(pb + v * 16 * SIZE_##B); \
+    if (sc) c = GET_##C(pc + v * 16 * SIZE_##C); \
+    put(d + v * 16 * SIZE_##R, expression);      \
   }
 #define RUN_3(R, A, B, C, expression)                     \
-  if (sa == 16 && sb == 16 && sc == 16) {                 \
+  if (PAST_##R) {                                         \
+    SOME_3(R, A, B, C, PASS_##R, expression)              \
+  } else if (sa == 16 && sb == 16 && sc == 16) {          \
     for (int64_t v = 0; v < count; v++) {                 \
       const TYPE_##A a = GET_##A(pa + v * 16 * SIZE_##A); \
       const TYPE_##B b = GET_##B(pb + v * 16 * SIZE_##B); \
@@ -60,15 +92,7 @@
       PUT_##R(d + v * 16 * SIZE_##R, expression);         \
     }                                                     \
   } else {                                                \
-    TYPE_##A a = GET_##A(pa);                             \
-    TYPE_##B b = GET_##B(pb);                             \
-    TYPE_##C c = GET_##C(pc);                             \
-    for (int64_t v = 0; v < count; v++) {                 \
-      if (sa) a = GET_##A(pa + v * 16 * SIZE_##A);        \
-      if (sb) b = GET_##B(pb + v * 16 * SIZE_##B);        \
-      if (sc) c = GET_##C(pc + v * 16 * SIZE_##C);        \
-      PUT_##R(d + v * 16 * SIZE_##R, expression);         \
-    }                                                     \
+    SOME_3(R, A, B, C, PUT_##R, expression)               \
   }
 #define RUN_F_(e) RUN_0(F, e)
 #define RUN_I_(e) RUN_0(I, e)
@@ -151,6 +175,7 @@ static inline void execute(frame *f, const ck_loop_instruction *at) {
   const char *pc = f->slots[at->c].p;
   char *d = f->own[at->dst];
   f->slots[at->dst].p = d;
+  const bool past = (f->past >> at->dst) & 1;
   const int64_t any = sa | sb | sc;
   int64_t count = any ? f->vectors : 1, step = any ? 16 : 0, rounds = 1;
   int64_t next_a = 0, next_b = 0, next_c = 0, next_d = 0;

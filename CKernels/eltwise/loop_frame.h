@@ -39,6 +39,7 @@ typedef struct frame {
 
   uint64_t streams;                 // operands (the first 64) that are written past the cache
   uint64_t direct;                  // operands (the first 64) that their makers write to
+  uint64_t past;                    // slots whose makers now write past the cache
   int64_t blocks[LOOP_REDUCTIONS];  // combined so far, see loop_reduce.h
   int64_t
       pending[LOOP_REDUCTIONS];  // what the block being made holds: tiles (rows), rows (columns)
@@ -101,7 +102,7 @@ static void frame_begin(frame *f, const ck_loop_args *args, void *scratch) {
   f->segment = NULL;
   f->pitch = NULL;
   f->tile = NULL;
-  f->direct = f->streams = 0;
+  f->direct = f->streams = f->past = 0;
   for (int d = 0; d < f->dims; d++) f->at[d] = 0;
   for (int s = 0; s < args->slots; s++) {
     f->own[s] = own_memory(f, s);
@@ -130,6 +131,7 @@ static void frame_connect(frame *f) {
     }
     if (alone && f->args->streams) {
       f->streams |= 1ull << o;
+      if (LOOP_IS_LAST(access)) f->direct |= 1ull << o;
     } else if (clear && LOOP_IS_DIRECT(access)) {
       f->direct |= 1ull << o;
     }
@@ -147,9 +149,14 @@ static void frame_set(frame *f, int64_t rows, int64_t columns) {
     const int o = __builtin_ctzll(left);
     const ck_loop_operand *operand = &f->operands[o];
     const int s = LOOP_SLOT_OF(operand->access);
-    const bool fits =
+    bool fits =
         f->count % 16 == 0 && is_contiguous(f, row_stride(f, operand), column_stride(f, operand));
-    f->own[s] = fits ? operand_at(f, o) : own_memory(f, s);
+    char *place = operand_at(f, o);
+    if ((f->streams >> o) & 1) {
+      fits = fits && ((uintptr_t)place & 63) == 0;
+      f->past = fits ? f->past | 1ull << s : f->past & ~(1ull << s);
+    }
+    f->own[s] = fits ? place : own_memory(f, s);
   }
 }
 

@@ -335,7 +335,8 @@ static void connect(ck_loop_args *args) {
     if (!((args->single >> slot) & 1) || f.last_phase[slot] > code[i].phase) continue;
     if ((taken >> slot) & 1) continue;
     taken |= 1ull << slot;
-    operands[code[i].b].access = LOOP_ACCESS_DIRECT(slot, writer);
+    const bool last = f.reads[slot] == 1 && ck_op_describe(maker->op)->result == CK_CLASS_F32;
+    operands[code[i].b].access = LOOP_ACCESS_DIRECT(slot, writer) | (last ? LOOP_ACCESS_LAST : 0);
   }
 }
 

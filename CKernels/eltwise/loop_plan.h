@@ -13,13 +13,15 @@
 #define LOOP_LEVELS 40
 
 // An operand's access. Inputs: after which instruction (+ 1) nothing reads its memory any more.
-// Outputs made in place: the slot, and the instruction (+ 1) that writes it. Other outputs: that
-// they are.
+// Outputs made in place: the slot, the instruction (+ 1) that writes it, and whether the slot holds
+// floats that nothing but the store reads. Other outputs: that they are.
 #define LOOP_ACCESS_INPUT(index) (((index) + 1) << 8)
 #define LOOP_ACCESS_DIRECT(slot, index) ((((index) + 1) << 8) | 0x80 | (slot))
 #define LOOP_ACCESS_STORED 0x40
+#define LOOP_ACCESS_LAST 0x40  // beside LOOP_ACCESS_DIRECT
 #define LOOP_INDEX_OF(access) (((access) >> 8) - 1)
 #define LOOP_IS_DIRECT(access) (((access)&0x80) != 0)
+#define LOOP_IS_LAST(access) (((access)&0xc0) == 0xc0)
 #define LOOP_IS_OUTPUT(access) (((access)&0xc0) != 0)
 #define LOOP_SLOT_OF(access) ((access)&0x3f)
 
@@ -75,8 +77,9 @@ static inline ck_loop_segment *loop_segment(const ck_loop_multi_args *args, int3
 
 /// Who writes and reads each slot.
 typedef struct loop_facts {
-  int32_t writers[CK_LOOP_SLOTS];    // instructions that write the slot, repeats not counted
-  int32_t writer[CK_LOOP_SLOTS];     // the last of them
+  int32_t writers[CK_LOOP_SLOTS];  // instructions that write the slot, repeats not counted
+  int32_t writer[CK_LOOP_SLOTS];   // the last of them
+  int32_t reads[CK_LOOP_SLOTS];
   int32_t last_read[CK_LOOP_SLOTS];  // the last instruction that reads it
   int32_t last_phase[CK_LOOP_SLOTS];
   bool repeats[CK_LOOP_SLOTS];  // it has a repeat that is run

@@ -78,6 +78,7 @@ loop_facts loop_gather(const ck_loop_args *args) {
     uint8_t read[3];
     const int count = loop_reads(&code[i], read);
     for (int k = 0; k < count; k++) {
+      f.reads[read[k]]++;
       f.last_read[read[k]] = i;
       f.last_phase[read[k]] = code[i].phase;
     }

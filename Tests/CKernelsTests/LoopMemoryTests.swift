@@ -255,7 +255,7 @@ import Testing
   // MARK: - Past the cache
 
   /// Outputs of 24 MB and more may be stored around the cache; the bits are those of smaller loops.
-  @Test(arguments: TestSize.isReduced ? [4] : [0, 36]) func largeOutputs(offset: Int) {
+  @Test(arguments: TestSize.isReduced ? [0, 4] : [0, 36]) func largeOutputs(offset: Int) {
     let count = 6_400_013, period = 8191
     let x = Guarded(Float(0), count: count, offset: (offset + 12) % 64 / 4)
     for index in 0..<period { x.pointer[index] = Float(index) }
