@@ -13,11 +13,16 @@ public struct Roof: Sendable, Hashable {
   public var gigaflops: Double
 
   /// The lower of two: what the processor computes at that precision, and what the level of memory that
-  /// holds all the bytes copies, times the operations per byte.
-  init(_ peaks: MachinePeaks, precision: Precision, flops: Double, bytes: Double) {
+  /// holds all the bytes copies, times the operations per byte. `reads`: next to nothing is written, so
+  /// that where reading alone is slower than copying it is the limit.
+  init(
+    _ peaks: MachinePeaks, precision: Precision, flops: Double, bytes: Double, reads: Bool = false
+  ) {
     let computing = peaks.computing(precision)
     let copying = peaks.copying(bytes: bytes)
-    let limit = flops / bytes * copying.gigabytesPerSecond
+    var speed = copying.gigabytesPerSecond
+    if reads, let reading = copying.readGigabytesPerSecond { speed = min(speed, reading) }
+    let limit = flops / bytes * speed
     self =
       limit < computing.gigaflops ? Roof(name: copying.level, gigaflops: limit) : computing
   }

@@ -39,7 +39,7 @@ public func runBenchmarks(
       peers: zip(peers, timings.dropFirst()).map { ($0.name, $1) },
       roof: Roof(
         peaks, precision: test.bench == "gemm" ? options.precision : .highest,
-        flops: test.flops, bytes: test.bytes), options: options)
+        flops: test.flops, bytes: test.bytes, reads: test.bench == "reduce"), options: options)
     outcome.lines += result.lines
     outcome.points.append(result.point)
     if options.json {

@@ -14,6 +14,8 @@ public struct MachinePeaks: Sendable {
     public var bytes: Int
     /// Bytes read and written.
     public var gigabytesPerSecond: Double
+    /// Bytes where they are read only, one copy's source after the other; nil where that was not measured.
+    public var readGigabytesPerSecond: Double?
   }
 
   public var processor: String
@@ -45,10 +47,12 @@ public struct MachinePeaks: Sendable {
       gigaflops: team.multiplyAddGigaflops(isa), bf16Gigaflops: team.dotGigaflops(isa),
       copies: levels.map { level, bytes in
         let bytes = bytes / 4096 * 4096
+        let last = level == "memory"
         return Copy(
           level: level, bytes: bytes,
-          gigabytesPerSecond: team.copyGigabytes(
-            isa, bytes: bytes, nontemporal: level == "memory"))
+          gigabytesPerSecond: team.copyGigabytes(isa, bytes: bytes, nontemporal: last),
+          // As many bytes as a copy touches.
+          readGigabytesPerSecond: team.readGigabytes(isa, bytes: last ? bytes : 2 * bytes))
       })
   }
 
@@ -66,16 +70,23 @@ public struct MachinePeaks: Sendable {
     ]
     if let bf16Gigaflops { line.append(("bf16_gflops", .number(rounded(bf16Gigaflops)))) }
     let speeds = copies.map { ($0.level, JSON.number(rounded($0.gigabytesPerSecond))) }
-    return .object(line + [("copy_gbps", .object(speeds))])
+    let reading = copies.compactMap { copy in
+      copy.readGigabytesPerSecond.map { (copy.level, JSON.number(rounded($0))) }
+    }
+    return .object(line + [("copy_gbps", .object(speeds)), ("reads", .object(reading))])
   }
 
   /// One line for people.
   public var summary: String {
     let copying = copies.map { "\($0.level) \(decimals($0.gigabytesPerSecond, 0))" }
+    let reading = copies.compactMap { copy in
+      copy.readGigabytesPerSecond.map { "\(copy.level) \(decimals($0, 0))" }
+    }
     return "\(processor), \(threads) thread\(threads == 1 ? "" : "s"), \(isa.name): "
       + "\(decimals(gigaflops, 0)) GFLOPS"
       + (bf16Gigaflops.map { " (bf16 \(decimals($0, 0)))" } ?? "")
       + "; copies \(copying.joined(separator: ", ")) GB/s"
+      + (reading.isEmpty ? "" : "; reads \(reading.joined(separator: ", ")) GB/s")
   }
 }
 
@@ -96,6 +107,18 @@ extension BenchmarkTeam {
     var arguments = ck_bench_fma_args(sink: sink.floats, rounds: 60_000, a: 0.5, b: 1)
     let best = fastest(of: 30) { run(kernel, &arguments) }
     return Double(operations) * Double(arguments.rounds) * Double(threads) / best / 1e9
+  }
+
+  fileprivate func readGigabytes(_ isa: ISA, bytes: Int) -> Double {
+    let source = AlignedMemory(byteCount: bytes * threads)
+    // Its first lines take the sums.
+    let target = AlignedMemory(byteCount: bytes * threads)
+    let kernel = ck_bench_read(ck_isa(rawValue: UInt32(isa.rawValue)))!
+    var arguments = ck_bench_copy_args(
+      target: target.address, source: source.address, bytes: Int64(bytes), stride: Int64(bytes),
+      rounds: Int64(max(1, (8 << 20) / bytes)), nontemporal: 0)
+    let time = fastest(of: bytes > 8 << 20 ? 4 : 12) { run(kernel, &arguments) }
+    return Double(bytes * threads) * Double(arguments.rounds) / time / 1e9
   }
 
   /// The better of plain and, where asked for, non-temporal writes.

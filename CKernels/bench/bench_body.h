@@ -1,4 +1,4 @@
-// The two loops, written once and compiled by bench_<level>.c for each level.
+// The loops, written once and compiled by bench_<level>.c for each level.
 //
 // Before it: a ck_<level>_begin.h, and CHAINS, the number of independent 16-lane chains: enough to
 // hide the latency of a multiply-add (4 cycles, two a cycle), few enough to stay in registers.
@@ -45,4 +45,21 @@ void CK_NAME(ck_bench_copy)(const void *pointer, const ck_thread *t) {
     }
     __asm__ volatile("" ::: "memory");  // each round is done for real
   }
+}
+
+/// Sums what it reads: an addition a vector, which costs no time beside the load.
+void CK_NAME(ck_bench_read)(const void *pointer, const ck_thread *t) {
+  const ck_bench_copy_args *args = pointer;
+  const char *source = (const char *)args->source + t->index * args->stride;
+  ck_v16f w = ck_splat(0), x = w, y = w, z = w;
+  for (int64_t round = 0; round < args->rounds; round++) {
+    for (int64_t i = 0; i < args->bytes; i += 256) {
+      w += ck_load(source + i);
+      x += ck_load(source + i + 64);
+      y += ck_load(source + i + 128);
+      z += ck_load(source + i + 192);
+    }
+    __asm__ volatile("" ::: "memory");  // each round is done for real
+  }
+  ck_store((char *)args->target + t->index * args->stride, (w + x) + (y + z));
 }

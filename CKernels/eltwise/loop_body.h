@@ -10,6 +10,8 @@
 
 #include "loop_execute.h"
 
+#include "../reduce/loop_folds.h"
+
 #include "../reduce/loop_reduce.h"
 
 #include "../reduce/loop_rows.h"

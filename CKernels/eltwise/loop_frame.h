@@ -43,6 +43,7 @@ typedef struct frame {
   int64_t blocks[LOOP_REDUCTIONS];  // combined so far, see loop_reduce.h
   int64_t
       pending[LOOP_REDUCTIONS];  // what the block being made holds: tiles (rows), rows (columns)
+  bool fetches;                  // columns: operands are larger than the cache
   int64_t *pitch;  // columns: the distance of rows where slots are views of operands, else NULL
   uint8_t phase_has[CK_LOOP_PHASES];  // rows: see loop_rows.h
   void *const *segment;               // multi: the arrays' pointers
@@ -101,6 +102,7 @@ static void frame_begin(frame *f, const ck_loop_args *args, void *scratch) {
   f->dims = args->dims;
   f->segment = NULL;
   f->pitch = NULL;
+  f->fetches = false;
   f->tile = NULL;
   f->direct = f->streams = f->past = 0;
   for (int d = 0; d < f->dims; d++) f->at[d] = 0;

@@ -143,6 +143,12 @@ static bool join_into(joiner *j, int at) {
         return take(j, at, from, CK_OP_sqrt_mul_add_f32, j->code[from].a, i.b, i.c);
       }
       return scale_add(j, at, CK_OP_scale_add_f32) || scale_add(j, at, CK_OP_scale_add_square_f32);
+    case CK_OP_reduce_sum_f32:
+      if ((i.flags & CK_LOOP_PRODUCT) || (from = find(j, at, i.a, CK_OP_mul_f32)) < 0) return false;
+      // A row's sum may be written before the next row's factors are read.
+      if (j->code[from].a == i.dst || j->code[from].b == i.dst) return false;
+      j->code[at].flags |= CK_LOOP_PRODUCT;
+      return take(j, at, from, CK_OP_reduce_sum_f32, j->code[from].a, j->code[from].b, 0);
     default:
       return false;
   }

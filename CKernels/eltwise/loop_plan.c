@@ -357,6 +357,8 @@ static bool is_large(const ck_loop_args *args) {
 
 static void begin(ck_loop_args *args) {
   args->joined = 0;
+  ck_loop_instruction *code = ck_loop_instructions(args);
+  for (int i = 0; i < args->instructions; i++) code[i].flags &= CK_LOOP_REPEAT;
   loop_join(args);
   args->kept = 0;
   args->row_tiles = 1;
@@ -369,16 +371,14 @@ static void begin(ck_loop_args *args) {
   args->phases = 1;
   args->reductions = 0;
   args->slot_bytes = CK_LOOP_TILE * 4;
-  ck_loop_instruction *code = ck_loop_instructions(args);
   for (int i = 0; i < args->instructions; i++) {
-    code[i].flags &= CK_LOOP_REPEAT;
     if (code[i].phase >= args->phases) args->phases = code[i].phase + 1;
     if (code[i].op == CK_OP_store) continue;
     if (code[i].dst >= args->slots) args->slots = code[i].dst + 1;
     const ck_op_info *info = ck_op_describe(code[i].op);
     // What an operation does not read is slot 0, which exists.
     if (info->arity < 1 && code[i].op != CK_OP_load) code[i].a = 0;
-    if (info->arity < 2) code[i].b = 0;
+    if (info->arity < 2 && !(code[i].flags & CK_LOOP_PRODUCT)) code[i].b = 0;
     if (info->arity < 3) code[i].c = 0;
     // A reduction finds its accumulator by number.
     if (info->reduces) code[i].c = (uint8_t)args->reductions++;

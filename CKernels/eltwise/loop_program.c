@@ -66,6 +66,7 @@ int loop_reads(const ck_loop_instruction *at, uint8_t read[3]) {
   read[2] = at->c;
   if (at->op == CK_OP_load) return 0;
   if (at->op == CK_OP_store) return 1;
+  if (at->flags & CK_LOOP_PRODUCT) return 2;
   return ck_op_describe(at->op)->arity;
 }
 

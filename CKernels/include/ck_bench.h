@@ -1,4 +1,5 @@
-// What the machine can do at most: fused multiply-adds and copying, as fast as each level goes.
+// What the machine can do at most: fused multiply-adds, copying and reading, as fast as each level
+// goes.
 //
 // `apus bench` and `apus info` run these beside the kernels they judge, in the same run, since the
 // clock drifts. Nothing here is used by a plan.
@@ -41,6 +42,11 @@ typedef struct ck_bench_copy_args {
 /// Args: `ck_bench_copy_args`.
 ck_kernel ck_bench_copy(ck_isa isa);
 
+/// Every thread reads its own `bytes` of the source, `rounds` times, and leaves their sum in the
+/// first 64 bytes of its target. Args: `ck_bench_copy_args`, whose `nontemporal` means nothing
+/// here.
+ck_kernel ck_bench_read(ck_isa isa);
+
 /// The processors that the members of a team are spread over. The bits of a cpu_set_t.
 typedef struct ck_bench_places {
   uint64_t processors[16];
@@ -60,7 +66,7 @@ const char *ck_bench_compiler(void);
 typedef struct ck_bench_row {
   ck_isa isa;
   const char *name;
-  ck_kernel fma, copy;
+  ck_kernel fma, copy, read;
   ck_kernel dot;  // or NULL
   int64_t lanes;
 } ck_bench_row;

@@ -60,6 +60,9 @@ static void loop_columns(const ck_loop_args *args, const ck_thread *t) {
   memset(f.pending, 0, sizeof f.pending);
   int64_t pitch[CK_LOOP_SLOTS];
   run_once(&f);
+  int64_t elements = 1;
+  for (int d = 0; d < args->dims; d++) elements *= args->extent[d];
+  f.fetches = args->views && elements * 4 >= ck_cache_bytes() / 4 * 3;
   int64_t begin, end;
   if (args->parts == 1) {
     ck_share(args->units, t, &begin, &end);

@@ -47,16 +47,6 @@ static void combine(int op, char *to, const char *from, int64_t count) {
   }
 }
 
-// s combined with its lanes turned by `half`: after 8, 4, 2 and 1 every lane holds the result.
-#define TURN(s, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10, l11, l12, l13, l14, l15)            \
-  __builtin_shufflevector(s, s, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, l10, l11, l12, l13, l14, \
-                          l15)
-#define ACROSS(s, combination)                                                               \
-  a = s, b = TURN(s, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7), s = combination; \
-  a = s, b = TURN(s, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11), s = combination; \
-  a = s, b = TURN(s, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13), s = combination; \
-  a = s, b = TURN(s, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14), s = combination;
-
 /// The 16 lanes at `from` combined by halves; the result in every lane of the vector at `to`.
 static void combine_lanes(int op, char *to, const char *from) {
   switch (op) {
@@ -124,6 +114,10 @@ static void fold_rows(int op, char *d, int64_t spread, const char *p, int64_t st
                       int64_t rows, int64_t columns) {
   const int64_t whole = columns & ~(int64_t)15;
   const int tail = (int)(columns - whole);
+  if (op == CK_OP_reduce_max_f32 || op == CK_OP_reduce_min_f32) {
+    const int64_t done = fold_extremes(op, d, spread, p, step, pitch, rows, columns);
+    d += done * spread * 4, p += done * pitch * 4, rows -= done;
+  }
   switch (op) {
 #define CK_REDUCE(name, class, identity, combination)                                           \
   case CK_OP_##name: {                                                                          \
@@ -162,8 +156,11 @@ static void fold_rows(int op, char *d, int64_t spread, const char *p, int64_t st
 }
 
 /// Rows of a tile, `pitch` elements apart, combined column by column into the vectors at `to`.
+/// `fetches`: the rows come from memory, which is read best from one line to the next. The four
+/// rows after those at hand are asked for in that order.
 static void fold_columns(int op, char *to, const char *p, int64_t step, int64_t pitch, int64_t rows,
-                         int64_t columns) {
+                         int64_t columns, bool fetches) {
+  fetches = fetches && step && pitch == columns;
   switch (op) {
 #define CK_REDUCE(name, class, identity, combination)                                         \
   case CK_OP_##name: {                                                                        \
@@ -177,6 +174,10 @@ static void fold_columns(int op, char *to, const char *p, int64_t step, int64_t 
       for (int64_t c = 0; c < columns; c += 16) {                                             \
         const char *q = p + (step ? c : 0) * SIZE_##class;                                    \
         vector low, high;                                                                     \
+        if (fetches) {                                                                        \
+          const char *next = p + 4 * apart + 4 * c * SIZE_##class;                            \
+          for (int k = 0; k < SIZE_##class; k++) __builtin_prefetch(next + 64 * k, 0, 2);     \
+        }                                                                                     \
         if (c < whole) {                                                                      \
           a = GET_##class(q), b = GET_##class(q + apart), low = combination;                  \
           a = GET_##class(q + 2 * apart), b = GET_##class(q + 3 * apart), high = combination; \
@@ -261,6 +262,12 @@ static char *finish_blocks(frame *f, int op, int r, int64_t vectors) {
 /// other costs no precision. A tile of few columns has hundreds.
 enum { BLOCK_ROWS = 16, MOST_ROWS = 64 };
 
+/// A slot of whole rows: elements from vector to vector within one, and from row to row.
+CK_INLINE int64_t packed_step(const slot *s) { return s->step & ~(int64_t)BY_ROW ? 16 : 0; }
+CK_INLINE int64_t packed_pitch(const frame *f, const slot *s) {
+  return s->step == BY_ROW ? 16 : (s->step == 16 ? f->columns : 0);
+}
+
 /// A reduce instruction on the tile at hand.
 static void reduce_tile(frame *f, const ck_loop_instruction *at) {
   const slot *from = &f->slots[at->a];
@@ -268,16 +275,27 @@ static void reduce_tile(frame *f, const ck_loop_instruction *at) {
   if (f->packed) {
     f->slots[at->dst].p = f->own[at->dst];
     f->slots[at->dst].step = f->by_rows ? BY_ROW : 16;
-    const int64_t step = from->step & ~(int64_t)BY_ROW ? 16 : 0;
-    const int64_t pitch = from->step == BY_ROW ? 16 : (from->step == 16 ? f->columns : 0);
-    fold_rows(op, f->own[at->dst], f->by_rows ? 16 : f->columns, from->p, step, pitch, f->rows,
-              f->columns);
+    const int64_t step = packed_step(from), pitch = packed_pitch(f, from);
+    const int64_t spread = f->by_rows ? 16 : f->columns;
+    if (at->flags & CK_LOOP_PRODUCT) {
+      const slot *other = &f->slots[at->b];
+      const factor x = {from->p, step, pitch};
+      const factor y = {other->p, packed_step(other), packed_pitch(f, other)};
+      fold_rows_products(f->own[at->dst], spread, &x, &y, f->rows, f->columns);
+      return;
+    }
+    fold_rows(op, f->own[at->dst], spread, from->p, step, pitch, f->rows, f->columns);
     return;
   }
   char *block = level_of(f, r, LOOP_LEVELS);
   if (f->args->kind == 1) {
     if (f->pending[r] > 0) count_block(f, op, r, 1);
-    fold_run(op, block, from->p, from->step, f->count);
+    if (at->flags & CK_LOOP_PRODUCT) {
+      const factor x = {from->p, from->step, 0}, y = {f->slots[at->b].p, f->slots[at->b].step, 0};
+      fold_run_products(block, &x, &y, f->count);
+    } else {
+      fold_run(op, block, from->p, from->step, f->count);
+    }
     f->pending[r] = 1;
     return;
   }
@@ -290,7 +308,15 @@ static void reduce_tile(frame *f, const ck_loop_instruction *at) {
       for (int64_t v = 0; v < vectors; v++) put_identity(op, block + v * each);
     }
     const char *p = from->p + (from->step ? row * pitch * lane_bytes(op) : 0);
-    fold_columns(op, block, p, from->step, pitch, rows, f->columns);
+    if (at->flags & CK_LOOP_PRODUCT) {
+      const slot *other = &f->slots[at->b];
+      const factor x = {p, from->step, pitch};
+      factor y = {other->p, other->step, f->pitch ? f->pitch[at->b] : f->columns};
+      if (y.step) y.p += row * y.pitch * 4;
+      fold_columns_products(block, &x, &y, rows, f->columns);
+    } else {
+      fold_columns(op, block, p, from->step, pitch, rows, f->columns, f->fetches);
+    }
     f->pending[r] += rows;
     if (f->pending[r] >= BLOCK_ROWS) {
       count_block(f, op, r, vectors);

@@ -12,6 +12,8 @@ public struct CostModel: Sendable {
   public var callNanoseconds: Double
   /// Nanoseconds that spreading a step costs: lines that move between caches.
   public var spreadNanoseconds: Double
+  /// Nanoseconds until a team is at work and known to be done, in a run that needs one at all.
+  public var teamNanoseconds: Double
   /// Nanoseconds that a barrier costs where all threads arrive together.
   public var barrierNanoseconds: Double
 
@@ -20,6 +22,7 @@ public struct CostModel: Sendable {
     bytesPerNanosecond = isa == .ref ? 4 : 25
     callNanoseconds = 40
     spreadNanoseconds = 100
+    teamNanoseconds = 500
     barrierNanoseconds = 400
   }
 

@@ -66,6 +66,8 @@ struct ScheduleBuilder {
   private var pending = PendingTouches()
   /// Nanoseconds that each thread has worked since the last barrier.
   private var loads: [Double]
+  /// Whether a step is run by all threads. A run without one is the caller's alone, who calls nobody.
+  private var needsTeam = false
 
   init(_ model: CostModel, threads: Int) {
     self.model = model
@@ -102,6 +104,7 @@ struct ScheduleBuilder {
       ways.append(way(step, member: nil, model.spread(step.call, threads: threads)))
     }
     let best = ways.min { $0.end < $1.end }!
+    needsTeam = needsTeam || best.member == nil
     if let barrier = best.barrier {
       entries[entries.count - 1].barrier = barrier
       pending = PendingTouches()
@@ -126,7 +129,7 @@ struct ScheduleBuilder {
     } else if let member {
       end = max(most, loads[member] + nanoseconds)
     } else {
-      end = most + nanoseconds
+      end = most + nanoseconds + (needsTeam ? 0 : model.teamNanoseconds)
     }
     let barrier = conflict.map {
       Schedule.Barrier(

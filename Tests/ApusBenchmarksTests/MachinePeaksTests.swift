@@ -82,6 +82,8 @@ import Testing
     #expect((peaks.bf16Gigaflops ?? 0 > 0) == (isa >= .avx512bf16))
     #expect(peaks.copies.last?.level == "memory")
     #expect(peaks.copies.allSatisfy { $0.gigabytesPerSecond > 0.1 })
+    #expect(peaks.copies.allSatisfy { $0.readGigabytesPerSecond ?? 0 > 0.1 })
+    for copy in peaks.copies { #expect(peaks.json["reads"]?[copy.level]?.double ?? 0 > 0.1) }
     #expect(peaks.json["bf16_gflops"]?.double ?? 0 > 0 || isa < .avx512bf16)
   }
 

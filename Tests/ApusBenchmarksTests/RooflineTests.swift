@@ -134,4 +134,14 @@ import Testing
       Self.outcome([]).peaks, precision: .highest, flops: intensity * bytes, bytes: bytes)
     #expect(roof.name == name && abs(roof.gigaflops - gigaflops) < 1e-9)
   }
+
+  @Test(arguments: [(nil, 10.0), (120, 10), (80, 8)])
+  func roofOfAReduction_isReading_whereThatIsSlower(reads: Double?, gigaflops: Double) {
+    var peaks = Self.outcome([]).peaks
+    peaks.copies[3].readGigabytesPerSecond = reads
+    let roof = Roof(peaks, precision: .highest, flops: 1e8, bytes: 1e9, reads: true)
+    #expect(roof.name == "memory" && abs(roof.gigaflops - gigaflops) < 1e-9)
+    let other = Roof(peaks, precision: .highest, flops: 1e8, bytes: 1e9)
+    #expect(abs(other.gigaflops - 10) < 1e-9)
+  }
 }

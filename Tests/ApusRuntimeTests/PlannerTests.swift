@@ -141,6 +141,14 @@ import Testing
     #expect(ordered.memory.arena <= given.memory.arena + 256 << 10)
   }
 
+  /// A team called for one step has to save more than calling it takes.
+  @Test(arguments: [(4, true), (1024, false)])
+  func aStepByItselfIsSpreadWhereItIsLong(rows: Int, alone: Bool) throws {
+    let graph = try traced([.f32(rows, 1024)]) { [$0[0].sum(axes: [1])] }
+    let plan = try Plan(optimised(graph), isa: Environment.availableISAs.last!, threads: 2)
+    #expect(Schedule(plan, threads: 2).entries.map(\.isAlone) == [alone])
+  }
+
   @Test func smallCallsOfOneIntervalGoToDifferentThreads() throws {
     let graph = try traced([.f32(20), .f32(20)]) { inputs in
       inputs.map { $0.sum() }
