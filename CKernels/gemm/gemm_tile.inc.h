@@ -62,7 +62,7 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
         const vec old = v == NV - 1 && last < VECTOR ? load_part(at, last) : load(at);
         sum[i][v] = __builtin_elementwise_fma(alpha, sum[i][v], old);
       }
-  } else {
+  } else if (t->alpha != 1.0f) {
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
