@@ -4,8 +4,8 @@ import Apus
 
 /// Profiles training steps of the workloads and prints a line for each kernel call.
 ///
-/// A call's limit is the longer of its floating-point operations at the measured peak and its bytes at
-/// the speed of copying that much. Calls are timed with a barrier after each; the time of the plain step,
+/// A call's limit is the longer of its floating-point operations at the measured peak (in mixed precision
+/// that of bf16 products) and its bytes at the speed of copying that much. Calls are timed with a barrier after each; the time of the plain step,
 /// which has fewer, is given too. Medians of many steps.
 ///
 /// - Throws: what compiling and running throw.
@@ -17,7 +17,8 @@ public func profileTraining(
   for workload in workloads {
     let batch = try randomBatch(workload, size: try checked(size) ?? workload.batch)
     let step = try trainingStep(workload, batch, options)
-    let profile = try StepProfile(step, batch, seconds: options.seconds)
+    let profile = try StepProfile(
+      step, batch, seconds: options.seconds, precision: options.precision)
     let peaks = try MachinePeaks.measured(threads: options.threads, isa: options.isa)
     if options.json {
       options.print(peaks.json.text)
@@ -36,8 +37,12 @@ private struct StepProfile {
   let entries: [Profile.Entry]
   /// Of the plain step.
   let seconds: Double
+  let precision: Precision
 
-  init(_ step: TrainingStep<Perceptron>, _ batch: Batch, seconds: Double) throws {
+  init(
+    _ step: TrainingStep<Perceptron>, _ batch: Batch, seconds: Double, precision: Precision
+  ) throws {
+    self.precision = precision
     let scalars = step.executable.plan.inputs.dropFirst(batch.arrays.count).map {
       NDArray(doubles: [Double](repeating: 1e-5, count: $0.type.count), type: $0.type)
     }
@@ -68,7 +73,9 @@ private struct StepProfile {
   /// Seconds that the call takes at least.
   private func limit(_ entry: Profile.Entry, _ peaks: MachinePeaks) -> Double {
     let speed = peaks.copySpeed(forBytes: Int(entry.bytes))
-    return max(entry.flops / peaks.gigaflops, entry.bytes / speed) / 1e9
+    let narrow = precision == .mixed ? peaks.bf16Gigaflops : nil
+    let peak = max(peaks.gigaflops, narrow ?? 0)
+    return max(entry.flops / peak, entry.bytes / speed) / 1e9
   }
 
   private func limit(_ peaks: MachinePeaks) -> Double {

@@ -194,6 +194,26 @@ ck_gemm_part ck_gemm_row_part_of(const ck_gemm_row *row, const ck_gemm_args *arg
   return part_of(args, row->emulated ? emulated_way_of(q) : way_of(q, row->isa), &thread);
 }
 
+// MARK: Predictions
+
+double ck_gemm_nanoseconds(const ck_gemm_args *args, ck_isa isa) {
+  const double products =
+      (double)gemm_matrices(args) * (double)args->M * (double)args->N * (double)args->K;
+  const double operands = (double)gemm_matrices(args) * (double)args->K *
+                          (double)(args->M + (args->b_packed ? 0 : args->N)) * 4;
+  const way way = way_of(question_of(args), isa);
+  double rate = ck_multiply_add_rate(isa), packing = 25;
+#if defined(__x86_64__)
+  if (way.parts) {
+    rate = tile_rates[way.parts].products, packing = tile_rates[way.parts].packing;
+  } else if (way.narrow && way.narrow->steps == 2) {
+    rate *= 2;
+  }
+#endif
+  // The reference packs nothing.
+  return products / rate + (way.level ? operands / packing : 0);
+}
+
 // MARK: B packed beforehand
 
 // The reference keeps plain rows: [K, N].

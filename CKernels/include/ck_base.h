@@ -54,6 +54,9 @@ int64_t ck_cache_bytes(void);
 /// Whether VDPBF16PS does more work a cycle here than the f32 fused multiply-add: a table of
 /// processors, because a measurement might choose otherwise on another day, and with it other bits.
 bool ck_multiplies_bf16_pairs_fast(void);
+/// About how many f32 multiply-adds a thread does in a nanosecond at that level, out of registers:
+/// of this kind of processor, for predictions. `ck_bench_fma_f32` measures.
+double ck_multiply_add_rate(ck_isa isa);
 
 struct ck_team;
 

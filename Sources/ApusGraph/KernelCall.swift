@@ -174,6 +174,9 @@ public struct KernelCall: Sendable {
   /// Floating-point operations and bytes moved, for the cost model and the benchmarks.
   public var flops = 0.0
   public var bytes = 0.0
+  /// About how many nanoseconds one thread needs for these operations, where the kernel knows better than
+  /// a common speed would say.
+  public var arithmeticNanoseconds: Double?
   /// What one thread spends besides, in nanoseconds: work by the row rather than by the element.
   public var overhead = 0.0
   /// Whether the kernel's threads must all run (it has barriers inside that a single thread skips, so

@@ -5,6 +5,9 @@ import ApusGraph
 import CKernels
 
 extension GemmLowering {
+  /// Elements that one instruction of an epilogue program does in a nanosecond.
+  private static let programElementsPerNanosecond = 16.0
+
   static func fused(_ op: FusedMatMul, _ site: LoweringSite) throws -> KernelCall {
     let read = try op.programOperands(site.operands)
     // Followers in the machine's order: the product, further operands, results.
@@ -47,6 +50,10 @@ extension GemmLowering {
       + site.results.indices.map { .result($0) }
     var call = product.call(isa: site.isa, epilogue: block)
     call.name += " \(op.program.instructions.count)"
+    // Of the program, whose blocks lie in the second cache: an instruction takes two cycles a vector.
+    let elements = Double(read[0].shape.count)
+    call.overhead +=
+      elements * Double(instructions.count) / GemmLowering.programElementsPerNanosecond
     for index in 1..<types.count {
       let field =
         epilogueOffset + MemoryLayout<ck_loop_args>.size

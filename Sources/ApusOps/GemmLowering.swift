@@ -169,6 +169,7 @@ enum GemmLowering {
         let args = $0.baseAddress!.assumingMemoryBound(to: ck_gemm_args.self)
         call.scratchBytesPerThread = ck_gemm_scratch_bytes(args, level)
         call.workspaceBytes = ck_gemm_workspace_bytes(args, level)
+        call.arithmeticNanoseconds = ck_gemm_nanoseconds(args, level)
       }
       let row = GemmLowering.row(at: isa)
       call.isa = ISA(rawValue: Int32(row.isa.rawValue))

@@ -4,7 +4,7 @@ import ApusGraph
 
 /// What a step costs, for deciding how to spread it and for comparing with measurements.
 public struct CostModel: Sendable {
-  /// Floating-point operations a nanosecond of one thread.
+  /// Floating-point operations a nanosecond of one thread, where a call says no time of its own.
   public var flopsPerNanosecond: Double
   /// Bytes a nanosecond of one thread, between cache and memory speed.
   public var bytesPerNanosecond: Double
@@ -29,7 +29,9 @@ public struct CostModel: Sendable {
   /// Nanoseconds that one thread takes.
   public func alone(_ call: KernelCall) -> Double {
     callNanoseconds + call.overhead
-      + max(call.flops / flopsPerNanosecond, call.bytes / bytesPerNanosecond)
+      + max(
+        call.arithmeticNanoseconds ?? call.flops / flopsPerNanosecond,
+        call.bytes / bytesPerNanosecond)
   }
 
   /// Nanoseconds that a team takes, the slowest thread's.
