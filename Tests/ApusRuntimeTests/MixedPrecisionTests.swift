@@ -173,6 +173,17 @@ private func roundingOperands(_ graph: Graph) throws -> Graph {
     }
   }
 
+  @Test("Few rows are not worth rounding at any level", arguments: levels)
+  func narrowStorageNeedsRows(isa: ISA) throws {
+    for batch in [1, 2, 3, 4, 64] {
+      let graph = try perceptronStep(batch: batch, widths: [100, 130, 70, 10])
+      let options = CompileOptions(isa: isa, precision: .mixed)
+      let after = try optimised(graph, options: options.passOptions(for: isa))
+      let isNarrow = after.types.contains { $0.dtype == .bf16 }
+      #expect(isNarrow == (batch >= 4 && Self.rounds(isa)), "batch \(batch)")
+    }
+  }
+
   @Test func theArenaShrinks() throws {
     let graph = try perceptronStep(batch: 512, widths: [64, 256, 256, 256, 10])
     let wide = try Self.executable(graph, .highest).memory
