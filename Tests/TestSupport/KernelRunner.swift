@@ -23,14 +23,15 @@ public enum KernelRunner {
   ///   index.
   public static func run(
     _ op: any Op, _ operands: [NDArray], views: [View?]? = nil, isa: ISA, threads: Int32 = 1,
-    offset: Int = 0
+    offset: Int = 0, precision: Precision = .highest
   ) throws -> [NDArray] {
     let views = views ?? operands.map { _ in nil }
     let types = zip(operands, views).map { array, view in
       view.map { array.type.with($0.shape) } ?? array.type
     }
     let results = try op.resultTypes(types)
-    let site = LoweringSite(operands: types, views: views, results: results, isa: isa)
+    let site = LoweringSite(
+      operands: types, views: views, results: results, isa: isa, precision: precision)
     let call = try op.lower(site)
 
     var buffers: [UnsafeMutableRawBufferPointer] = []
