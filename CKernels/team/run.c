@@ -64,6 +64,7 @@ void team_member(ck_team *team, int32_t index) {
     watched_wait(&team->epoch, seen, &m->at_rest);
     seen += 1;
     if (team->ending) return;
+    take_processor(team, index);
     run_posted(team, index);
     // Read before counting: afterwards the caller may post the next run.
     const uint32_t target = team->done_target;
@@ -94,6 +95,7 @@ static void run_with_members(ck_team *team, const ck_step *steps, size_t count,
   team->steps = steps;
   team->count = count;
   team->nanoseconds = nanoseconds;
+  take_processor(team, 0);
   team->done_target += (uint32_t)team->threads - 1;
   const uint32_t target = team->done_target;
   atomic_fetch_add(&team->epoch.value, 1);

@@ -97,6 +97,7 @@ ck_team *ck_team_create(int32_t threads, size_t scratch_bytes) {
     member *m = &team->members[i];
     m->whole = (ck_thread){.index = i, .count = threads, .team = team};
     m->alone = (ck_thread){.index = 0, .count = 1, .team = team};
+    atomic_init(&m->processor, -1);
     if (!crowded) {
       const uint32_t least = spin_turns(least_spin_us);
       m->at_barrier = (patience){spin_turns(barrier_spin_us), least, spin_turns(barrier_spin_us)};

@@ -34,6 +34,7 @@ typedef struct member {
   ck_thread alone;                    // and when it runs a step by itself
   patience at_barrier;
   patience at_rest;
+  _Atomic int32_t processor;  // where this member began its latest run; -1 before
 } member;
 
 struct ck_team {
@@ -71,6 +72,9 @@ void watched_wake(watched *word);
 
 /// Pause-loop turns of about that many microseconds on this processor.
 uint32_t spin_turns(uint32_t microseconds);
+
+/// Moves member `index`, the calling thread, off a processor that a member before it is on.
+void take_processor(ck_team *team, int32_t index);
 
 /// Starts members 1…threads-1, each in `team_member`. False where the system gives fewer threads;
 /// none is left running then.

@@ -239,6 +239,27 @@ private let nothing: ck_kernel = { _, _ in }
     #expect((0..<ringSize).map { state[1 + $0] } == expectedRing(steps: 20))
   }
 
+  /// Woken on the caller's processor, a member would share it for as long as a step takes.
+  @Test func membersTakeProcessorsOfTheirOwnAfterAPause() throws {
+    let threads = min(Int(ck_processors()), 4)
+    guard threads > 1 else { return }
+    let team = try TestTeam(threads)
+    let places = Cells(threads)
+    let runs = 100
+    var apart = 0
+    for _ in 0..<runs {
+      usleep(2000)
+      team.run([
+        step(
+          { args, thread in cells(args)[Int(thread!.pointee.index)] = Int64(processorNow()) },
+          places)
+      ])
+      if Set((0..<threads).map { places[$0] }).count == threads { apart += 1 }
+    }
+    // The system may move a thread at any moment.
+    #expect(apart >= runs * 9 / 10)
+  }
+
   @Test func membersSleepWhileTheTeamRests() throws {
     let team = try TestTeam(4)
     let identifiers = Cells(4)
@@ -347,6 +368,10 @@ private let nothing: ck_kernel = { _, _ in }
     #expect(state[0] == 1)
   }
 }
+
+/// The processor that the calling thread is on: a function of the C library that Swift does not import.
+private let processorNow: @convention(c) () -> Int32 = unsafeBitCast(
+  dlsym(nil, "sched_getcpu"), to: (@convention(c) () -> Int32).self)
 
 /// User and system time of one thread of this process, in hundredths of a second.
 private func processorTicks(ofThread identifier: Int64) -> Int? {
