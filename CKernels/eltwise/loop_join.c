@@ -63,12 +63,19 @@ static bool is_kept(const joiner *j, int writer, int reader) {
   return true;
 }
 
-/// The instruction of opcode `op` that instruction `at` could take in, making its slot s; or -1.
-static int find(const joiner *j, int at, uint8_t s, int op) {
+/// The instruction of opcode `op` that makes slot s for instruction `at` and for nothing else; or
+/// -1.
+static int find_maker(const joiner *j, int at, uint8_t s, int op) {
   const int i = writer_before(j, at, s);
   if (i < 0 || j->code[i].op != op || j->code[i].phase != j->code[at].phase) return -1;
   if ((j->code[i].flags & CK_LOOP_REPEAT) || j->repeated[s]) return -1;
-  return is_read_once(j, i, at) && is_kept(j, i, at) ? i : -1;
+  return is_read_once(j, i, at) ? i : -1;
+}
+
+/// The same that instruction `at` could take in.
+static int find(const joiner *j, int at, uint8_t s, int op) {
+  const int i = find_maker(j, at, s, op);
+  return i >= 0 && is_kept(j, i, at) ? i : -1;
 }
 
 /// Whether slot s holds a constant at `at`, which goes to *value.
@@ -192,9 +199,9 @@ static bool find_chain(const joiner *j, int last, int member[LOOP_CHAIN]) {
   const ck_loop_instruction *code = j->code, *update = &code[last];
   if (update->op != CK_OP_sub_f32 && update->op != CK_OP_mul_sub_f32) return false;
   const uint8_t step = update->op == CK_OP_sub_f32 ? update->b : update->c;
-  const int quotient = find(j, last, step, CK_OP_mul_div_f32);
+  const int quotient = find_maker(j, last, step, CK_OP_mul_div_f32);
   if (quotient < 0) return false;
-  const int root = find(j, quotient, code[quotient].c, CK_OP_sqrt_mul_add_f32);
+  const int root = find_maker(j, quotient, code[quotient].c, CK_OP_sqrt_mul_add_f32);
   if (root < 0) return false;
   const int first = writer_before(j, quotient, code[quotient].a);
   const int second = writer_before(j, root, code[root].a);
@@ -206,38 +213,40 @@ static bool find_chain(const joiner *j, int last, int member[LOOP_CHAIN]) {
   return true;
 }
 
-/// Whether the members can run next to one another: no result goes where another member's operand
-/// is, and what lies between them neither reads nor makes what they write, nor writes what they
-/// read.
-static bool can_gather(const joiner *j, const int member[LOOP_CHAIN], int begin, int end) {
-  const int results[3] = {member[0], member[1], member[4]};
-  uint64_t written = 0, read = 0;
-  for (int k = 0; k < LOOP_CHAIN; k++) {
-    uint8_t slots[3];
-    const int arity = loop_reads(&j->code[member[k]], slots);
-    // Made in the chain: the moments that the root and the quotient read first, what the quotient
-    // divides by, what the update subtracts.
-    for (int r = 0; r < arity; r++) {
-      const bool inner = (k >= 3 && r == arity - 1) || ((k == 2 || k == 3) && r == 0);
-      if (!inner) read |= 1ull << slots[r];
-    }
+/// The slots that member k reads from outside of the chain: not the moments that the root and the
+/// quotient read first, what the quotient divides by, what the update subtracts.
+static uint64_t outer_reads(const joiner *j, const int member[LOOP_CHAIN], int k) {
+  uint8_t slots[3];
+  const int arity = loop_reads(&j->code[member[k]], slots);
+  uint64_t read = 0;
+  for (int r = 0; r < arity; r++) {
+    const bool inner = (k >= 3 && r == arity - 1) || ((k == 2 || k == 3) && r == 0);
+    if (!inner) read |= 1ull << slots[r];
   }
-  for (int k = 0; k < 3; k++) {
-    const uint64_t slot = 1ull << j->code[results[k]].dst;
+  return read;
+}
+
+/// Whether the members can run next to one another, root and quotient in slots of their own: no
+/// result goes where another member's operand is, and what lies between them neither reads nor
+/// makes what they write, nor writes what they read.
+static bool can_gather(const joiner *j, const int member[LOOP_CHAIN], int begin, int end) {
+  uint64_t written = 0, read = 0, made = 0, inner = 0;
+  for (int k = 0; k < LOOP_CHAIN; k++) read |= outer_reads(j, member, k);
+  for (int k = 0; k < LOOP_CHAIN; k++) {
+    const uint64_t slot = 1ull << j->code[member[k]].dst;
+    if (k == 2 || k == 3) {
+      inner |= slot;
+      continue;
+    }
     if ((read | written) & slot) return false;
     written |= slot;
   }
-  const uint64_t inner = 1ull << j->code[member[2]].dst | 1ull << j->code[member[3]].dst;
-  if (inner & (read | written)) return false;
-  uint64_t made = 0;
   for (int i = begin; i <= end; i++) {
-    bool is_member = false;
-    for (int k = 0; k < LOOP_CHAIN; k++) is_member = is_member || member[k] == i;
-    if (is_member) {
-      uint8_t slots[3];
-      const int arity = loop_reads(&j->code[i], slots);
-      for (int r = 0; r < arity; r++) made |= 1ull << slots[r];
-      made |= 1ull << j->code[i].dst;
+    int k = 0;
+    while (k < LOOP_CHAIN && member[k] != i) k++;
+    if (k < LOOP_CHAIN) {
+      made |= outer_reads(j, member, k);
+      if (k != 2 && k != 3) made |= 1ull << j->code[i].dst;
       continue;
     }
     if (j->code[i].op == CK_OP_store || (made >> j->code[i].dst) & 1) return false;
@@ -258,7 +267,17 @@ void loop_chain(ck_loop_args *args) {
     if (!find_chain(&j, last, member)) continue;
     int begin = last;
     for (int k = 0; k < LOOP_CHAIN; k++) begin = member[k] < begin ? member[k] : begin;
-    if (!can_gather(&j, member, begin, last)) continue;
+    if (!can_gather(&j, member, begin, last) || args->slots + 2 > CK_LOOP_SLOTS) continue;
+    // The slots of root and quotient may by now hold what the update reads.
+    const uint8_t root = (uint8_t)args->slots++, quotient = (uint8_t)args->slots++;
+    ck_loop_instruction *update = &j.code[last];
+    j.code[member[2]].dst = j.code[member[3]].c = root;
+    j.code[member[3]].dst = quotient;
+    if (update->op == CK_OP_sub_f32) {
+      update->b = quotient;
+    } else {
+      update->c = quotient;
+    }
     ck_loop_instruction chain[LOOP_CHAIN];
     for (int k = 0; k < LOOP_CHAIN; k++) {
       chain[k] = j.code[member[k]];

@@ -33,6 +33,9 @@ struct LoopCompiler {
   /// How often each item is still to be read, in single-phase programs, where slots are used again.
   private var pendingReads: [Item: Int] = [:]
   private var reusesSlots = true
+  /// Whether operands and constants have slots to themselves, as they do unless slots are short: an
+  /// operand is mostly read where it lies, a constant is set once for all tiles.
+  private var keepsSources = false
   /// The last phase in which each operand is loaded.
   private var lastLoad: [Int: Int] = [:]
 
@@ -128,9 +131,8 @@ struct LoopCompiler {
       for argument in instruction.arguments { pendingReads[item(argument), default: 0] += 1 }
     }
     for output in loop.program.outputs { pendingReads[item(.value(output)), default: 0] += 1 }
-    // Unless slots are short, operands and constants keep theirs: an operand is mostly read where it
-    // lies, a constant is set once for all tiles.
-    if loop.program.instructions.count + site.operands.count > Int(CK_LOOP_SLOTS) { return }
+    keepsSources = loop.program.instructions.count + site.operands.count <= Int(CK_LOOP_SLOTS)
+    guard keepsSources else { return }
     for operand in site.operands.indices { pendingReads[.load(operand), default: 0] += 1 }
     for (index, instruction) in loop.program.instructions.enumerated() {
       if case .constant = instruction.action { pendingReads[.value(index), default: 0] += 1 }
@@ -139,6 +141,12 @@ struct LoopCompiler {
 
   private func isOutput(_ item: Item) -> Bool {
     if case .value(let index) = item { loop.program.outputs.contains(index) } else { false }
+  }
+
+  private func isSource(_ item: Item) -> Bool {
+    guard case .value(let index) = item else { return true }
+    if case .constant = loop.program.instructions[index].action { return true }
+    return false
   }
 
   private func item(_ argument: LoopProgram.Argument) -> Item {
@@ -197,7 +205,8 @@ struct LoopCompiler {
   private mutating func slot(for item: Item) -> UInt8 {
     if let slot = slots[item] { return slot }
     // An output has its slot to itself, so that it can be made in its own memory.
-    let used = isOutput(item) ? nil : freeSlots[slotClass(item)]?.popLast()
+    let isAlone = isOutput(item) || (keepsSources && isSource(item))
+    let used = isAlone ? nil : freeSlots[slotClass(item)]?.popLast()
     let slot = used ?? UInt8(truncatingIfNeeded: slotCount)
     if Int(slot) == slotCount { slotCount += 1 }
     slots[item] = slot
@@ -227,8 +236,7 @@ struct LoopCompiler {
     instructions.append(
       ck_loop_instruction(
         op: UInt16(op.rawValue), phase: UInt8(truncatingIfNeeded: phase), flags: flags, dst: dst,
-        a: a,
-        b: b, c: c, imm: imm))
+        a: a, b: b, c: c, imm: imm))
   }
 
   private mutating func append(
@@ -261,8 +269,7 @@ struct LoopCompiler {
       let name = Self.name(applying: op.mnemonic, arguments.last ?? .f32)
       let immediates = op.immediates.map { Float($0) }
       append(
-        try opcode(name, for: op.mnemonic, arguments), phase, flags,
-        dst: dst,
+        try opcode(name, for: op.mnemonic, arguments), phase, flags, dst: dst,
         a: source(0), b: source(1), c: source(2),
         imm: (immediates.first ?? 0, immediates.count > 1 ? immediates[1] : 0))
     }

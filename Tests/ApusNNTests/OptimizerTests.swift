@@ -3,7 +3,9 @@
 import ApusGraph
 import ApusNN
 import ApusOps
+import ApusRuntime
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct OptimizerTests {
@@ -58,6 +60,28 @@ import Testing
       slots = Array(run.outputs.dropFirst())
       for (got, wanted) in zip(parameter, expected) { #expect(abs(got - wanted) < 1e-12) }
     }
+  }
+
+  /// Of one array, and of several in one call.
+  @Test(
+    arguments: [Adam(), Adam(weightDecay: 0.1), AdamW()] as [any Optimizer & Sendable], [1, 3])
+  func updateOfAdam_isOneChain(optimizer: any Optimizer & Sendable, arrays: Int) throws {
+    let each = 2 + optimizer.slots.count
+    let types =
+      Array(repeating: TensorType.f32(100), count: each * arrays)
+      + optimizer.scalarNames.map { _ in TensorType.f32() }
+    let function = try compile(types) { tensors in
+      (0..<arrays).flatMap { index -> [Tensor] in
+        let own = Array(tensors[index * each..<(index + 1) * each])
+        let update = optimizer.update(
+          own[0], gradient: own[1], slots: Array(own[2...]),
+          scalars: Array(tensors[(each * arrays)...]))
+        return [update.parameter] + update.slots
+      }
+    }
+    let steps = function.executable.plan.steps
+    #expect(steps.reduce(0) { $0 + $1.call.loopChains } == steps.count)
+    #expect(!steps.isEmpty)
   }
 
   @Test func schedules_followTheirFormulas() {
