@@ -2,6 +2,7 @@
 
 import Apus
 import CKernels
+import Glibc
 
 /// A team for kernels that are timed without a plan.
 final class BenchmarkTeam {
@@ -59,7 +60,11 @@ final class AlignedMemory {
 
   init(byteCount: Int) {
     self.byteCount = byteCount
-    address = .allocate(byteCount: max(byteCount, 64), alignment: 4096)
+    // On huge pages where it is large, as the states and the arena that it is compared with are.
+    let hugePage = 2 << 20
+    let isLarge = byteCount >= hugePage
+    address = .allocate(byteCount: max(byteCount, 64), alignment: isLarge ? hugePage : 4096)
+    if isLarge { madvise(address, byteCount / hugePage * hugePage, MADV_HUGEPAGE) }
     address.initializeMemory(as: UInt8.self, repeating: 0, count: max(byteCount, 64))
   }
 
