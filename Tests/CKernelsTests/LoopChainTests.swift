@@ -53,32 +53,24 @@ import Testing
     // AdamW, whose decay is an array here and a number there.
     decayed(still: []), decayed(still: [4]),
     // The parameter comes into the slot that the root was in, as compilers of loops have it.
-    Program(
-      chains: 1, "scale_add_f32", "scale_add_square_f32", "sqrt_mul_add_f32", "mul_div_f32",
-      "sub_f32"
-    ) {
-      $0.load(into: 1)
-      $0.load(into: 2)
-      $0.load(into: 3)
-      step(&$0)
-      $0.load(into: 10)
-      $0.apply("sub_f32", [10, 11], into: 14)
-      for slot: UInt8 in [14, 12, 13] { $0.store(slot) }
-    },
+    loadedLate(into: 10),
     // Operands loaded where they are first read.
+    loadedLate(into: 0),
+  ]
+
+  /// The parameter loaded after the step, just before it is updated.
+  static func loadedLate(into parameter: UInt8) -> Program {
     Program(
       chains: 1, "scale_add_f32", "scale_add_square_f32", "sqrt_mul_add_f32", "mul_div_f32",
       "sub_f32"
     ) {
-      $0.load(into: 1)
-      $0.load(into: 2)
-      $0.load(into: 3)
+      for slot: UInt8 in 1...3 { $0.load(into: slot) }
       step(&$0)
-      $0.load(into: 0)
-      $0.apply("sub_f32", [0, 11], into: 14)
+      $0.load(into: parameter)
+      $0.apply("sub_f32", [parameter, 11], into: 14)
       for slot: UInt8 in [14, 12, 13] { $0.store(slot) }
-    },
-  ]
+    }
+  }
 
   static func decayed(still: Set<Int>) -> Program {
     var program = Program(
