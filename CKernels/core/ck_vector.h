@@ -192,6 +192,30 @@ CK_INLINE ck_v16i ck_min_i32(ck_v16i a, ck_v16i b) { return a < b ? a : b; }
 CK_INLINE ck_v16l ck_max_i64(ck_v16l a, ck_v16l b) { return a > b ? a : b; }
 CK_INLINE ck_v16l ck_min_i64(ck_v16l a, ck_v16l b) { return a < b ? a : b; }
 
+/// table[index & 15], lane by lane.
+CK_INLINE ck_v16i ck_pick_i32(ck_v16i table, ck_v16i index) {
+#if CK_HAS_AVX512
+  return (ck_v16i)_mm512_permutexvar_epi32((__m512i)index, (__m512i)table);
+#elif CK_HAS_AVX2
+  // Eight lanes are picked by the low three bits; the fourth, as a sign, chooses between halves.
+  const __m256i low = (__m256i)table.lo, high = (__m256i)table.hi;
+  ck_v8i picked[2];
+  for (int i = 0; i < 2; ++i) {
+    const __m256i at = i == 0 ? (__m256i)index.lo : (__m256i)index.hi;
+    const __m256 a = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(low, at));
+    const __m256 b = _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(high, at));
+    const __m256 choice = _mm256_castsi256_ps(_mm256_slli_epi32(at, 28));
+    picked[i] = (ck_v8i)_mm256_blendv_ps(a, b, choice);
+  }
+  return __builtin_shufflevector(picked[0], picked[1], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
+                                 14, 15);
+#else
+  ck_v16i picked;
+  for (int i = 0; i < 16; i++) picked[i] = table[index[i] & 15];
+  return picked;
+#endif
+}
+
 /// True where any lane of the mask is set.
 CK_INLINE bool ck_any(ck_v16i mask) {
 #if CK_HAS_AVX512

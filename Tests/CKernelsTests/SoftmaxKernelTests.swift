@@ -131,6 +131,32 @@ import Testing
     check(CK_SOFTMAX_FORWARD, c) { softmax(c.row(c.x, $0)) }
   }
 
+  @Test func softmax_keepsDigitsOfSmallProbabilities() {
+    var c = Case(cols: 1300)
+    // Sixteenths, so that subtracting the greatest is exact; down to -81, and then what is 0.
+    for i in 0..<c.rows {
+      for j in 0..<c.cols {
+        c.x[i * c.stride + j] = 3 - (j < 1297 ? Float(j) / 16 : Float(j))
+      }
+    }
+    everyWay(table, CK_SOFTMAX_FORWARD) { run in
+      let x = Guarded(c.x)
+      let out = Guarded(Float(7), count: c.rows * c.stride)
+      var args = arguments(c, out)
+      args.x = UnsafePointer(x.pointer)
+      run(args)
+      for i in 0..<c.rows {
+        let expected = softmax(c.row(c.x, i))
+        let worst = (0..<1297).map { j in
+          abs(Double(out.array[i * c.stride + j]) / expected[j] - 1)
+        }.max()!
+        #expect(worst < 1e-6, "\(run.name), row \(i): \(worst)")
+        #expect((1297..<1300).allSatisfy { out.array[i * c.stride + $0] == 0 }, "\(run.name)")
+      }
+      return out.bytes
+    }
+  }
+
   @Test func softmax_worksInPlace() {
     let c = Case(cols: 77)
     everyWay(table, CK_SOFTMAX_FORWARD) { run in
