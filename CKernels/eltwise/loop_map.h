@@ -12,6 +12,27 @@ static inline void finish_streams(const ck_loop_args *args) {
 #endif
 }
 
+/// Tiles [begin, end) as one, of a program that has the form for it: the operation's loop goes from
+/// memory to memory, but for the last elements where they fill no vector. False, with nothing done,
+/// where the result cannot be written in place.
+static bool run_span(frame *f, int64_t begin, int64_t end) {
+  const ck_loop_args *args = f->args;
+  const ck_loop_instruction *store = &f->code[args->instructions - 1];
+  const int64_t from = begin * args->tile_columns;
+  int64_t to = end * args->tile_columns;
+  to = to < args->extent[0] ? to : args->extent[0];
+  const int64_t whole = (to - from) & ~(int64_t)15;
+  f->at[0] = from;
+  frame_set(f, 1, whole);
+  if (whole == 0 || f->own[store->a] != operand_at(f, store->b)) return false;
+  run_code(f, args->once, args->instructions);
+  if (from + whole == to) return true;
+  f->at[0] = from + whole;
+  frame_set(f, 1, to - from - whole);
+  run_code(f, args->once, args->instructions);
+  return true;
+}
+
 static void loop_map(const ck_loop_args *args, const ck_thread *t) {
   int64_t begin, end;
   ck_share(args->units, t, &begin, &end);
@@ -20,9 +41,11 @@ static void loop_map(const ck_loop_args *args, const ck_thread *t) {
   frame_begin(&f, args, t->scratch);
   frame_connect(&f);
   run_once(&f);
-  for (int64_t unit = begin; unit < end; unit++) {
-    frame_tile(&f, 0, unit);
-    run_code(&f, args->once, args->instructions);
+  if (!args->spans || !run_span(&f, begin, end)) {
+    for (int64_t unit = begin; unit < end; unit++) {
+      frame_tile(&f, 0, unit);
+      run_code(&f, args->once, args->instructions);
+    }
   }
   finish_streams(args);
 }

@@ -259,16 +259,20 @@ static void cut_rows(ck_loop_args *args) {
   if (args->kept) args->row_tiles = (int32_t)args->tiles;
 }
 
+/// Whether an operand is memory that lies as a slot would.
+static bool is_native(const ck_loop_operand *operand) {
+  const int16_t dtype = operand->dtype;
+  if (operand->flags & CK_LOOP_INDEX) return false;
+  return dtype == CK_F32 || dtype == CK_I32 || dtype == CK_I64;
+}
+
 /// Whether phase 0 does nothing but reduce operands as they lie.
 static bool only_folds(const ck_loop_args *args) {
   const ck_loop_instruction *code = ck_loop_instructions(args);
   for (int i = args->once; i < args->phase_end[0]; i++) {
     if (code[i].op == CK_OP_load) {
       const ck_loop_operand *operand = &ck_loop_operands(args)[code[i].a];
-      const bool native =
-          operand->dtype == CK_F32 || operand->dtype == CK_I32 || operand->dtype == CK_I64;
-      if (!native || (operand->flags & CK_LOOP_INDEX)) return false;
-      if (operand->stride[args->dims - 1] != 1) return false;
+      if (!is_native(operand) || operand->stride[args->dims - 1] != 1) return false;
     } else if (code[i].op == CK_OP_store || !ck_op_describe(code[i].op)->reduces) {
       return false;
     }
@@ -340,6 +344,27 @@ static void connect(ck_loop_args *args) {
   }
 }
 
+/// Whether a map is one operation on arrays without gaps that it can write where the result goes,
+/// so that a thread's share need not be cut into tiles.
+static bool is_span(const ck_loop_args *args) {
+  if (args->kind != 0 || args->dims != 1) return false;
+  const ck_loop_instruction *code = ck_loop_instructions(args);
+  int32_t operations = 0, stores = 0;
+  for (int i = args->once; i < args->instructions; i++) {
+    if (code[i].op == CK_OP_load) {
+      const ck_loop_operand *operand = &ck_loop_operands(args)[code[i].a];
+      if (!is_native(operand) || operand->stride[0] != 1) return false;
+    } else if (code[i].op == CK_OP_store) {
+      const ck_loop_operand *operand = &ck_loop_operands(args)[code[i].b];
+      if (!LOOP_IS_DIRECT(operand->access) || operand->stride[0] != 1) return false;
+      stores++;
+    } else {
+      operations++;
+    }
+  }
+  return operations == 1 && stores == 1 && code[args->instructions - 1].op == CK_OP_store;
+}
+
 // MARK: The entry points
 
 /// Whether the outputs are so large that they leave the cache before anybody reads them.
@@ -365,6 +390,7 @@ static void begin(ck_loop_args *args) {
   args->packed = 0;
   args->streams = 0;
   args->views = 0;
+  args->spans = 0;
   args->part_tiles = 0;
   args->parts = 1;
   args->slots = 0;
@@ -413,6 +439,7 @@ bool ck_loop_prepare(ck_loop_args *args) {
   }
   if (args->parts == 1) args->part_tiles = args->tiles;
   connect(args);
+  args->spans = is_span(args);
   return true;
 }
 

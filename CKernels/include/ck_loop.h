@@ -3,7 +3,8 @@
 // A *loop* is a small program over a domain of up to six dimensions. Operands (inputs and outputs)
 // are arrays addressed by element strides over the domain, 0 where they broadcast. The program's
 // instructions work on *slots*: tiles of CK_LOOP_TILE elements and more that stay in the L1 cache.
-// Each instruction is a full-vector loop over one tile, so that its dispatch is paid once a tile.
+// Each instruction is a full-vector loop over one tile, so that its dispatch is paid once a tile. A
+// map of one operation on dense arrays needs no slots, and runs over a thread's share as one tile.
 //
 // Three kinds of loop, told apart by which dimensions are reduced:
 //   map      nothing is reduced: every store covers the domain
@@ -131,6 +132,7 @@ typedef struct ck_loop_args {
   int32_t row_tiles;   // rows: tiles of a row that kept slots hold from phase to phase; 1: no more
   int32_t streams;     // outputs bypass the cache
   int32_t views;  // columns: phase 0 only reduces operands, which slots then show where they lie
+  int32_t spans;  // map: one operation from memory to memory, which needs no tiles
   int64_t tile_rows;  // the shape of a tile
   int64_t tile_columns;
   int64_t row_blocks;     // tiles along the last dimension but one
