@@ -153,6 +153,9 @@ static void multiply_panel(const job *job, gemm_tile *tile, block at) {
       tile->a_col = g->a_col;
     }
     tile->c = job->c + (at.row + begin - job->c_begin) * job->c_row + at.column - job->c_column;
+    if (tile->combination != CK_GEMM_ALONE)
+      tile->other =
+          g->other + job->m.index * g->other_matrix + (at.row + begin) * g->other_row + at.column;
     job->level->tile(tile);
     if (tile->packed) {
       tile->b = tile->packed;
@@ -219,6 +222,8 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
       .alpha = g->alpha,
       .accumulate = g->accumulate || step > 0,
       .relu = g->relu && last,
+      .other_row = g->other_row,
+      .combination = last ? (int32_t)g->combination : CK_GEMM_ALONE,
   };
   if (job->pack_a) pack_a_block(g, job->level, job->m.a, at, job->a_scratch);
   for (int64_t j = columns.begin; j < columns.end; j += at.columns) {

@@ -30,6 +30,11 @@ static inline __attribute__((always_inline)) vec relu(vec x) {
   return _mm256_max_ps(_mm256_setzero_ps(), x);
 }
 
+// x where `by` is positive, else 0.
+static inline __attribute__((always_inline)) vec gate(vec by, vec x) {
+  return _mm256_and_ps(_mm256_cmp_ps(by, _mm256_setzero_ps(), _CMP_GT_OQ), x);
+}
+
 // Lanes below `count` of x, the others of y.
 static inline __attribute__((always_inline)) vec first_of(vec x, vec y, int count) {
   return _mm256_blendv_ps(y, x, _mm256_castsi256_ps(first_lanes(count)));

@@ -26,6 +26,11 @@ static inline __attribute__((always_inline)) vec relu(vec x) {
   return _mm512_max_ps(_mm512_setzero_ps(), x);
 }
 
+// x where `by` is positive, else 0.
+static inline __attribute__((always_inline)) vec gate(vec by, vec x) {
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(by, _mm512_setzero_ps(), _CMP_GT_OQ), x);
+}
+
 // Lanes below `count` of x, the others of y.
 static inline __attribute__((always_inline)) vec first_of(vec x, vec y, int count) {
   return _mm512_mask_blend_ps((__mmask16)((1u << count) - 1), y, x);

@@ -150,6 +150,11 @@ static way emulated_way_of(question q) { return way_of(q, CK_ISA_REF); }
 
 #endif
 
+bool ck_gemm_combines(const ck_gemm_args *args, ck_isa isa) {
+  const way way = way_of(question_of(args), isa);
+  return gemm_is_f32(args) && !way.parts && !way.narrow && !gemm_is_vector(args) && !args->epilogue;
+}
+
 static size_t greater(size_t a, size_t b) { return a > b ? a : b; }
 
 size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa) {

@@ -4,7 +4,7 @@
 
 #include "ck_gemm.h"
 
-/// One register tile: C[rows, columns] = act(alpha * A B (+ C) + bias) over K steps.
+/// One register tile: C[rows, columns] = act(alpha * A B (+ C) + bias, other) over K steps.
 ///
 /// A is read an element at a time (broadcast), at any strides. B is read in whole vectors: where
 /// `columns` is not a multiple of the vector length, the memory up to the next multiple must be
@@ -18,9 +18,12 @@ typedef struct gemm_tile {
   float *c;       // c[i * c_row + j]
   int64_t c_row;
   int64_t K;
-  const float *bias;  // of the tile's first column, or NULL
+  const float *bias;   // of the tile's first column, or NULL
+  const float *other;  // other[i * other_row + j], unless `combination` is CK_GEMM_ALONE
+  int64_t other_row;
   float alpha;
   int32_t accumulate, relu;
+  int32_t combination;  // ck_gemm_combination, before `relu`; of the f32 tiles only
   int32_t rows, columns;
   int32_t narrow;  // 1: c is bf16 (the tiles of bf16 pairs only; not with `accumulate`)
 } gemm_tile;

@@ -37,8 +37,16 @@ static float sum_of(const ck_gemm_args *g, const void *a, const void *b, int64_t
   return sum[0];
 }
 
-static float element(const ck_gemm_args *g, const void *a, const void *b, float c, int64_t i,
-                     int64_t j) {
+/// What x meets at `other`.
+static float combine(int64_t combination, float x, const float *other) {
+  if (combination == CK_GEMM_ADD) return x + *other;
+  if (combination == CK_GEMM_GATE) return *other > 0 ? x : 0.0f;
+  return x;
+}
+
+/// `other` is the row's.
+static float element(const ck_gemm_args *g, const void *a, const void *b, const float *other,
+                     float c, int64_t i, int64_t j) {
   const int64_t block = has_lanes(g) ? GEMM_LANES_BLOCK : ck_gemm_k_block(g->K);
   float value = g->accumulate ? c : 0.0f;
   int64_t p = 0;
@@ -49,6 +57,7 @@ static float element(const ck_gemm_args *g, const void *a, const void *b, float 
     p = end;
   } while (p < g->K);
   if (g->bias) value += g->bias[j];
+  if (g->combination != CK_GEMM_ALONE) value = combine(g->combination, value, other + j);
   return g->relu ? (0.0f > value ? 0.0f : value) : value;
 }
 
@@ -72,17 +81,20 @@ void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
     }
     const char *a = (const char *)g->a + at_a * gemm_type_bytes(g->a_type);
     const char *b = (const char *)g->b + at_b * (g->b_packed ? 4 : gemm_type_bytes(g->b_type));
+    const float *other = NULL;
+    if (g->combination != CK_GEMM_ALONE)
+      other = g->other + row / g->M * g->other_matrix + i * g->other_row;
     if (!g->epilogue) {
       char *c = (char *)g->c + at * gemm_type_bytes(g->c_type);
       for (int64_t j = 0; j < g->N; j++) {
         const float old = g->accumulate ? gemm_ref_load(c, g->c_type, j) : 0.0f;
-        store(c, g->c_type, j, element(g, a, b, old, i, j));
+        store(c, g->c_type, j, element(g, a, b, other, old, i, j));
       }
     } else {
       float *product = t->scratch;
       for (int64_t j = 0; j < g->N; j++) {
         float rounded;  // to C's type
-        store(&rounded, g->c_type, 0, element(g, a, b, 0.0f, i, j));
+        store(&rounded, g->c_type, 0, element(g, a, b, other, 0.0f, i, j));
         product[j] = gemm_ref_load(&rounded, g->c_type, 0);
       }
       ck_loop_block(CK_ISA_REF)(ck_gemm_epilogue(g), product + gemm_ref_row(g), row / g->M, i, 1, 0,

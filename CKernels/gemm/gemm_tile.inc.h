@@ -20,6 +20,14 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
 #pragma clang loop unroll(full)
     for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
       __builtin_prefetch(c + i * c_row + v * VECTOR, 1);
+  if (t->combination != CK_GEMM_ALONE) {
+    // Not into L1: rows a power of two apart would drive one another out of it.
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
+        __builtin_prefetch(t->other + i * t->other_row + v * VECTOR, 0, 2);
+  }
 
   // Four rows share a pointer, so that the addresses need few registers: base + {0, 1, 2, 3} rows.
   const float *a[(TILE_ROWS + 3) / 4];
@@ -79,6 +87,16 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
     for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
       for (int v = 0; v < NV; v++) sum[i][v] += bias[v];
+  }
+  if (t->combination != CK_GEMM_ALONE) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV; v++) {
+        const float *at = t->other + i * t->other_row + v * VECTOR;
+        const vec other = v == NV - 1 && last < VECTOR ? load_part(at, last) : load(at);
+        sum[i][v] = t->combination == CK_GEMM_ADD ? sum[i][v] + other : gate(other, sum[i][v]);
+      }
   }
   if (t->relu) {
 #pragma clang loop unroll(full)

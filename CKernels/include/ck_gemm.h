@@ -25,6 +25,13 @@ typedef enum ck_gemm_precision {
   CK_GEMM_MIXED = 2,    // operands may be rounded to bf16; where that gains nothing they are not
 } ck_gemm_precision;
 
+/// What a product meets in the registers, element by element, on its way to C.
+typedef enum ck_gemm_combination {
+  CK_GEMM_ALONE = 0,
+  CK_GEMM_ADD = 1,   // x + other
+  CK_GEMM_GATE = 2,  // x where other > 0, else 0: a rectifier's gradient
+} ck_gemm_combination;
+
 /// For each batch index t:
 ///
 ///     C[t] = epilogue(alpha * A[t] B[t] (+ C[t] where accumulate))        A: M x K, B: K x N, C: M
@@ -64,7 +71,7 @@ typedef struct ck_gemm_args {
 
   float alpha;
   int32_t accumulate;  // 1: adds to what C holds. 0: C is only written
-  int32_t relu;        // 1: max(0, x) after the bias
+  int32_t relu;        // 1: max(0, x), last
   int32_t b_packed;  // 1: b is what `ck_gemm_pack_b` wrote at this level; b_row, b_col are unused,
                      // b_batch counts floats of the packed form
 
@@ -80,6 +87,13 @@ typedef struct ck_gemm_args {
   // to C or, as c_type says, to the epilogue program; `bias` is f32.
   int16_t a_type, b_type, c_type;
   int16_t precision;  // ck_gemm_precision
+
+  // Where `combination` says so, other[t * other_matrix + i * other_row + j] meets element (i, j)
+  // of matrix t, counted through all batch dimensions, after the bias. Only where
+  // `ck_gemm_combines`. C may lie exactly where `other` does if K is one block.
+  const float *other;
+  int64_t other_matrix, other_row;
+  int64_t combination;  // ck_gemm_combination
 } ck_gemm_args;
 
 static inline const ck_loop_args *ck_gemm_epilogue(const ck_gemm_args *args) {
@@ -90,6 +104,9 @@ static inline const ck_loop_args *ck_gemm_epilogue(const ck_gemm_args *args) {
 ck_kernel ck_gemm(ck_isa isa);
 /// Scratch that each thread needs, in bytes.
 size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa);
+/// Whether the entry at that level takes `combination`: for f32 by fused multiply-adds, of more
+/// than one row and column, without a program.
+bool ck_gemm_combines(const ck_gemm_args *args, ck_isa isa);
 /// Shared workspace, in bytes; 0 for most shapes.
 size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa);
 /// The length of the blocks that K is cut into (the last may be shorter) unless M or N is 1, and

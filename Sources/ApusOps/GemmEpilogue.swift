@@ -19,15 +19,19 @@ extension GemmLowering {
         .unsupported, "fused_matmul: an operand does not advance evenly through the matrices",
         expected: "operands that FusedMatMul.canFollow accepts")
     }
-    if let simple = simpleEpilogue(op.program, read, product, batch) {
-      product.block.relu = simple.hasRelu ? 1 : 0
-      product.types[2] = simple.result
-      var call = product.call(isa: site.isa)
-      call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.c)!, to: .result(0))
-      if simple.hasBias {
-        call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.bias)!, to: .operand(2))
+    if let epilogue = RegisterEpilogue(op.program, read, product, batch) {
+      product.block.relu = epilogue.hasRelu ? 1 : 0
+      product.block.combination = Int64(epilogue.combination.rawValue)
+      product.types[2] = epilogue.result
+      if let other = epilogue.other {
+        product.block.other_matrix = Int64(batch[other])
+        product.block.other_row = Int64(product.rows[other])
+        product.walk(operands: site.operands.count, results: site.results.count)
       }
-      return noting(product, isa: site.isa, in: call)
+      if epilogue.other == nil || product.combines(isa: site.isa) {
+        return registerCall(epilogue, product, site)
+      }
+      product = try Product(op.product, site, followers: followers)
     }
     let loop = Loop(domain: read[0].shape, reducedAxes: [], program: op.program)
     let inner = LoweringSite(
@@ -45,9 +49,7 @@ extension GemmLowering {
           [batch[index], product.rows[index], product.columns[index]]
         )
       })
-    product.followerBuffers =
-      [.operand(0)] + site.operands.indices.dropFirst(2).map { .operand($0) }
-      + site.results.indices.map { .result($0) }
+    product.walk(operands: site.operands.count, results: site.results.count)
     var call = product.call(isa: site.isa, epilogue: block)
     call.name += " \(op.program.instructions.count)"
     // Of the program, whose blocks lie in the second cache: an instruction takes two cycles a vector.
@@ -78,39 +80,26 @@ extension GemmLowering {
     return noting(product, isa: site.isa, in: call)
   }
 
-  /// `relu(product + bias)`, with a bias for each column, rounded, or a part of that.
-  private static func simpleEpilogue(
-    _ program: LoopProgram, _ read: [TensorType], _ product: Product, _ batch: [Int]
-  ) -> (hasBias: Bool, hasRelu: Bool, result: DType)? {
-    var rest = program.instructions[...]
-    guard program.outputs == [rest.count - 1], rest.count <= 3 else { return nil }
-    var value = LoopProgram.Argument.operand(0)
-    var hasBias = false
-    if case .apply(is Add)? = rest.first?.action, read.count == 2, read[1].dtype == .f32,
-      let arguments = rest.first?.arguments, Set(arguments) == [.operand(0), .operand(1)],
-      batch[1] == 0, product.rows[1] == 0 || product.block.M == 1,
-      product.columns[1] == 1 || product.block.N == 1
-    {
-      hasBias = true
-      value = .value(rest.startIndex)
-      rest.removeFirst()
-    } else if read.count != 1 {
-      return nil
+  /// The call of a product whose epilogue is done in registers.
+  private static func registerCall(
+    _ epilogue: RegisterEpilogue, _ product: Product, _ site: LoweringSite
+  ) -> KernelCall {
+    var call = product.call(isa: site.isa)
+    call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.c)!, to: .result(0))
+    if let bias = epilogue.bias {
+      call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.bias)!, to: .operand(bias + 1))
     }
-    var hasRelu = false
-    if case .apply(is Relu)? = rest.first?.action, rest.first?.arguments == [value] {
-      hasRelu = true
-      value = .value(rest.startIndex)
-      rest.removeFirst()
+    if let other = epilogue.other {
+      call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.other)!, to: .operand(other + 1))
+      call.bytes += Double(site.operands[other + 1].byteCount)
+      call.name += epilogue.combination == CK_GEMM_GATE ? " gated" : " added"
+      if product.isOneBlock, site.operands[other + 1].shape == site.results[0].shape,
+        site.views[other + 1].isContiguous, site.views[other + 1].offset == 0
+      {
+        call.inPlace.append((other + 1, 0))
+      }
     }
-    var result = product.types[2]
-    if case .apply(let cast as Cast)? = rest.first?.action, rest.first?.arguments == [value],
-      result == .f32, cast.dtype == .bf16 || cast.dtype == .f16
-    {
-      result = cast.dtype
-      rest.removeFirst()
-    }
-    return rest.isEmpty ? (hasBias, hasRelu, result) : nil
+    return noting(product, isa: site.isa, in: call)
   }
 
   /// A prepared `ck_loop_args` over [matrix, row, column] and its tail.

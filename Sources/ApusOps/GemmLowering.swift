@@ -139,6 +139,23 @@ enum GemmLowering {
       return axes.last?.followers ?? rows.map { _ in 0 }
     }
 
+    /// Has the followers walk along with the product: the further operands, then the results.
+    mutating func walk(operands: Int, results: Int) {
+      followerBuffers =
+        [.operand(0)] + (2..<max(operands, 2)).map { .operand($0) }
+        + (0..<results).map { .result($0) }
+    }
+
+    /// Whether C is written once, complete, rather than added to for every block of K.
+    var isOneBlock: Bool { block.K <= ck_gemm_k_block(block.K) }
+
+    /// Whether the kernel of that level takes the block's combination with another array.
+    func combines(isa: ISA) -> Bool {
+      var block = block
+      block.c_type = Int16(types[2].kernelCode)
+      return ck_gemm_combines(&block, ck_isa(isa))
+    }
+
     var matrices: Int { axes.reduce(1) { $0 * $1.count } }
 
     /// What a call's name says of the types: nothing where all are f32.

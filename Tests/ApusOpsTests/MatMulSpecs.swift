@@ -10,6 +10,19 @@ private let biasAndRelu = FusedMatMul(
     [.init(.apply(Add()), [.operand(0), .operand(1)]), .init(.apply(Relu()), [.value(0)])],
     outputs: [1]))
 
+/// `relu(product + row + matrix)`, in registers where K is one block.
+private let biasResidualAndRelu = FusedMatMul(
+  MatMul(),
+  program: LoopProgram(
+    [
+      .init(.apply(Add()), [.operand(0), .operand(2)]),
+      .init(.apply(Add()), [.operand(1), .value(0)]), .init(.apply(Relu()), [.value(1)]),
+    ], outputs: [2]))
+
+private let gated = FusedMatMul(
+  MatMul(transposeB: true),
+  program: LoopProgram([.init(.apply(Gate()), [.operand(1), .operand(0)])], outputs: [0]))
+
 let matMulSpecs: [OpSpec] = [
   OpSpec(
     MatMul(),
@@ -98,6 +111,28 @@ let matMulSpecs: [OpSpec] = [
     ],
     rejects: [[.f32(3, 4), .f32(5, 4), .f32(4)], [.f32(3, 4), .f32(5, 4), .f32(2, 3, 5)]],
     smoothness: .unchecked),
+  OpSpec(
+    biasResidualAndRelu,
+    on: [
+      [.f32(3, 4), .f32(4, 5), .f32(3, 5), .f32(5)],
+      [.f32(64, 70), .f32(70, 37), .f32(64, 37), .f32(37)],
+      [.f32(2, 3, 4), .f32(4, 5), .f32(2, 3, 5), .f32(5)],
+      [.f32(3, 2, 4), .f32(3, 4, 5), .f32(2, 5), .f32(5)],
+      [.f32(3, 4), .f32(4, 5), .f32(3, 1), .f32(5)], [.f32(3, 4), .f32(4, 5), .f32(5), .f32(5)],
+      [.f32(1, 4), .f32(4, 35), .f32(1, 35), .f32(35)],
+      [.f32(40, 530), .f32(530, 33), .f32(40, 33), .f32(33)],
+      [.f32(3, 0), .f32(0, 5), .f32(3, 5), .f32(5)],
+    ], smoothness: .unchecked),
+  OpSpec(
+    gated,
+    on: [
+      [.f32(3, 4), .f32(5, 4), .f32(3, 5)], [.f32(64, 10), .f32(128, 10), .f32(64, 128)],
+      [.f32(2, 3, 4), .f32(2, 5, 4), .f32(2, 3, 5)], [.f32(30, 4), .f32(1, 4), .f32(30, 1)],
+      [.f32(20, 600), .f32(33, 600), .f32(20, 33)],
+    ], smoothness: .unchecked),
+  OpSpec(
+    gated, on: [[.bf16(33, 20), .bf16(40, 20), .bf16(33, 40)]], smoothness: .unchecked,
+    relativeTolerance: 2e-2, absoluteTolerance: 2e-2, isConsistent: false),
   OpSpec(
     FusedMatMul(
       MatMul(),

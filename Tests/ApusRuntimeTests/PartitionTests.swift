@@ -108,6 +108,14 @@ import Testing
         .init(.apply(Multiply()), [.operand(0), .operand(1)]),
         .init(.apply(Add()), [.value(0), .operand(2)]),
       ], outputs: [0, 1])
+    // In registers.
+    for program in [
+      LoopProgram([.init(.apply(Gate()), [.operand(1), .operand(0)])], outputs: [0]), bias,
+    ] {
+      try check(
+        FusedMatMul(MatMul(), program: program), [.f32(64, 24), .f32(24, 70), .f32(64, 70)],
+        reads: [0, 2])
+    }
     for (m, n) in [(64, 70), (9, 300)] {
       try check(
         FusedMatMul(MatMul(), program: gate),

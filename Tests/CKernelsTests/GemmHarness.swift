@@ -21,11 +21,14 @@ struct GemmCase: CustomStringConvertible {
   var hasBias = false
   var hasReLU = false
   var isPacked = false
+  /// What each element meets at its place in another matrix, whose rows have one element more.
+  var combination = CK_GEMM_ALONE
 
   var description: String {
     "\(M)x\(N)x\(K) \(transposeA ? "T" : "N")\(transposeB ? "T" : "N") gap \(gap) step \(step)"
       + " matrices \(matrices) alpha \(alpha) accumulates \(accumulates) bias \(hasBias)"
       + " relu \(hasReLU) packed \(isPacked)"
+      + " combination \(combination.rawValue)"
   }
 }
 
@@ -51,6 +54,7 @@ struct GemmProblem {
   var a: [Float]
   var b: [Float]
   var bias: [Float]
+  var other: [Float]
   var c: [Float]
   let aWidth: Int, bWidth: Int, cWidth: Int
   let aSize: Int, bSize: Int, cSize: Int
@@ -67,12 +71,17 @@ struct GemmProblem {
     a = noise.array(aSize * shape.matrices + 1)
     b = noise.array(bSize * (shape.sharesB ? 1 : shape.matrices) + 1)
     bias = noise.array(shape.N + 1)
+    other = noise.array((shape.N + 1) * shape.M * shape.matrices + 1)
     c = [Float](repeating: gemmCanary, count: cSize * shape.matrices + 2 * gemmMargin)
     for t in 0..<shape.matrices {
       for i in 0..<shape.M {
         for j in 0..<shape.N { c[place(t, i, j)] = noise.next() }
       }
     }
+  }
+
+  private func otherPlace(_ t: Int, _ i: Int, _ j: Int) -> Int {
+    1 + (t * shape.M + i) * (shape.N + 1) + j
   }
 
   func place(_ t: Int, _ i: Int, _ j: Int) -> Int { gemmMargin + t * cSize + i * cWidth + j }
@@ -95,13 +104,16 @@ struct GemmProblem {
           try result.withUnsafeMutableBufferPointer { c in
             try packed.withUnsafeMutableBufferPointer { packed in
               var args = arguments(a: a, b: b, bias: bias, c: c)
-              if shape.isPacked { pack(&args, into: packed, row, team) }
-              let scratch = ck_gemm_scratch_bytes(&args, row.isa)
-              try #require(ck_team_reserve_scratch(team, scratch))
-              #expect(ck_gemm_workspace_bytes(&args, row.isa) == 0)
-              withUnsafePointer(to: &args) { args in
-                var step = ck_step(kernel: row.kernel, args: args, threads: 0, barrier: 1)
-                ck_run(team, &step, 1)
+              try other.withUnsafeBufferPointer { other in
+                combine(&args, other)
+                if shape.isPacked { pack(&args, into: packed, row, team) }
+                let scratch = ck_gemm_scratch_bytes(&args, row.isa)
+                try #require(ck_team_reserve_scratch(team, scratch))
+                #expect(ck_gemm_workspace_bytes(&args, row.isa) == 0)
+                withUnsafePointer(to: &args) { args in
+                  var step = ck_step(kernel: row.kernel, args: args, threads: 0, barrier: 1)
+                  ck_run(team, &step, 1)
+                }
               }
             }
           }
@@ -134,6 +146,13 @@ struct GemmProblem {
     args.accumulate = shape.accumulates ? 1 : 0
     args.relu = shape.hasReLU ? 1 : 0
     return args
+  }
+
+  private func combine(_ args: inout ck_gemm_args, _ other: UnsafeBufferPointer<Float>) {
+    args.other = other.baseAddress! + 1
+    args.other_row = Int64(shape.N + 1)
+    args.other_matrix = Int64((shape.N + 1) * shape.M)
+    args.combination = Int64(shape.combination.rawValue)
   }
 
   private func pack(
@@ -174,6 +193,9 @@ struct GemmProblem {
     sum *= Double(shape.alpha)
     if shape.accumulates { sum += Double(c[place(t, i, j)]) }
     if shape.hasBias { sum += Double(bias[1 + j]) }
+    let met = Double(other[otherPlace(t, i, j)])
+    if shape.combination == CK_GEMM_ADD { sum += met }
+    if shape.combination == CK_GEMM_GATE, met <= 0 { sum = 0 }
     return (shape.hasReLU ? max(0, sum) : sum, magnitude * abs(Double(shape.alpha)) + 1)
   }
 }

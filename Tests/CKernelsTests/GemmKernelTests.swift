@@ -74,6 +74,42 @@ import Testing
     }
   }
 
+  @Test func combinedProductsAgreeWithLoopsInDouble() throws {
+    for combination in [CK_GEMM_ADD, CK_GEMM_GATE] {
+      for options in 0..<4 {
+        var shape = GemmCase(M: 5, N: 4, K: 9, gap: 2, matrices: 3, hasBias: options & 1 != 0)
+        (shape.hasReLU, shape.combination) = (options & 2 != 0, combination)
+        let problem = GemmProblem(shape)
+        let result = try problem.run(gemmRows.last!, threads: 1)
+        for (t, i, j) in (0..<60).map({ ($0 / 20, $0 / 4 % 5, $0 % 4) }) {
+          let (value, magnitude) = problem.expected(t, i, j)
+          let error = abs(Double(result[problem.place(t, i, j)]) - value)
+          #expect(error <= 1e-6 * magnitude, "\(shape) at \(t), \(i), \(j)")
+        }
+      }
+    }
+  }
+
+  /// All tails of the tiles, sums of one block and of several, few rows, many blocks of rows.
+  @Test func combinedProductsGiveTheReferencesBits() throws {
+    for combination in [CK_GEMM_ADD, CK_GEMM_GATE] {
+      for N in 2...66 {
+        try expectAllGemmRowsAgree(
+          GemmCase(
+            M: N % 29 + 2, N: N, K: N % 7 * 5 + 1, transposeB: N % 2 == 0, gap: N % 3,
+            hasBias: N % 4 == 0, hasReLU: N % 3 == 0, combination: combination), threads: [1, 7])
+      }
+      for (M, N, K) in [(300, 330, 10), (290, 70, 530), (6, 200, 1030), (29, 1030, 33)] {
+        for isPacked in [false, true] {
+          try expectAllGemmRowsAgree(
+            GemmCase(
+              M: M, N: N, K: K, matrices: 2, hasBias: true, isPacked: isPacked,
+              combination: combination))
+        }
+      }
+    }
+  }
+
   @Test func packedPathsGiveTheReferencesBits() throws {
     for shape in [
       GemmCase(M: 300, N: 290, K: 40), GemmCase(M: 290, N: 300, K: 530, transposeB: true),

@@ -1,0 +1,78 @@
+// The programs on a product's result that its kernel does in registers, before C is written.
+
+import ApusGraph
+import CKernels
+
+/// `round(relu(combine(product + bias, other)))`, or a part of that.
+struct RegisterEpilogue {
+  /// The program's operand that is added to every row.
+  private(set) var bias: Int?
+  /// The program's operand that each element meets at its own place.
+  private(set) var other: Int?
+  private(set) var combination = CK_GEMM_ALONE
+  private(set) var hasRelu = false
+  /// The result's type.
+  private(set) var result: DType
+
+  /// - Parameters:
+  ///   - read: the types of the program's operands, the product first.
+  ///   - product: the strides of all of them.
+  ///   - batch: their distances from matrix to matrix.
+  /// - Returns: nil where the program does anything else.
+  init?(
+    _ program: LoopProgram, _ read: [TensorType], _ product: GemmLowering.Product, _ batch: [Int]
+  ) {
+    result = product.types[2]
+    guard program.outputs == [program.instructions.count - 1], read.count <= 3 else { return nil }
+    var value = LoopProgram.Argument.operand(0)
+    for (index, instruction) in program.instructions.enumerated() {
+      let arguments = instruction.arguments
+      // Nothing follows the rounding, and but for that nothing the rectifier.
+      guard result == product.types[2], case .apply(let op) = instruction.action else { return nil }
+      switch op {
+      case is Add where !hasRelu && other == nil:
+        guard let operand = Self.partner(of: value, in: arguments) else { return nil }
+        if bias == nil, Self.isBias(operand, read, product, batch) {
+          bias = operand
+        } else {
+          (other, combination) = (operand, CK_GEMM_ADD)
+        }
+      case is Gate where !hasRelu && other == nil && arguments.last == value:
+        guard let operand = Self.partner(of: value, in: arguments) else { return nil }
+        (other, combination) = (operand, CK_GEMM_GATE)
+      case is Relu where !hasRelu && arguments == [value]:
+        hasRelu = true
+      case let cast as Cast
+      where arguments == [value] && result == .f32 && (cast.dtype == .bf16 || cast.dtype == .f16):
+        result = cast.dtype
+      default:
+        return nil
+      }
+      value = .value(index)
+    }
+    let used = [bias, other].compactMap(\.self)
+    guard Set(used) == Set(1..<read.count), used.count == read.count - 1 else { return nil }
+    if let other, read[other].dtype != .f32 || product.columns[other] != 1 || !product.isOneBlock {
+      return nil
+    }
+  }
+
+  /// The further operand that an instruction combines with the value so far.
+  private static func partner(
+    of value: LoopProgram.Argument, in arguments: [LoopProgram.Argument]
+  ) -> Int? {
+    let rest = arguments.filter { $0 != value }
+    guard arguments.count == 2, rest.count == 1, case .operand(let index) = rest[0], index > 0
+    else { return nil }
+    return index
+  }
+
+  /// Whether an operand is one dense row for all rows of all matrices.
+  private static func isBias(
+    _ operand: Int, _ read: [TensorType], _ product: GemmLowering.Product, _ batch: [Int]
+  ) -> Bool {
+    read[operand].dtype == .f32 && batch[operand] == 0
+      && (product.rows[operand] == 0 || product.block.M == 1)
+      && (product.columns[operand] == 1 || product.block.N == 1)
+  }
+}
