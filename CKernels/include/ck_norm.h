@@ -51,14 +51,15 @@ typedef struct ck_norm_backward_args {
   float *dbeta;        // [cols], or NULL
   const float *dy;     // [rows, cols]
   const float *x;      // [rows, cols]: h of the forward pass
-  const float *mean;   // [rows]; not read by rms
-  const float *rstd;   // [rows]
+  const float *mean;   // [rows], where there is an rstd; not read by rms
+  const float *rstd;   // [rows], or NULL: mean and rstd are computed from x, as forward does
   const float *gamma;  // [cols], or NULL: 1
   void *workspace;     // ck_norm_workspace_bytes, 64-byte aligned
   int64_t rows;
   int64_t cols;
   int64_t x_stride;  // elements from row to row; the other arrays are dense
   int64_t dy_stride;
+  float epsilon;  // read without rstd
 } ck_norm_backward_args;
 
 /// Bytes of workspace for a backward pass; depends on rows and cols alone. Without dgamma and dbeta

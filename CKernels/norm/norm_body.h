@@ -51,6 +51,19 @@ CK_INLINE float row_squares(const float *x, float mean, int64_t n) {
   return ck_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
+/// A row's mean (0 unless `centered`) and 1 / sqrt(Σ (x - mean)² / C + epsilon).
+typedef struct row_statistics {
+  float mean;
+  float rstd;
+} row_statistics;
+
+CK_INLINE row_statistics statistics_of(const float *x, int64_t n, float epsilon, bool centered) {
+  row_statistics s;
+  s.mean = centered ? row_sum(x, n) / (float)n : 0.0f;
+  s.rstd = 1.0f / sqrtf(row_squares(x, s.mean, n) / (float)n + epsilon);
+  return s;
+}
+
 CK_INLINE void norm_forward(const ck_norm_args *a, const ck_thread *t, bool centered) {
   const int64_t n = a->cols;
   const bool streams = a->y != a->x && a->y != a->sum && ck_streams(a->y, a->rows, n);
@@ -67,11 +80,10 @@ CK_INLINE void norm_forward(const ck_norm_args *a, const ck_thread *t, bool cent
       }
       x = sum;
     }
-    const float mean = centered ? row_sum(x, n) / (float)n : 0.0f;
-    const float rstd = 1.0f / sqrtf(row_squares(x, mean, n) / (float)n + a->epsilon);
-    if (centered && a->mean != NULL) a->mean[row] = mean;
-    if (a->rstd != NULL) a->rstd[row] = rstd;
-    const ck_v16f m = ck_splat(mean), s = ck_splat(rstd);
+    const row_statistics known = statistics_of(x, n, a->epsilon, centered);
+    if (centered && a->mean != NULL) a->mean[row] = known.mean;
+    if (a->rstd != NULL) a->rstd[row] = known.rstd;
+    const ck_v16f m = ck_splat(known.mean), s = ck_splat(known.rstd);
     float *y = a->y + row * n;
     for (int64_t i = 0; i < n; i += CK_LANES) {
       const int count = lanes_left(n - i);
@@ -94,14 +106,25 @@ CK_INLINE void norm_forward(const ck_norm_args *a, const ck_thread *t, bool cent
 }
 
 /// One row's part of the backward pass; dgamma and dbeta are this block's sums, or NULL. `streams`:
-/// dx goes past the cache.
+/// dx goes past the cache, and memory, which would else stand still between the row's sums and its
+/// gradient, brings the next row meanwhile.
 CK_INLINE void backward_row(const ck_norm_backward_args *a, int64_t row, float *dgamma,
                             float *dbeta, bool streams, bool centered) {
   const int64_t n = a->cols;
   const float *x = a->x + row * a->x_stride, *dy = a->dy + row * a->dy_stride;
-  const ck_v16f mean = ck_splat(centered ? a->mean[row] : 0.0f), rstd = ck_splat(a->rstd[row]);
+  row_statistics known;
+  if (a->rstd == NULL) {
+    known = statistics_of(x, n, a->epsilon, centered);
+  } else {
+    known = (row_statistics){centered ? a->mean[row] : 0.0f, a->rstd[row]};
+  }
+  const ck_v16f mean = ck_splat(known.mean), rstd = ck_splat(known.rstd);
   ck_v16f sum_g = ck_splat(0), sum_gn = ck_splat(0);
   for (int64_t i = 0; i < n; i += CK_LANES) {
+    if (streams) {
+      __builtin_prefetch(x + a->x_stride + i, 0, 2);
+      __builtin_prefetch(dy + a->dy_stride + i, 0, 2);
+    }
     const int count = lanes_left(n - i);
     const ck_v16f d = load_lanes(dy + i, count);
     const ck_v16f normal = keep_lanes((load_lanes(x + i, count) - mean) * rstd, count);

@@ -68,18 +68,20 @@ public struct LayerNorm: CompositeOp {
 ///
 /// Operands: dy, x, mean, rstd and, with parameters, γ. Results: dx, and dγ and dβ as far as there are
 /// `parameters`.
-public struct LayerNormGradient: CompositeOp {
+public struct LayerNormGradient: NormGradientOp {
   public static let mnemonic = "layer_norm_gradient"
+  public static let statistics = 2
   /// 0, 1 (γ) or 2 (γ and β).
   public let parameters: Int
+  public let epsilon: Double?
 
-  public init(parameters: Int) { self.parameters = parameters }
-  public init(attributes: AttributeReader) throws { parameters = try attributes.int("parameters") }
-  public var attributes: [Attribute] { [Attribute("parameters", .int(parameters))] }
+  public init(parameters: Int, epsilon: Double? = nil) {
+    self.parameters = parameters
+    self.epsilon = epsilon
+  }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expect(parameters == 0 ? 4 : 5, operands)
-    try expectNormGradientOperands(operands, statistics: 2, parameters: parameters, atMost: 2)
+    try expectNormGradientOperands(operands, atMost: 2)
     return [operands[1]] + Array(repeating: operands[0].lastAxis, count: parameters)
   }
 
@@ -88,9 +90,7 @@ public struct LayerNormGradient: CompositeOp {
   }
 
   public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
-    normGradientReference(
-      operands[0], operands[1], mean: operands[2], rstd: operands[3],
-      gamma: parameters > 0 ? operands[4] : nil, results)
+    normGradientReference(operands, results, isCentered: true)
   }
 
   public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
@@ -98,11 +98,14 @@ public struct LayerNormGradient: CompositeOp {
 
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let (dy, x) = (operands[0], operands[1])
-    let column = operands[2].shape.appendingOne
-    let (mean, rstd) = (operands[2].reshaped(column), operands[3].reshaped(column))
+    let statistics =
+      try epsilon.map { try LayerNorm(epsilon: $0).decompose([x]).dropFirst().map(\.self) }
+      ?? Array(operands[2...3])
+    let column = statistics[0].shape.appendingOne
+    let (mean, rstd) = (statistics[0].reshaped(column), statistics[1].reshaped(column))
     let count = Double(x.shape[-1])
     let n = (x - mean) * rstd
-    let g = parameters > 0 ? dy * operands[4] : dy
+    let g = gammaIndex.map { dy * operands[$0] } ?? dy
     let meanG = g.sum(axes: [-1], keepDims: true) / count
     let meanGN = (g * n).sum(axes: [-1], keepDims: true) / count
     var results = [rstd * (g - meanG - n * meanGN)]
@@ -113,11 +116,11 @@ public struct LayerNormGradient: CompositeOp {
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    var call = normGradientCall(
-      site, CK_NORM_LAYER_BACKWARD, "ck_layer_norm_backward_f32", parameters: parameters)
-    call.bind(\ck_norm_backward_args.mean, to: .operand(2))
-    call.bind(\ck_norm_backward_args.rstd, to: .operand(3))
-    if parameters > 0 { call.bind(\ck_norm_backward_args.gamma, to: .operand(4)) }
+    var call = normGradientCall(site, CK_NORM_LAYER_BACKWARD, "ck_layer_norm_backward_f32")
+    if epsilon == nil {
+      call.bind(\ck_norm_backward_args.mean, to: .operand(2))
+      call.bind(\ck_norm_backward_args.rstd, to: .operand(3))
+    }
     return call
   }
 }

@@ -23,25 +23,6 @@ extension Op {
     }
   }
 
-  /// dy and x of one type, statistics of their rows, and γ.
-  func expectNormGradientOperands(
-    _ operands: [TensorType], statistics: Int, parameters: Int, atMost: Int
-  ) throws {
-    guard (0...atMost).contains(parameters) else {
-      throw ApusError(
-        .invalidArgument, "\(mnemonic): \(parameters) parameters", expected: "0 to \(atMost)")
-    }
-    try expectNormOperands(operands[0], operands.dropFirst(2 + statistics))
-    let row = operands[0].with(operands[0].shape.withoutLast)
-    guard operands[0] == operands[1], operands[2..<(2 + statistics)].allSatisfy({ $0 == row })
-    else {
-      throw ApusError(
-        .shapeMismatch,
-        "\(mnemonic): operands are \(operands.map(\.description).joined(separator: ", "))",
-        expected: "gradient and input of one type, and statistics \(row)")
-    }
-  }
-
   /// The forward pass in double; results y, (mean,) rstd.
   func normReference(
     _ operands: [NDArray], _ results: [TensorType], epsilon: Double, isCentered: Bool
@@ -68,32 +49,6 @@ extension Op {
     return zip([y] + statistics, results).map { NDArray(doubles: $0, type: $1) }
   }
 
-  /// The backward pass in double; results dx, (dγ, (dβ)).
-  func normGradientReference(
-    _ dy: NDArray, _ x: NDArray, mean: NDArray?, rstd: NDArray, gamma: NDArray?,
-    _ results: [TensorType]
-  ) -> [NDArray] {
-    let columns = x.shape[-1]
-    let (d, h, s) = (dy.doubles, x.doubles, rstd.doubles)
-    let m = mean?.doubles
-    let scale = gamma?.doubles
-    var dx: [Double] = []
-    var sums = [[Double]](repeating: Array(repeating: 0, count: columns), count: 2)
-    for i in 0..<rstd.count {
-      let places = i * columns..<(i + 1) * columns
-      let n = places.map { (h[$0] - (m?[i] ?? 0)) * s[i] }
-      let g = places.enumerated().map { d[$1] * (scale?[$0] ?? 1) }
-      let meanG = m == nil ? 0 : g.reduce(0, +) / Double(columns)
-      let meanGN = zip(g, n).reduce(0) { $0 + $1.0 * $1.1 } / Double(columns)
-      for (c, place) in places.enumerated() {
-        dx.append(s[i] * (g[c] - meanG - n[c] * meanGN))
-        sums[0][c] += d[place] * n[c]
-        sums[1][c] += d[place]
-      }
-    }
-    return zip([dx] + sums, results).map { NDArray(doubles: $0, type: $1) }
-  }
-
   func normCall(
     _ site: LoweringSite, _ op: ck_norm_op, _ name: String, epsilon: Double
   ) -> KernelCall {
@@ -113,20 +68,100 @@ extension Op {
     call.flops = 8 * Double(x.count)
     return call
   }
+}
 
-  func normGradientCall(
-    _ site: LoweringSite, _ op: ck_norm_op, _ name: String, parameters: Int
-  ) -> KernelCall {
+/// The gradients of a normalisation. Operands: dy, x, statistics of x's rows, and γ where there are
+/// parameters; with `epsilon` the statistics are no operands but computed from x.
+public protocol NormGradientOp: CompositeOp {
+  /// How many there are of each row.
+  static var statistics: Int { get }
+  /// How many parameters there are gradients of, γ first.
+  var parameters: Int { get }
+  /// What the forward pass adds to the variance; nil where the statistics are operands.
+  var epsilon: Double? { get }
+  init(parameters: Int, epsilon: Double?)
+}
+
+extension NormGradientOp {
+  public init(attributes: AttributeReader) throws {
+    self.init(
+      parameters: try attributes.int("parameters"),
+      epsilon: attributes.has("epsilon") ? try attributes.double("epsilon") : nil)
+  }
+
+  public var attributes: [Attribute] {
+    [Attribute("parameters", .int(parameters))]
+      + (epsilon.map { [Attribute("epsilon", .double($0))] } ?? [])
+  }
+
+  private var statisticsGiven: Int { epsilon == nil ? Self.statistics : 0 }
+  /// The operand that is γ.
+  var gammaIndex: Int? { parameters > 0 ? 2 + statisticsGiven : nil }
+
+  /// dy and x of one type, statistics of their rows, and γ.
+  func expectNormGradientOperands(_ operands: [TensorType], atMost: Int) throws {
+    guard (0...atMost).contains(parameters) else {
+      throw ApusError(
+        .invalidArgument, "\(mnemonic): \(parameters) parameters", expected: "0 to \(atMost)")
+    }
+    let given = 2 + statisticsGiven
+    try expect(given + (parameters > 0 ? 1 : 0), operands)
+    try expectNormOperands(operands[0], operands.dropFirst(given))
+    let row = operands[0].with(operands[0].shape.withoutLast)
+    guard operands[0] == operands[1], operands[2..<given].allSatisfy({ $0 == row }) else {
+      throw ApusError(
+        .shapeMismatch,
+        "\(mnemonic): operands are \(operands.map(\.description).joined(separator: ", "))",
+        expected: "gradient and input of one type"
+          + (epsilon == nil ? ", and statistics \(row)" : ""))
+    }
+  }
+
+  /// The backward pass in double; results dx, (dγ, (dβ)).
+  func normGradientReference(_ operands: [NDArray], _ results: [TensorType], isCentered: Bool)
+    -> [NDArray]
+  {
+    let x = operands[1]
+    let columns = x.shape[-1]
+    let row = x.type.with(x.shape.withoutLast)
+    let types = [x.type] + Array(repeating: row, count: Self.statistics)
+    let statistics =
+      epsilon.map {
+        Array(normReference([x], types, epsilon: $0, isCentered: isCentered).dropFirst())
+      } ?? Array(operands[2..<2 + Self.statistics])
+    let (d, h, s) = (operands[0].doubles, x.doubles, statistics[Self.statistics - 1].doubles)
+    let m = isCentered ? statistics[0].doubles : nil
+    let scale = gammaIndex.map { operands[$0].doubles }
+    var dx: [Double] = []
+    var sums = [[Double]](repeating: Array(repeating: 0, count: columns), count: 2)
+    for i in 0..<s.count {
+      let places = i * columns..<(i + 1) * columns
+      let n = places.map { (h[$0] - (m?[i] ?? 0)) * s[i] }
+      let g = places.enumerated().map { d[$1] * (scale?[$0] ?? 1) }
+      let meanG = m == nil ? 0 : g.reduce(0, +) / Double(columns)
+      let meanGN = zip(g, n).reduce(0) { $0 + $1.0 * $1.1 } / Double(columns)
+      for (c, place) in places.enumerated() {
+        dx.append(s[i] * (g[c] - meanG - n[c] * meanGN))
+        sums[0][c] += d[place] * n[c]
+        sums[1][c] += d[place]
+      }
+    }
+    return zip([dx] + sums, results).map { NDArray(doubles: $0, type: $1) }
+  }
+
+  func normGradientCall(_ site: LoweringSite, _ op: ck_norm_op, _ name: String) -> KernelCall {
     let x = site.operands[1]
     var args = ck_norm_backward_args()
     args.rows = Int64(x.shape.withoutLast.count)
     args.cols = Int64(x.shape[-1])
     args.x_stride = args.cols
     args.dy_stride = args.cols
+    args.epsilon = Float(epsilon ?? 0)
     var call = KernelCall(name, ck_norm(op, ck_isa(site.isa)), site, block: args)
     call.bind(\ck_norm_backward_args.dy, to: .operand(0))
     call.bind(\ck_norm_backward_args.x, to: .operand(1))
     call.bind(\ck_norm_backward_args.dx, to: .result(0))
+    if let gammaIndex { call.bind(\ck_norm_backward_args.gamma, to: .operand(gammaIndex)) }
     if parameters > 0 { call.bind(\ck_norm_backward_args.dgamma, to: .result(1)) }
     if parameters > 1 { call.bind(\ck_norm_backward_args.dbeta, to: .result(2)) }
     if parameters > 0 {

@@ -57,18 +57,20 @@ public struct RMSNorm: CompositeOp {
 /// `dγ = Σ_rows dy n`.
 ///
 /// Operands: dy, x, rstd and, with a parameter, γ. Results: dx, and dγ where there is a parameter.
-public struct RMSNormGradient: CompositeOp {
+public struct RMSNormGradient: NormGradientOp {
   public static let mnemonic = "rms_norm_gradient"
+  public static let statistics = 1
   /// 0, or 1 (γ).
   public let parameters: Int
+  public let epsilon: Double?
 
-  public init(parameters: Int) { self.parameters = parameters }
-  public init(attributes: AttributeReader) throws { parameters = try attributes.int("parameters") }
-  public var attributes: [Attribute] { [Attribute("parameters", .int(parameters))] }
+  public init(parameters: Int, epsilon: Double? = nil) {
+    self.parameters = parameters
+    self.epsilon = epsilon
+  }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expect(parameters == 0 ? 3 : 4, operands)
-    try expectNormGradientOperands(operands, statistics: 1, parameters: parameters, atMost: 1)
+    try expectNormGradientOperands(operands, atMost: 1)
     return [operands[1]] + Array(repeating: operands[0].lastAxis, count: parameters)
   }
 
@@ -77,9 +79,7 @@ public struct RMSNormGradient: CompositeOp {
   }
 
   public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
-    normGradientReference(
-      operands[0], operands[1], mean: nil, rstd: operands[2],
-      gamma: parameters > 0 ? operands[3] : nil, results)
+    normGradientReference(operands, results, isCentered: false)
   }
 
   public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
@@ -87,19 +87,18 @@ public struct RMSNormGradient: CompositeOp {
 
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let (dy, x) = (operands[0], operands[1])
-    let rstd = operands[2].reshaped(operands[2].shape.appendingOne)
+    let row = try epsilon.map { try RMSNorm(epsilon: $0).decompose([x])[1] } ?? operands[2]
+    let rstd = row.reshaped(row.shape.appendingOne)
     let n = x * rstd
-    let g = parameters > 0 ? dy * operands[3] : dy
+    let g = gammaIndex.map { dy * operands[$0] } ?? dy
     let meanGN = (g * n).sum(axes: [-1], keepDims: true) / Double(x.shape[-1])
     let dx = rstd * (g - n * meanGN)
     return parameters > 0 ? [dx, (dy * n).sum(axes: Array(0..<(x.rank - 1)))] : [dx]
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    var call = normGradientCall(
-      site, CK_NORM_RMS_BACKWARD, "ck_rms_norm_backward_f32", parameters: parameters)
-    call.bind(\ck_norm_backward_args.rstd, to: .operand(2))
-    if parameters > 0 { call.bind(\ck_norm_backward_args.gamma, to: .operand(3)) }
+    var call = normGradientCall(site, CK_NORM_RMS_BACKWARD, "ck_rms_norm_backward_f32")
+    if epsilon == nil { call.bind(\ck_norm_backward_args.rstd, to: .operand(2)) }
     return call
   }
 }

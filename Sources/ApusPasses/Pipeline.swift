@@ -21,6 +21,8 @@ public enum Pipeline {
     DeadCode(),
     // After constants are folded, the loss's gradient of 1 among them; before views hide equal operands.
     FuseCrossEntropy(),
+    // After dead readers of normalised rows are gone; before views hide equal operands.
+    FuseNormGradient(),
     // Before fusion, which then sees arithmetic next to arithmetic.
     FoldViews(),
     // After views are folded: a reshape between rows and examples hides no gradient. Before anything

@@ -203,6 +203,17 @@ private let normSpecs: [OpSpec] = [
     .uniform(0.5...2), on: [[.f32(3, 17), .f32(3, 17), .f32(3), .f32(3)]], relativeTolerance: 1e-5
   ),
   OpSpec(
+    LayerNormGradient(parameters: 2, epsilon: 1e-3), .uniform(-2...2), .uniform(-2...2),
+    .uniform(0.5...2),
+    on: [[.f32(3, 7), .f32(3, 7), .f32(7)], [.f32(200, 33), .f32(200, 33), .f32(33)]],
+    rejects: [
+      [.f32(3, 7), .f32(3, 7)], [.f32(3, 7), .f32(3, 6), .f32(7)],
+      [.f32(3, 7), .f32(3, 7), .f32(3)], [.f32(3, 7), .f32(3, 7), .f32(3), .f32(3), .f32(7)],
+    ], relativeTolerance: 1e-5),
+  OpSpec(
+    LayerNormGradient(parameters: 0, epsilon: 1e-5), .uniform(-2...2), .uniform(-2...2),
+    on: [[.f32(2, 3, 17), .f32(2, 3, 17)]], relativeTolerance: 1e-5),
+  OpSpec(
     RMSNorm(epsilon: 1e-6), on: normalised,
     rejects: [[.i32(3, 4)], [.f32()], [.f32(3, 4), .f32(3)]], relativeTolerance: 1e-5),
   OpSpec(
@@ -219,6 +230,12 @@ private let normSpecs: [OpSpec] = [
   OpSpec(
     RMSNormGradient(parameters: 0), .uniform(-2...2), .uniform(-2...2), .uniform(0.5...2),
     on: [[.f32(3, 17), .f32(3, 17), .f32(3)]], relativeTolerance: 1e-5),
+  OpSpec(
+    RMSNormGradient(parameters: 1, epsilon: 1e-6), .uniform(-2...2), .uniform(-2...2),
+    .uniform(0.5...2),
+    on: [[.f32(3, 7), .f32(3, 7), .f32(7)], [.f32(2, 3, 5), .f32(2, 3, 5), .f32(5)]],
+    rejects: [[.f32(3, 7), .f32(3, 7)], [.f32(3, 7), .f32(3, 7), .f32(3)]],
+    relativeTolerance: 1e-5),
 ]
 
 let rowSpecs: [OpSpec] = softmaxSpecs + crossEntropySpecs + linearCrossEntropySpecs + normSpecs

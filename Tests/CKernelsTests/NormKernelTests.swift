@@ -11,7 +11,8 @@ import Testing
   struct Case {
     let rows: Int
     let cols: Int
-    let x, residual, dy, gamma, beta: [Float]
+    var x: [Float]
+    let residual, dy, gamma, beta: [Float]
     let epsilon: Float = 1e-5
 
     init(rows: Int, cols: Int) {
@@ -146,6 +147,59 @@ import Testing
   @Test func backward_ofManyRows_sumsBlocksInOrder() {
     checkBackward(Case(rows: 1100, cols: 19))
     checkBackward(Case(rows: 33, cols: 40), hasGamma: false)
+  }
+
+  @Test(arguments: [1, 7, 16, 40, 65, 768])
+  func backwardWithoutStatistics_hasTheBitsOfThoseThatForwardGives(cols: Int) {
+    for (op, forward) in [
+      (CK_NORM_LAYER_BACKWARD, CK_NORM_LAYER_FORWARD), (CK_NORM_RMS_BACKWARD, CK_NORM_RMS_FORWARD),
+    ] {
+      var c = Case(rows: 37, cols: cols)
+      c.x[cols] = .infinity
+      c.x[5 * cols] = .nan
+      let (x, dy, gamma) = (Guarded(c.x), Guarded(c.dy), Guarded(c.gamma))
+      let (mean, rstd) = (Guarded(Float(0), count: c.rows), Guarded(Float(0), count: c.rows))
+      let y = Guarded(Float(9), count: c.rows * cols)
+      var first = ck_norm_args()
+      first.y = y.pointer
+      first.mean = mean.pointer
+      first.rstd = rstd.pointer
+      first.x = UnsafePointer(x.pointer)
+      first.rows = Int64(c.rows)
+      first.cols = Int64(cols)
+      first.x_stride = Int64(cols)
+      first.epsilon = c.epsilon
+      TestTeams.shared.run(ck_norm(forward, CK_ISA_REF), first, team: 1)
+      everyWay(table, op, "at \(cols)") { run in
+        let results = [false, true].map { isGiven in
+          let out = Guarded(Float(9), count: c.rows * cols)
+          let sums = [Guarded(Float(9), count: cols), Guarded(Float(9), count: cols)]
+          var args = ck_norm_backward_args()
+          args.dx = out.pointer
+          args.dgamma = sums[0].pointer
+          args.dbeta = sums[1].pointer
+          args.dy = UnsafePointer(dy.pointer)
+          args.x = UnsafePointer(x.pointer)
+          args.mean = isGiven ? UnsafePointer(mean.pointer) : nil
+          args.rstd = isGiven ? UnsafePointer(rstd.pointer) : nil
+          args.gamma = UnsafePointer(gamma.pointer)
+          args.rows = Int64(c.rows)
+          args.cols = Int64(cols)
+          args.x_stride = Int64(cols)
+          args.dy_stride = Int64(cols)
+          args.epsilon = isGiven ? .nan : c.epsilon
+          let workspace = Guarded(Float(0), count: ck_norm_workspace_bytes(&args) / 4)
+          args.workspace = UnsafeMutableRawPointer(workspace.pointer)
+          run(args)
+          #expect(out.isIntact && sums.allSatisfy(\.isIntact) && workspace.isIntact, "\(run.name)")
+          return (out.array + sums.flatMap(\.array)).map { $0.isNaN ? 1 : $0.bitPattern }
+        }
+        #expect(results[0] == results[1], "\(run.name)")
+        return results[0].flatMap { bits in
+          (0..<4).map { UInt8(truncatingIfNeeded: bits >> ($0 * 8)) }
+        }
+      }
+    }
   }
 
   @Test func nan_staysInItsRow() {

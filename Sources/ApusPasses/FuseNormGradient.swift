@@ -1,0 +1,63 @@
+// Computes the statistics of a normalisation in its gradient where nobody reads the normalised rows.
+//
+// Assumes: nothing; finds more where dead nodes are gone.
+// Guarantees: no `layer_norm` or `rms_norm` is left of which nothing is read but statistics, each of them
+// by one gradient alone. The rows are then read once, not twice, and none are written that nobody reads.
+//
+//     %2, %3 = rms_norm(%0) {epsilon=1e-06} : f32[8,16], f32[8]
+//     %4 = rms_norm_gradient(%1, %0, %3) {parameters=0} : f32[8,16]
+//         =>
+//     %2 = rms_norm_gradient(%1, %0) {parameters=0, epsilon=1e-06} : f32[8,16]
+
+import ApusGraph
+import ApusOps
+
+/// Fuses each normalisation whose result is not needed with its gradient.
+public struct FuseNormGradient: Pass {
+  public static let name = "fuse-norm-gradient"
+
+  public init() {}
+
+  public func run(on graph: inout Graph) throws -> Statistics {
+    let readers = graph.useCounts
+    let makers = graph.definingNodes
+    var removed = Set<Int>()
+    for (index, node) in graph.nodes.enumerated() {
+      guard let backward = node.op as? any NormGradientOp, backward.epsilon == nil else { continue }
+      let count = type(of: backward).statistics
+      let statistics = node.operands[2..<2 + count]
+      guard let first = makers[node.operands[2].value.index] else { continue }
+      let forward = graph.nodes[first]
+      guard let epsilon = epsilon(of: forward.op, for: backward),
+        forward.operands[0] == node.operands[1],
+        Array(statistics) == forward.results.dropFirst().map({ Operand($0) }),
+        readers[forward.results[0].index] == 0,
+        statistics.allSatisfy({ readers[$0.value.index] == 1 })
+      else { continue }
+      graph.nodes[index] = Node(
+        op: fused(backward, epsilon),
+        operands: Array(node.operands[..<2] + node.operands[(2 + count)...]),
+        results: node.results,
+        origins: forward.origins + node.origins.filter { !forward.origins.contains($0) },
+        recomputation: node.recomputation)
+      removed.insert(first)
+    }
+    guard !removed.isEmpty else { return [:] }
+    graph.nodes = graph.nodes.enumerated().filter { !removed.contains($0.offset) }.map(\.element)
+    graph = graph.compacted()
+    return ["fused": removed.count]
+  }
+
+  /// What the normalisation adds to the variance; nil where the gradient is not that of such a one.
+  private func epsilon(of op: any Op, for gradient: any NormGradientOp) -> Double? {
+    switch (op, gradient) {
+    case (let op as LayerNorm, is LayerNormGradient): op.epsilon
+    case (let op as RMSNorm, is RMSNormGradient): op.epsilon
+    default: nil
+    }
+  }
+
+  private func fused<T: NormGradientOp>(_ gradient: T, _ epsilon: Double) -> any Op {
+    T(parameters: gradient.parameters, epsilon: epsilon)
+  }
+}
