@@ -79,12 +79,15 @@ static void *host(void *argument) {
 #pragma omp parallel num_threads(members)
   {
     const bool complete = omp_get_num_threads() == members;
+    const int32_t index = omp_get_thread_num() + 1;
     if (complete) {
       // OMP_PROC_BIND may have tied this thread to the processor that the caller is on.
       sched_setaffinity(0, sizeof team->affinity, &team->affinity);
+      // From here on nothing is asked of OpenMP: the process may end, and its runtime with it,
+      // while this thread is still on its way to work.
       report(team, false);
-      team_member(team, omp_get_thread_num() + 1);
-    } else if (omp_get_thread_num() == 0) {
+      team_member(team, index);
+    } else if (index == 1) {
       for (int missing = 0; missing < members; ++missing) report(team, true);
     }
   }

@@ -66,6 +66,17 @@ import Testing
     }
   }
 
+  /// The gradient through a rectifier is taken in the product's registers, not by a program after it.
+  @Test func aProductNamesWhatItsRegistersCombineItWith() throws {
+    for (isa, widths) in [
+      (ISA.ref, [20, 30, 10]), (Environment.availableISAs.last!, [200, 100, 10]),
+    ] {
+      let plan = try Plan(optimised(perceptronStep(batch: 32, widths: widths)), isa: isa)
+      let products = plan.steps.map(\.call.name).filter { $0.hasPrefix("gemm") }
+      #expect(products.filter { $0.hasSuffix(" gated") }.count == 1)
+    }
+  }
+
   @Test func theDOTIsAGraphOfAllStepsWithBalancedBraces() throws {
     let (plan, schedule) = try plan()
     let dot = plan.dot(schedule)

@@ -16,7 +16,7 @@ static void product(int64_t M, int64_t N, int64_t K, int form, int16_t type) {
   state = (uint64_t)(M * 31 + N * 7 + K + form);
   const bool a_turned = form & 1, b_turned = form & 2;
   float *a = numbers(M * K, false), *b = numbers(K * N, false), *c = numbers(M * N, false);
-  float *bias = numbers(N, false);
+  float *bias = numbers(N, false), *other = numbers(M * N, false);
   if (type != CK_F32) {
     // The upper halves of f32 are bf16, and as f16 they are numbers too.
     uint16_t *half_a = (uint16_t *)a, *half_b = (uint16_t *)b;
@@ -31,13 +31,18 @@ static void product(int64_t M, int64_t N, int64_t K, int form, int16_t type) {
   g.bias = form == 3 ? bias : NULL;
   g.relu = form == 3;
   g.a_type = g.b_type = type;
+  if (form >= 4) {
+    g.other = other, g.other_row = N;
+    g.combination = form == 4 ? CK_GEMM_ADD : CK_GEMM_GATE;
+    if (!ck_gemm_combines(&g, level)) g.combination = CK_GEMM_ALONE;
+  }
   g.workspace = room(ck_gemm_workspace_bytes(&g, level));
   run(ck_gemm(level), &g, ck_gemm_scratch_bytes(&g, level));
   char name[96];
   snprintf(name, sizeof name, "gemm %lldx%lldx%lld form %d type %d", (long long)M, (long long)N,
            (long long)K, form, type);
   report(name, c, M * N);
-  free(a), free(b), free(c), free(bias), free(g.workspace);
+  free(a), free(b), free(c), free(bias), free(other), free(g.workspace);
 }
 
 static void products(void) {
@@ -45,7 +50,7 @@ static void products(void) {
                                       {14, 32, 9}, {16, 16, 16}, {33, 47, 530}, {65, 130, 70},
                                       {3, 5, 0},   {2, 300, 20}, {29, 64, 1100}};
   for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-    for (int form = 0; form < 4; form++) {
+    for (int form = 0; form < 6; form++) {
       product(shapes[i][0], shapes[i][1], shapes[i][2], form, CK_F32);
     }
     // Sums of bf16 pairs have an order of their own at levels that have the instruction.
@@ -193,12 +198,17 @@ static void row_kernels(int64_t rows, int64_t columns) {
                                       .x_stride = columns,
                                       .dy_stride = columns};
     backward.workspace = room(ck_norm_workspace_bytes(&backward));
-    run(ck_norm(rms ? CK_NORM_RMS_BACKWARD : CK_NORM_LAYER_BACKWARD, level), &backward, 0);
-    snprintf(name, sizeof name, "norm gradient %d %lldx%lld", rms, (long long)rows,
-             (long long)columns);
-    report(name, out, count);
-    report(name, dgamma, columns);
-    report(name, dbeta, columns);
+    for (int own = 0; own <= 1; own++) {
+      // With the forward's statistics, then with the gradient's own.
+      backward.rstd = own ? NULL : rstd;
+      backward.epsilon = 1e-5f;
+      run(ck_norm(rms ? CK_NORM_RMS_BACKWARD : CK_NORM_LAYER_BACKWARD, level), &backward, 0);
+      snprintf(name, sizeof name, "norm gradient %d own %d %lldx%lld", rms, own, (long long)rows,
+               (long long)columns);
+      report(name, out, count);
+      report(name, dgamma, columns);
+      report(name, dbeta, columns);
+    }
     free(backward.workspace);
   }
   float loss = 0;
