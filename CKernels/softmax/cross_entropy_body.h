@@ -5,7 +5,10 @@
 // combined in order.
 #include "../core/index.h"
 #include "cross_entropy_plan.h"
-#include "row_body.h"
+#include "short_rows.h"
+
+typedef double v8d __attribute__((ext_vector_type(8)));
+typedef double v4d __attribute__((ext_vector_type(4)));
 
 /// What is the same for all rows.
 typedef struct constants {
@@ -41,6 +44,26 @@ static int64_t label_of(const ck_cross_entropy_args *a, int64_t i, bool note) {
   if (label >= 0 && label < a->cols) return label;
   if (note) note_bad_index(a->error, a->first_row + i, label);
   return -1;
+}
+
+/// The same of `rows` (1 to 16) rows from i on, a row a lane; -1 past them. Columns fit 32 bits.
+static ck_v16i labels_of(const ck_cross_entropy_args *a, int64_t i, int rows, bool note) {
+  ck_v16i found = ck_splat_i32(-1);
+  if (rows < CK_LANES) {
+    for (int r = 0; r < rows; ++r) found[r] = (int32_t)label_of(a, i + r, note);
+    return found;
+  }
+  const char *labels = a->labels;
+  const ck_v16l label = a->label_dtype == CK_I64 ? ck_load_i64(labels + i * 8)
+                        : a->label_dtype == CK_I32
+                            ? __builtin_convertvector(ck_load_i32(labels + i * 4), ck_v16l)
+                            : __builtin_convertvector(ck_load_u8(labels + i), ck_v16l);
+  const ck_v16i inside = ck_mask_i64((label >= 0) & (label < a->cols));
+  const ck_v16i ignored = ck_mask_i64(label == a->ignore_index);
+  if (note && ck_any(~(inside | ignored))) {
+    for (int r = 0; r < rows; ++r) label_of(a, i + r, true);
+  }
+  return ck_select_i32(inside & ~ignored, __builtin_convertvector(label, ck_v16i), found);
 }
 
 static float class_weight(const ck_cross_entropy_args *a, int64_t c) {
@@ -124,42 +147,54 @@ CK_INLINE void write_gradient(const ck_cross_entropy_args *a, const constants *k
   }
 }
 
+/// The rows' weights in the mean, of the `rows` rows of a block from i on, which have labels.
+static double weight_of(const ck_cross_entropy_args *a, int64_t i, int rows) {
+  if (a->class_weights == NULL) {
+    return -__builtin_reduce_add((labels_of(a, i, rows, false) >= 0));
+  }
+  double weight = 0;
+  for (int r = 0; r < rows; ++r) {
+    const int64_t label = label_of(a, i + r, false);
+    if (label >= 0) weight += class_weight(a, label);
+  }
+  return weight;
+}
+
 /// D: what the mean divides by. Every thread adds all blocks, in the same order.
-static float divisor_of(const ck_cross_entropy_args *a, const ck_thread *t) {
-  if (a->reduction != CK_REDUCTION_MEAN) return 1.0f;
-  if (a->labels == NULL) return (float)a->rows;
+static double divisor_of(const ck_cross_entropy_args *a, const ck_thread *t) {
+  if (a->reduction != CK_REDUCTION_MEAN) return 1;
+  if (a->labels == NULL) return (double)a->rows;
   row_sums *sums = a->workspace;
   const int64_t size = block_rows(a), blocks = block_count(a);
-  int64_t begin, end;
-  ck_share(blocks, t, &begin, &end);
-  for (int64_t b = begin; b < end; ++b) {
-    double weight = 0;
-    for (int64_t i = b * size; i < (b + 1) * size && i < a->rows; ++i) {
-      const int64_t label = label_of(a, i, false);
-      if (label >= 0) weight += class_weight(a, label);
-    }
-    sums[b].weight = weight;
-  }
-  ck_barrier(t);
+  // A few labels are read by every thread: that takes less than to wait for the others.
+  const bool shares = a->rows > OWN_LABELS;
   double total = 0;
+  int64_t begin = 0, end = blocks;
+  if (shares) ck_share(blocks, t, &begin, &end);
+  for (int64_t b = begin; b < end; ++b) {
+    const double weight = weight_of(a, b * size, rows_of_block(a, b));
+    if (shares) {
+      sums[b].weight = weight;
+    } else {
+      total += weight;
+    }
+  }
+  if (!shares) return total;
+  ck_barrier(t);
   for (int64_t b = 0; b < blocks; ++b) total += sums[b].weight;
-  return (float)total;
+  return total;
 }
 
 /// The sum or mean of the blocks' losses, by the first thread.
-static void combine(const ck_cross_entropy_args *a, const ck_thread *t) {
+static void combine(const ck_cross_entropy_args *a, const ck_thread *t, double divisor) {
   if (a->reduction == CK_REDUCTION_NONE) return;
   ck_barrier(t);
   if (t->index != 0) return;
   const row_sums *sums = a->workspace;
   const int64_t blocks = block_count(a);
-  double loss = 0, weight = 0;
-  for (int64_t b = 0; b < blocks; ++b) {
-    loss += sums[b].loss;
-    weight += sums[b].weight;
-  }
-  if (a->reduction == CK_REDUCTION_MEAN) loss /= a->labels == NULL ? (double)a->rows : weight;
-  *a->loss = (float)loss;
+  double loss = 0;
+  for (int64_t b = 0; b < blocks; ++b) loss += sums[b].loss;
+  *a->loss = (float)(loss / divisor);
 }
 
 /// Whether the gradient is written past the cache; `combined`: from exponentials kept until then.
@@ -170,10 +205,98 @@ CK_INLINE bool gradient_streams(const ck_cross_entropy_args *a, bool combined) {
 
 CK_INLINE void zero_row(float *p, int64_t n) { memset(p, 0, (size_t)n * sizeof(float)); }
 
+/// The gradient of row i's part of the loss, over D.
+CK_INLINE float upstream_of(const ck_cross_entropy_args *a, int64_t i, float divisor) {
+  const float *u = a->upstream;
+  return (u == NULL ? 1 : a->reduction == CK_REDUCTION_NONE ? u[i] : u[0]) / divisor;
+}
+
+/// Row i's loss; its gradient too where `combined`.
+CK_INLINE float long_row(const ck_cross_entropy_args *a, const constants *k, int64_t i,
+                         float divisor, float *kept, bool combined, bool streams) {
+  const float *x = a->logits + i * a->logits_stride;
+  const float *target = a->labels == NULL ? a->targets + i * a->targets_stride : NULL;
+  float *gradient = combined ? a->gradient + i * a->gradient_stride : NULL;
+  const int64_t label = target == NULL ? label_of(a, i, true) : 0;
+  float loss = 0;
+  const bool counts = label >= 0;
+  if (counts || a->log_sum != NULL) {
+    const float m = row_max(x, a->cols);
+    const row_target q = counts ? target_sums(a, k, x, m, target, label) : (row_target){0, 0};
+    float *e = !counts || !combined ? NULL : streams ? kept : gradient;
+    const float s = row_exp_sum(e, x, m, a->cols, x + a->logits_stride);
+    const float log_s = ck_vlog(ck_splat(s))[0];
+    if (a->log_sum != NULL) a->log_sum[i] = m + log_s;
+    if (counts) loss = q.q * log_s - q.qx;
+    if (counts && combined) {
+      const float scale = upstream_of(a, i, divisor);
+      write_gradient(a, k, gradient, e, NULL, 0, target, label, q.q, s, scale, streams);
+    }
+  }
+  if (!counts && combined) zero_row(gradient, a->cols);
+  if (a->reduction == CK_REDUCTION_NONE) a->loss[i] = loss;
+  return loss;
+}
+
+/// The losses of `rows` short rows with labels, from row i on; their gradients too where
+/// `combined`. Returns the losses' sum.
+CK_INLINE double short_rows(const ck_cross_entropy_args *a, const constants *k, int64_t i, int rows,
+                            float divisor, bool combined) {
+  const float *weights = a->class_weights;
+  const ck_v16f zero = ck_splat(0);
+  const ck_v16i label = labels_of(a, i, rows, true);
+  short_columns v, flat_terms;
+  load_short(v, a->logits + i * a->logits_stride, a->logits_stride, a->cols, rows);
+  const ck_v16f m = short_max(v, a->cols);
+  ck_v16f at_label = zero, weight = ck_splat(1);
+  for (int64_t c = 0; c < a->cols; ++c) {
+    const ck_v16i hit = label == (int32_t)c;
+    const ck_v16f shifted = v[c] - m;
+    at_label = ck_select(hit, shifted, at_label);
+    if (weights != NULL) weight = ck_select(hit, ck_splat(weights[c]), weight);
+    if (k->smooth) {
+      flat_terms[c] = weights == NULL ? shifted : ck_fma(ck_splat(weights[c]), shifted, zero);
+    }
+    v[c] = exp_falling(shifted);
+  }
+  const ck_v16f s = short_sum(v, a->cols), log_s = ck_vlog(s);
+  ck_v16f q = weight * k->hard, qx = q * at_label;
+  const ck_v16f hard = q;
+  if (k->smooth) {
+    q += k->soft * k->weight_sum;
+    qx += k->soft * short_sum(flat_terms, a->cols);
+  }
+  const ck_v16i counts = label >= 0;
+  const ck_v16f loss = ck_select(counts, q * log_s - qx, zero);
+  if (a->log_sum != NULL) store_lanes(a->log_sum + i, m + log_s, rows);
+  if (a->reduction == CK_REDUCTION_NONE) store_lanes(a->loss + i, loss, rows);
+  if (combined) {
+    ck_v16f scale = zero;
+    if (a->reduction == CK_REDUCTION_NONE && a->upstream != NULL) {
+      scale = load_lanes(a->upstream + i, rows) / divisor;
+    } else {
+      scale = ck_splat(upstream_of(a, i, divisor));
+    }
+    const ck_v16f factor = scale * (q / s), minus_hard = scale * hard;
+    const ck_v16f flat = k->smooth ? -scale * k->soft : zero;
+    for (int64_t c = 0; c < a->cols; ++c) {
+      const ck_v16f less = k->smooth && weights != NULL ? flat * weights[c] : flat;
+      const ck_v16f g = ck_fma(v[c], factor, less);
+      const ck_v16f of_label = ck_select(label == (int32_t)c, g - minus_hard, g);
+      v[c] = ck_select(counts, of_label, zero);
+    }
+    store_short(a->gradient + i * a->gradient_stride, a->gradient_stride, v, a->cols, rows);
+  }
+  const ck_v16d terms = __builtin_convertvector(loss, ck_v16d);
+  const v8d eight = terms.lo + terms.hi;
+  const v4d four = eight.lo + eight.hi;
+  return (four.x + four.z) + (four.y + four.w);
+}
+
 /// The forward pass, or both at once: one body, compiled twice.
 CK_INLINE void forward(const ck_cross_entropy_args *a, const ck_thread *t, bool combined) {
   const constants k = make_constants(a);
-  const float divisor = combined ? divisor_of(a, t) : 1.0f;
+  const double divisor = divisor_of(a, t);
   const bool streams = combined && gradient_streams(a, true);
   float kept[KEPT_COLUMNS] __attribute__((aligned(64)));
   row_sums *sums = a->workspace;
@@ -181,45 +304,22 @@ CK_INLINE void forward(const ck_cross_entropy_args *a, const ck_thread *t, bool 
   int64_t begin, end;
   ck_share(block_count(a), t, &begin, &end);
   for (int64_t b = begin; b < end; ++b) {
-    row_sums block = {0, 0};
-    for (int64_t i = b * size; i < (b + 1) * size && i < a->rows; ++i) {
-      const float *x = a->logits + i * a->logits_stride;
-      const float *target = a->labels == NULL ? a->targets + i * a->targets_stride : NULL;
-      float *gradient = combined ? a->gradient + i * a->gradient_stride : NULL;
-      const int64_t label = target == NULL ? label_of(a, i, true) : 0;
-      float loss = 0;
-      const bool counts = label >= 0;
-      if (counts || a->log_sum != NULL) {
-        const float m = row_max(x, a->cols);
-        const row_target q = counts ? target_sums(a, &k, x, m, target, label) : (row_target){0, 0};
-        float *e = !counts || !combined ? NULL : streams ? kept : gradient;
-        const float s = row_exp_sum(e, x, m, a->cols, x + a->logits_stride);
-        const float log_s = ck_vlog(ck_splat(s))[0];
-        if (a->log_sum != NULL) a->log_sum[i] = m + log_s;
-        if (counts) {
-          loss = q.q * log_s - q.qx;
-          block.weight += target == NULL ? class_weight(a, label) : 1.0f;
-        }
-        if (counts && combined) {
-          const float *u = a->upstream;
-          const float up = u == NULL ? 1 : a->reduction == CK_REDUCTION_NONE ? u[i] : u[0];
-          const float scale = up / divisor;
-          write_gradient(a, &k, gradient, e, NULL, 0, target, label, q.q, s, scale, streams);
-        }
+    double loss = 0;
+    int64_t i = b * size;
+    const int64_t last = i + rows_of_block(a, b);
+    const int together = a->labels == NULL || streams ? 0 : rows_together(i, last, a->cols);
+    if (together > 0) {
+      loss = short_rows(a, &k, i, together, (float)divisor, combined);
+    } else {
+      for (; i < last; ++i) {
+        loss += long_row(a, &k, i, (float)divisor, kept, combined, streams);
       }
-      if (!counts && combined) zero_row(gradient, a->cols);
-      block.loss += loss;
-      if (a->reduction == CK_REDUCTION_NONE) a->loss[i] = loss;
     }
-    // With a reduction only: without one the workspace is not used. The weights stand there already
-    // where `divisor_of` has run, and other threads may still be reading them.
-    if (a->reduction != CK_REDUCTION_NONE) {
-      sums[b].loss = block.loss;
-      if (!combined) sums[b].weight = block.weight;
-    }
+    // Without a reduction the workspace is not used.
+    if (a->reduction != CK_REDUCTION_NONE) sums[b].loss = loss;
   }
   if (streams) ck_stream_end();
-  combine(a, t);
+  combine(a, t, divisor);
 }
 
 void CK_NAME(ck_cross_entropy_f32)(const void *args, const ck_thread *t) {
@@ -233,7 +333,7 @@ void CK_NAME(ck_cross_entropy_combined_f32)(const void *args, const ck_thread *t
 void CK_NAME(ck_cross_entropy_backward_f32)(const void *args, const ck_thread *t) {
   const ck_cross_entropy_args *a = args;
   const constants k = make_constants(a);
-  const float divisor = divisor_of(a, t);
+  const float divisor = (float)divisor_of(a, t);
   const bool streams = gradient_streams(a, false);
   int64_t begin, end;
   ck_share(a->rows, t, &begin, &end);
@@ -256,9 +356,7 @@ void CK_NAME(ck_cross_entropy_backward_f32)(const void *args, const ck_thread *t
     } else if (k.smooth) {
       q += k.soft * k.weight_sum;
     }
-    const float *u = a->upstream;
-    const float up = u == NULL ? 1 : a->reduction == CK_REDUCTION_NONE ? u[i] : u[0];
-    const float scale = up / divisor, log_sum = a->log_sum[i];
+    const float scale = upstream_of(a, i, divisor), log_sum = a->log_sum[i];
     write_gradient(a, &k, gradient, NULL, x, log_sum, target, label, q, 1, scale, streams);
   }
   if (streams) ck_stream_end();

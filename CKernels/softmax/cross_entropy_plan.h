@@ -21,4 +21,13 @@ static inline int64_t block_count(const ck_cross_entropy_args *a) {
   return (a->rows + block_rows(a) - 1) / block_rows(a);
 }
 
+/// Rows of block b: the last may have fewer than the others.
+static inline int rows_of_block(const ck_cross_entropy_args *a, int64_t b) {
+  const int64_t size = block_rows(a), left = a->rows - b * size;
+  return (int)(left < size ? left : size);
+}
+
+/// The most rows whose labels each thread reads for itself to know what the mean divides by.
+enum { OWN_LABELS = 512 };
+
 #endif

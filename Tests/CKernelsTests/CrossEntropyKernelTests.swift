@@ -73,8 +73,10 @@ import Testing
     }
   }
 
-  /// Runs all three operations every way. `labels32`: the labels as i32 instead of i64.
-  func check(_ c: Case, labels32: Bool = false, firstBad: (Int, Int)? = nil, _ what: String) {
+  /// Runs all three operations every way.
+  func check(
+    _ c: Case, labels dtype: ck_dtype = CK_I64, firstBad: (Int, Int)? = nil, _ what: String
+  ) {
     let expected = c.expected()
     let operations = [
       CK_CROSS_ENTROPY_FORWARD, CK_CROSS_ENTROPY_BACKWARD, CK_CROSS_ENTROPY_COMBINED,
@@ -85,6 +87,7 @@ import Testing
         let targets = Guarded(c.targets)
         let wide = Guarded(c.labels.map(Int64.init))
         let narrow = Guarded(c.labels.map(Int32.init))
+        let bytes = Guarded(c.labels.map { UInt8(truncatingIfNeeded: $0) })
         let weights = Guarded(c.weights)
         let upstream = Guarded(c.upstream)
         let loss = Guarded(Float(9), count: c.reduction == CK_REDUCTION_NONE ? c.rows : 1)
@@ -101,7 +104,11 @@ import Testing
         if c.soft {
           args.targets = UnsafePointer(targets.pointer)
         } else {
-          args.labels = labels32 ? UnsafeRawPointer(narrow.pointer) : UnsafeRawPointer(wide.pointer)
+          switch dtype {
+          case CK_I32: args.labels = UnsafeRawPointer(narrow.pointer)
+          case CK_U8: args.labels = UnsafeRawPointer(bytes.pointer)
+          default: args.labels = UnsafeRawPointer(wide.pointer)
+          }
         }
         args.class_weights = c.weighted ? UnsafePointer(weights.pointer) : nil
         args.upstream = UnsafePointer(upstream.pointer)
@@ -113,7 +120,7 @@ import Testing
         args.targets_stride = Int64(c.cols)
         args.ignore_index = -100
         args.smoothing = c.smoothing
-        args.label_dtype = Int32((labels32 ? CK_I32 : CK_I64).rawValue)
+        args.label_dtype = Int32(dtype.rawValue)
         args.reduction = Int32(c.reduction.rawValue)
         let workspace = Guarded(Double(0), count: ck_cross_entropy_workspace_bytes(&args) / 8)
         args.workspace = UnsafeMutableRawPointer(workspace.pointer)
@@ -137,20 +144,32 @@ import Testing
 
   @Test(arguments: Array(1...34) + [64, 100, 1000])
   func labels_atAnyWidth_matchPlainLoops(cols: Int) {
-    check(Case(rows: 9, cols: cols), "at \(cols) classes")
+    // Short rows are taken sixteen together, then eight, and one alone.
+    for rows in [9, 24, 33] { check(Case(rows: rows, cols: cols), "\(rows) of \(cols) classes") }
   }
 
-  @Test(arguments: [false, true], [CK_REDUCTION_NONE, CK_REDUCTION_SUM, CK_REDUCTION_MEAN])
+  @Test func labels_ofEachType_matchPlainLoops() {
+    for dtype in [CK_U8, CK_I32, CK_I64] {
+      check(Case(rows: 41, cols: 10), labels: dtype, "labels of type \(dtype)")
+    }
+  }
+
+  @Test(
+    arguments: [false, true], [CK_REDUCTION_NONE, CK_REDUCTION_SUM, CK_REDUCTION_MEAN])
   func everyCombination_matchesPlainLoops(soft: Bool, reduction: ck_reduction) {
     for smoothing in [Float(0), 0.1] {
       for weighted in [false, true] {
-        var c = Case(rows: 37, cols: 21)
-        c.soft = soft
-        c.reduction = reduction
-        c.smoothing = smoothing
-        c.weighted = weighted
-        if !soft { c.labels[3] = -100 }
-        check(c, labels32: true, "\(soft) \(reduction) smoothing \(smoothing) \(weighted)")
+        for cols in [10, 21] {
+          var c = Case(rows: 37, cols: cols)
+          c.soft = soft
+          c.reduction = reduction
+          c.smoothing = smoothing
+          c.weighted = weighted
+          if !soft { c.labels[3] = -100 }
+          check(
+            c, labels: CK_I32,
+            "\(cols) classes \(soft) \(reduction) smoothing \(smoothing) \(weighted)")
+        }
       }
     }
   }
@@ -168,7 +187,7 @@ import Testing
     c.labels[800] = 10
     c.labels[801] = Int(Int32.max)
     check(c, firstBad: (800, 10), "bad labels")
-    check(c, labels32: true, firstBad: (800, 10), "bad labels")
+    check(c, labels: CK_I32, firstBad: (800, 10), "bad labels")
   }
 
   @Test func everyRowIgnored_isNaNWithoutGradient() {

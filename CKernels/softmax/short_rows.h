@@ -1,0 +1,134 @@
+// Rows too short to fill a vector: sixteen of them at a time, a row a lane.
+//
+// What is added across columns is added by the tree of ck_sum, as where a row is one vector: the
+// same bits either way. Nothing is computed here but the row's greatest and sums.
+#include "ck_softmax.h"
+
+#include "row_body.h"
+
+/// Fewer rows than this are faster one by one.
+enum { FEWEST_ROWS = 6 };
+
+/// Columns of sixteen rows, lane r of each being row r.
+typedef ck_v16f short_columns[CK_SHORT_COLUMNS];
+
+/// The first `count` (1 to 4) floats at p, the rest 0.
+CK_INLINE ck_v4f load_few(const float *p, int count) {
+  ck_v4f v = 0;
+  memcpy(&v, p, (size_t)count * sizeof(float));
+  return v;
+}
+
+/// Four rows of four a 128-bit lane become four columns, or columns rows.
+CK_INLINE void transpose_quads(ck_v16f v[4]) {
+  ck_v16f low[2], high[2];
+  for (int i = 0; i < 2; ++i) {
+    low[i] = __builtin_shufflevector(v[2 * i], v[2 * i + 1], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9,
+                                     25, 12, 28, 13, 29);
+    high[i] = __builtin_shufflevector(v[2 * i], v[2 * i + 1], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26,
+                                      11, 27, 14, 30, 15, 31);
+  }
+  for (int i = 0; i < 2; ++i) {
+    const ck_v16f a = i == 0 ? low[0] : high[0], b = i == 0 ? low[1] : high[1];
+    v[2 * i] =
+        __builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+    v[2 * i + 1] =
+        __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  }
+}
+
+/// `count` columns (1 to 4) of sixteen rows, from x on.
+CK_INLINE void load_quad(ck_v16f v[4], const float *x, int64_t stride, int count) {
+  for (int j = 0; j < 4; ++j) {
+    const ck_v4f a = load_few(x + j * stride, count), b = load_few(x + (j + 4) * stride, count);
+    const ck_v4f c = load_few(x + (j + 8) * stride, count);
+    const ck_v4f d = load_few(x + (j + 12) * stride, count);
+    const ck_v8f low = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+    const ck_v8f high = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7);
+    v[j] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  }
+  transpose_quads(v);
+}
+
+CK_INLINE void store_quad(float *out, int64_t stride, const ck_v16f columns[4], int count) {
+  ck_v16f v[4] = {columns[0], columns[1], columns[2], columns[3]};
+  transpose_quads(v);
+  for (int j = 0; j < 4; ++j) {
+    const ck_v4f rows[4] = {v[j].lo.lo, v[j].lo.hi, v[j].hi.lo, v[j].hi.hi};
+    for (int k = 0; k < 4; ++k) {
+      memcpy(out + (j + 4 * k) * stride, &rows[k], (size_t)count * sizeof(float));
+    }
+  }
+}
+
+/// The columns of `rows` (1 to 16) rows; the lanes past them are zeros.
+CK_INLINE void load_short(short_columns v, const float *x, int64_t stride, int64_t cols, int rows) {
+  float whole[CK_LANES * CK_SHORT_COLUMNS];
+  if (rows < CK_LANES) {
+    memset(whole, 0, sizeof whole);
+    for (int r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < cols; ++c) whole[r * CK_SHORT_COLUMNS + c] = x[r * stride + c];
+    }
+    x = whole;
+    stride = CK_SHORT_COLUMNS;
+  }
+  int64_t c = 0;
+  for (; c + 4 <= cols; c += 4) load_quad(v + c, x + c, stride, 4);
+  // Constants, so that the compiler has one instruction for each.
+  if (cols - c == 1) load_quad(v + c, x + c, stride, 1);
+  if (cols - c == 2) load_quad(v + c, x + c, stride, 2);
+  if (cols - c == 3) load_quad(v + c, x + c, stride, 3);
+}
+
+/// The first `rows` lanes of the columns to as many rows. Columns up to the next multiple of four
+/// are read.
+CK_INLINE void store_short(float *out, int64_t stride, const short_columns v, int64_t cols,
+                           int rows) {
+  float whole[CK_LANES * CK_SHORT_COLUMNS];
+  float *to = rows < CK_LANES ? whole : out;
+  const int64_t step = rows < CK_LANES ? CK_SHORT_COLUMNS : stride;
+  int64_t c = 0;
+  for (; c + 4 <= cols; c += 4) store_quad(to + c, step, v + c, 4);
+  if (cols - c == 1) store_quad(to + c, step, v + c, 1);
+  if (cols - c == 2) store_quad(to + c, step, v + c, 2);
+  if (cols - c == 3) store_quad(to + c, step, v + c, 3);
+  if (rows == CK_LANES) return;
+  for (int r = 0; r < rows; ++r) {
+    for (c = 0; c < cols; ++c) out[r * stride + c] = whole[r * CK_SHORT_COLUMNS + c];
+  }
+}
+
+/// The greatest of each row, NaN elements passed over.
+CK_INLINE ck_v16f short_max(const short_columns v, int64_t cols) {
+  ck_v16f a = ck_splat(-INFINITY), b = a;
+  int64_t c = 0;
+  for (; c + 2 <= cols; c += 2) {
+    a = ck_max_second(v[c], a);
+    b = ck_max_second(v[c + 1], b);
+  }
+  if (c < cols) a = ck_max_second(v[c], a);
+  return ck_max_second(a, b);
+}
+
+/// The sum of each row, in the order of ck_sum; 0 stands for the columns that there are not.
+CK_INLINE ck_v16f short_sum(const short_columns v, int64_t cols) {
+  ck_v16f sums[8];
+  for (int c = 0; c < 8; ++c) {
+    sums[c] = c < cols ? v[c] : ck_splat(0);
+    if (c + 8 < cols) sums[c] += v[c + 8];
+  }
+  for (int c = 0; c < 4; ++c) sums[c] += sums[c + 4];
+  return (sums[0] + sums[2]) + (sums[1] + sums[3]);
+}
+
+/// The columns become exp(x_c - m); returns each row's sum of them.
+CK_INLINE ck_v16f short_exp_sum(short_columns v, ck_v16f m, int64_t cols) {
+  for (int64_t c = 0; c < cols; ++c) v[c] = exp_falling(v[c] - m);
+  return short_sum(v, cols);
+}
+
+/// How many of the rows from `row` to `end` are taken together; 0: too few for that.
+CK_INLINE int rows_together(int64_t row, int64_t end, int64_t cols) {
+  if (cols > CK_SHORT_COLUMNS || end - row < FEWEST_ROWS) return 0;
+  return end - row < CK_LANES ? (int)(end - row) : CK_LANES;
+}
