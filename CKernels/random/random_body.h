@@ -1,66 +1,105 @@
-// Philox4x32-10 sixteen blocks at a time, and the distributions; random_<level>.c compiles it.
+// Philox4x32-10 sixteen blocks at a time, and the distributions;
+// random_<level>.c compiles it.
 //
-// Lane 4L + j computes block 4j + L of its sixteen: then the four words of a lane come to lie side
-// by side after two rounds of unpacking, without crossing 128-bit lanes.
+// A word is the lower half of a 64-bit lane, as VPMULUDQ reads and leaves it;
+// the upper half is whatever the last product left there. So a round moves no
+// word from lane to lane.
 #include "../core/ck_math.h"
 
 #define TILE 4096  // elements a work item
 
 typedef uint64_t v8u64 __attribute__((ext_vector_type(8)));
 
-/// The low and high halves of a times m, lane by lane.
-CK_INLINE void multiply_wide(ck_v16u a, uint32_t m, ck_v16u *high, ck_v16u *low) {
-  const v8u64 even = ((v8u64)a & 0xffffffffu) * (v8u64)(uint64_t)m;
-  const v8u64 odd = ((v8u64)a >> 32) * (v8u64)(uint64_t)m;
-  *low = __builtin_shufflevector((ck_v16u)even, (ck_v16u)odd, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10,
-                                 26, 12, 28, 14, 30);
-  *high = __builtin_shufflevector((ck_v16u)even, (ck_v16u)odd, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25,
-                                  11, 27, 13, 29, 15, 31);
-}
+enum { ROUNDS = 10 };
 
-/// The words of the sixteen blocks from `block` on: words[w] holds word w of each lane's block.
-CK_INLINE void philox16(const ck_random_args *a, uint64_t block, ck_v16u words[4]) {
-  const ck_v16u place = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
-  const uint64_t key = (uint64_t)a->state[0], step = (uint64_t)a->state[1];
-  const uint64_t counter = ((uint64_t)a->stream << 40) + block;
-  const ck_v16u base = (ck_v16u)(uint32_t)counter;
-  ck_v16u c0 = base + place;
-  ck_v16u c1 = (ck_v16u)(uint32_t)(counter >> 32) - (ck_v16u)(c0 < base);  // carry: a mask is -1
-  ck_v16u c2 = (ck_v16u)(uint32_t)step, c3 = (ck_v16u)(uint32_t)(step >> 32);
-  uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-  for (int round = 0; round < 10; ++round) {
-    ck_v16u h0, l0, h2, l2;
-    multiply_wide(c0, 0xD2511F53u, &h0, &l0);
-    multiply_wide(c2, 0xCD9E8D57u, &h2, &l2);
-    c0 = h2 ^ c1 ^ k0;
-    c1 = l2;
-    c2 = h0 ^ c3 ^ k1;
-    c3 = l0;
+// Eight blocks at a time are a group. As many groups go through the rounds
+// together as the registers hold: a group by itself would wait for its
+// products.
+#if CK_HAS_AVX512
+enum { GROUPS = 4, TOGETHER = 4 };
+#else
+enum { GROUPS = 2, TOGETHER = 1 };
+#endif
+/// Elements, and vectors of them, that are drawn at a time.
+enum { DRAWN = 32 * GROUPS, VECTORS = 2 * GROUPS };
+
+/// What is the same for all blocks: each round's keys, and the counter's upper
+/// half.
+typedef struct schedule {
+  uint64_t k0[ROUNDS], k1[ROUNDS];
+  uint64_t first_block;
+  uint64_t step;
+} schedule;
+
+CK_INLINE schedule make_schedule(const ck_random_args *a) {
+  schedule s = {.first_block = (uint64_t)a->stream << 40, .step = (uint64_t)a->state[1]};
+  uint32_t k0 = (uint32_t)a->state[0], k1 = (uint32_t)((uint64_t)a->state[0] >> 32);
+  for (int round = 0; round < ROUNDS; ++round) {
+    s.k0[round] = k0;
+    s.k1[round] = k1;
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  words[0] = c0;
-  words[1] = c1;
-  words[2] = c2;
-  words[3] = c3;
+  return s;
 }
 
-/// Words by lane to elements in order.
-CK_INLINE void interleave(const ck_v16u w[4], ck_v16u out[4]) {
-  const ck_v16u a =
-      __builtin_shufflevector(w[0], w[1], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
-  const ck_v16u b = __builtin_shufflevector(w[0], w[1], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27,
-                                            14, 30, 15, 31);
-  const ck_v16u c =
-      __builtin_shufflevector(w[2], w[3], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
-  const ck_v16u d = __builtin_shufflevector(w[2], w[3], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27,
-                                            14, 30, 15, 31);
-  out[0] = __builtin_shufflevector(a, c, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-  out[1] =
-      __builtin_shufflevector(a, c, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-  out[2] = __builtin_shufflevector(b, d, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-  out[3] =
-      __builtin_shufflevector(b, d, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+/// The compiler forgets what it knows of a's bits.
+CK_INLINE v8u64 hidden(v8u64 a) {
+#if CK_HAS_AVX512
+  __asm__("" : "+v"(a));
+#elif CK_HAS_AVX2
+  typedef uint64_t v4u64 __attribute__((ext_vector_type(4)));
+  v4u64 low = a.lo, high = a.hi;
+  __asm__("" : "+x"(low), "+x"(high));
+  a = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+#endif
+  return a;
+}
+
+/// The product of the lower halves. One instruction, unless the compiler knows more: then it clears
+/// upper halves beforehand, or multiplies 64 bits to save a shift.
+CK_INLINE v8u64 multiply(v8u64 a, uint32_t m) {
+  return hidden((hidden(a) & 0xffffffffu) * (v8u64)(uint64_t)m);
+}
+
+/// The words of `groups` times eight blocks from `block` on (a multiple of 8),
+/// in the order of elements.
+CK_INLINE void philox(const schedule *s, uint64_t block, int groups, ck_v16u *out) {
+  const uint32_t m0 = 0xD2511F53u, m1 = 0xCD9E8D57u;
+  const uint64_t counter = s->first_block + block;
+  // In the first two rounds two of the four words are the same in all blocks.
+  const uint64_t p2 = (s->step & 0xffffffffu) * m1;
+  const uint64_t c0 = (p2 >> 32 ^ counter >> 32 ^ s->k0[0]) & 0xffffffffu;
+  const uint64_t p0 = c0 * m0;
+  v8u64 c[TOGETHER][4];
+#pragma clang loop unroll(full)
+  for (int g = 0; g < groups; ++g) {
+    const v8u64 place = {0, 4, 1, 5, 2, 6, 3, 7};
+    const v8u64 q0 = multiply((counter + (uint64_t)(8 * g)) + place, m0);
+    const v8u64 q2 = multiply(q0 >> 32 ^ (s->step >> 32 ^ s->k1[0]), m1);
+    c[g][0] = q2 >> 32 ^ (p2 ^ s->k0[1]);
+    c[g][1] = q2;
+    c[g][2] = q0 ^ (p0 >> 32 ^ s->k1[1]);
+    c[g][3] = (v8u64)p0;
+  }
+#pragma clang loop unroll(full)
+  for (int round = 2; round < ROUNDS; ++round) {
+#pragma clang loop unroll(full)
+    for (int g = 0; g < groups; ++g) {
+      const v8u64 q0 = multiply(c[g][0], m0), q2 = multiply(c[g][2], m1);
+      c[g][0] = q2 >> 32 ^ c[g][1] ^ s->k0[round];
+      c[g][1] = q2;
+      c[g][2] = q0 >> 32 ^ c[g][3] ^ s->k1[round];
+      c[g][3] = q0;
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int g = 0; g < groups; ++g) {
+    const v8u64 low = (c[g][0] & 0xffffffffu) | c[g][1] << 32;
+    const v8u64 high = (c[g][2] & 0xffffffffu) | c[g][3] << 32;
+    out[2 * g] = (ck_v16u)__builtin_shufflevector(low, high, 0, 8, 2, 10, 4, 12, 6, 14);
+    out[2 * g + 1] = (ck_v16u)__builtin_shufflevector(low, high, 1, 9, 3, 11, 5, 13, 7, 15);
+  }
 }
 
 /// 24 bits as a number in [0, 1), exactly.
@@ -68,8 +107,8 @@ CK_INLINE ck_v16f unit(ck_v16u word) {
   return __builtin_convertvector((ck_v16i)(word >> 8), ck_v16f) * 0x1p-24f;
 }
 
-/// cos and sin of 2 π u, for u in [0, 1): the nearest quarter turn exactly, then Taylor-like
-/// minimax polynomials on [-π/4, π/4] (Moshier, Cephes).
+/// cos and sin of 2 π u, for u in [0, 1): the nearest quarter turn exactly,
+/// then Taylor-like minimax polynomials on [-π/4, π/4] (Moshier, Cephes).
 CK_INLINE void turn(ck_v16f u, ck_v16f *cosine, ck_v16f *sine) {
   const ck_v16f quarter = ck_round(u * 4.0f);
   const ck_v16f angle = ck_fnma(quarter, ck_splat(0.25f), u) * 6.283185307179586f;
@@ -98,17 +137,28 @@ CK_INLINE void box_muller(ck_v16u a, ck_v16u b, ck_v16u *first, ck_v16u *second)
   *second = (ck_v16u)(radius * sine);
 }
 
-/// The 64 elements from `block` on, as they are written (4 bytes each).
-CK_INLINE void draw(const ck_random_args *a, ck_random_op op, uint64_t block, ck_v16u out[4]) {
-  ck_v16u words[4];
-  philox16(a, block, words);
-  if (op == CK_RANDOM_NORMAL) {
-    box_muller(words[0], words[1], &words[0], &words[1]);
-    box_muller(words[2], words[3], &words[2], &words[3]);
+/// Normal numbers from 32 words: pairs of neighbours.
+CK_INLINE void normals(ck_v16u v[2]) {
+  ck_v16u a = __builtin_shufflevector(v[0], v[1], 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26,
+                                      28, 30);
+  ck_v16u b = __builtin_shufflevector(v[0], v[1], 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27,
+                                      29, 31);
+  box_muller(a, b, &a, &b);
+  v[0] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  v[1] =
+      __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+/// The elements from `block` on, as they are written (4 bytes each).
+CK_INLINE void draw(const schedule *s, ck_random_op op, uint64_t block, ck_v16u out[VECTORS]) {
+  for (int g = 0; g < GROUPS; g += TOGETHER) {
+    philox(s, block + (uint64_t)(8 * g), TOGETHER, out + 2 * g);
   }
-  interleave(words, out);
+  if (op == CK_RANDOM_NORMAL) {
+    for (int j = 0; j < VECTORS; j += 2) normals(out + j);
+  }
   if (op == CK_RANDOM_UNIFORM) {
-    for (int j = 0; j < 4; ++j) out[j] = (ck_v16u)unit(out[j]);
+    for (int j = 0; j < VECTORS; ++j) out[j] = (ck_v16u)unit(out[j]);
   }
 }
 
@@ -119,11 +169,12 @@ CK_INLINE void fill(const ck_random_args *a, ck_random_op op, const ck_thread *t
   int64_t begin, end;
   ck_share((a->count + TILE - 1) / TILE, t, &begin, &end);
   end = end * TILE < a->count ? end * TILE : a->count;
+  const schedule s = make_schedule(a);
   uint32_t *out = a->out;
-  for (int64_t i = begin * TILE; i < end; i += 64) {
-    ck_v16u v[4];
-    draw(a, op, (uint64_t)i / 4, v);
-    for (int j = 0; j < 4; ++j) {
+  for (int64_t i = begin * TILE; i < end; i += DRAWN) {
+    ck_v16u v[VECTORS];
+    draw(&s, op, (uint64_t)i / 4, v);
+    for (int j = 0; j < VECTORS; ++j) {
       const int64_t at = i + j * CK_LANES;
       if (at + CK_LANES <= end) {
         ck_store(out + at, (ck_v16f)v[j]);
@@ -152,11 +203,12 @@ void CK_NAME(ck_random_bernoulli)(const void *args, const ck_thread *t) {
   int64_t begin, end;
   ck_share((a->count + TILE - 1) / TILE, t, &begin, &end);
   end = end * TILE < a->count ? end * TILE : a->count;
+  const schedule s = make_schedule(a);
   uint8_t *out = a->out;
-  for (int64_t i = begin * TILE; i < end; i += 64) {
-    ck_v16u v[4];
-    draw(a, CK_RANDOM_BITS, (uint64_t)i / 4, v);
-    for (int j = 0; j < 4; ++j) {
+  for (int64_t i = begin * TILE; i < end; i += DRAWN) {
+    ck_v16u v[VECTORS];
+    draw(&s, CK_RANDOM_BITS, (uint64_t)i / 4, v);
+    for (int j = 0; j < VECTORS; ++j) {
       const int64_t at = i + j * CK_LANES;
       const ck_v16b hit = __builtin_convertvector(((ck_v16i)(v[j] >> 8) < bound) & 1, ck_v16b);
       if (at + CK_LANES <= end) {
@@ -168,27 +220,47 @@ void CK_NAME(ck_random_bernoulli)(const void *args, const ck_thread *t) {
   }
 }
 
-void CK_NAME(ck_dropout_f32)(const void *args, const ck_thread *t) {
-  const ck_random_args *a = args;
+CK_INLINE void dropout(const ck_random_args *a, const ck_thread *t, bool streams) {
+  const schedule s = make_schedule(a);
   const double keep = 1.0 - (double)a->p;
   const ck_v16i bound = ck_splat_i32(bound_of(keep));
   const ck_v16f scale = ck_splat(keep > 0 ? (float)(1.0 / keep) : 0.0f);
   int64_t begin, end;
   ck_share((a->count + TILE - 1) / TILE, t, &begin, &end);
   end = end * TILE < a->count ? end * TILE : a->count;
+  const float *x = a->x;
   float *out = a->out;
-  for (int64_t i = begin * TILE; i < end; i += 64) {
-    ck_v16u v[4];
-    draw(a, CK_RANDOM_BITS, (uint64_t)i / 4, v);
-    for (int j = 0; j < 4; ++j) {
+  int64_t i = begin * TILE;
+  for (; i + DRAWN <= end; i += DRAWN) {
+    ck_v16u v[VECTORS];
+    draw(&s, CK_RANDOM_BITS, (uint64_t)i / 4, v);
+    for (int j = 0; j < VECTORS; ++j) {
       const int64_t at = i + j * CK_LANES;
       const ck_v16i hit = (ck_v16i)(v[j] >> 8) < bound;
-      if (at + CK_LANES <= end) {
-        ck_store(out + at, ck_select(hit, ck_load(a->x + at) * scale, ck_splat(0)));
-      } else if (at < end) {
-        const int n = (int)(end - at);
-        ck_store_n(out + at, ck_select(hit, ck_load_n(a->x + at, n) * scale, ck_splat(0)), n);
+      const ck_v16f kept = ck_select(hit, ck_load(x + at) * scale, ck_splat(0));
+      if (streams) {
+        ck_stream(out + at, kept);
+      } else {
+        ck_store(out + at, kept);
       }
     }
+  }
+  if (i >= end) return;
+  ck_v16u v[VECTORS];
+  draw(&s, CK_RANDOM_BITS, (uint64_t)i / 4, v);
+  for (int j = 0; j < VECTORS && i < end; ++j, i += CK_LANES) {
+    const int n = end - i < CK_LANES ? (int)(end - i) : CK_LANES;
+    const ck_v16i hit = (ck_v16i)(v[j] >> 8) < bound;
+    ck_store_n(out + i, ck_select(hit, ck_load_n(x + i, n) * scale, ck_splat(0)), n);
+  }
+}
+
+void CK_NAME(ck_dropout_f32)(const void *args, const ck_thread *t) {
+  const ck_random_args *a = args;
+  if (a->out != a->x && ck_streams(a->out, a->count / CK_LANES, CK_LANES)) {
+    dropout(a, t, true);
+    ck_stream_end();
+  } else {
+    dropout(a, t, false);
   }
 }

@@ -96,6 +96,22 @@ import Testing
     }
   }
 
+  @Test func droppedNumbers_haveTheSameBits() {
+    let x = Memory(Self.rows * Self.cols, seed: 23)
+    let state: [Int64] = [11, 5]
+    state.withUnsafeBufferPointer { state in
+      check(ck_random(CK_RANDOM_DROPOUT, ck_isa_best())) { out in
+        var args = ck_random_args()
+        args.out = UnsafeMutableRawPointer(out)
+        args.x = UnsafePointer(x.floats)
+        args.state = state.baseAddress
+        args.count = Int64(Self.rows * Self.cols)
+        args.p = 0.25
+        return args
+      }
+    }
+  }
+
   @Test(arguments: [CK_CROSS_ENTROPY_BACKWARD, CK_CROSS_ENTROPY_COMBINED])
   func gradientsOfCrossEntropy_haveTheSameBits(_ operation: ck_cross_entropy_op) {
     let x = Memory(Self.rows * Self.cols, seed: 19)
