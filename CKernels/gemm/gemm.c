@@ -7,6 +7,7 @@
 enum {
   K_BLOCK = 512,          // a panel of A (14 x 512) stays in L1
   DIRECT_B_ROWS = 28,     // B with unit column stride is read in place for so few rows of A
+  SHORT_STEPS = 64,       // panels of B of so few steps are read in place by any number of rows
   KEPT_FLOATS = 1 << 19,  // of B, kept in scratch for all blocks of rows of a fused product
   PACKED_STEPS = 16,      // of all rows of A, where its columns are contiguous
   COLLIDING_ROWS = 7,     // of the 8 ways of L1
@@ -32,8 +33,15 @@ static bool packs_a(const ck_gemm_args *g, const gemm_level *level) {
   return g->a_col == 1 ? rows_collide(g->a_row) : rows_collide(g->a_col) && g->a_row != 1;
 }
 
+/// Panels of B that stay in L1 where they lie: few whole lines, spread over at least half of its
+/// sets.
+static bool is_short_panel(const ck_gemm_args *g) {
+  return g->K <= SHORT_STEPS && g->b_row % 16 == 0 && g->b_row % 64 != 0;
+}
+
 static bool packs_b(const ck_gemm_args *g, const gemm_level *level) {
   if (g->b_packed || g->b_col != 1) return !g->b_packed;
+  if (is_short_panel(g)) return false;
   // Rows of B a multiple of a page apart share a set of L1 and few of L2.
   return g->M > (g->b_row % 1024 == 0 ? level->direct_rows : DIRECT_B_ROWS);
 }
@@ -153,9 +161,13 @@ static void multiply_panel(const job *job, gemm_tile *tile, block at) {
       tile->a_col = g->a_col;
     }
     tile->c = job->c + (at.row + begin - job->c_begin) * job->c_row + at.column - job->c_column;
+    const int64_t other = (at.row + begin) * g->other_row + at.column;
     if (tile->combination != CK_GEMM_ALONE)
-      tile->other =
-          g->other + job->m.index * g->other_matrix + (at.row + begin) * g->other_row + at.column;
+      tile->other = g->other + job->m.index * g->other_matrix + other;
+    if (tile->combination == CK_GEMM_MOMENTUM) {
+      tile->weight = g->weight + other;
+      tile->new_weight = g->new_weight + (at.row + begin) * g->c_row + at.column;
+    }
     job->level->tile(tile);
     if (tile->packed) {
       tile->b = tile->packed;
@@ -224,6 +236,8 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
       .relu = g->relu && last,
       .other_row = g->other_row,
       .combination = last ? (int32_t)g->combination : CK_GEMM_ALONE,
+      .momentum = g->momentum,
+      .rate = g->rate ? *g->rate : 0,
   };
   if (job->pack_a) pack_a_block(g, job->level, job->m.a, at, job->a_scratch);
   for (int64_t j = columns.begin; j < columns.end; j += at.columns) {

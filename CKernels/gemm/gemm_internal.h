@@ -24,6 +24,9 @@ typedef struct gemm_tile {
   float alpha;
   int32_t accumulate, relu;
   int32_t combination;  // ck_gemm_combination, before `relu`; of the f32 tiles only
+  const float *weight;  // weight[i * other_row + j], of CK_GEMM_MOMENTUM
+  float *new_weight;    // new_weight[i * c_row + j]
+  float rate, momentum;
   int32_t rows, columns;
   int32_t narrow;  // 1: c is bf16 (the tiles of bf16 pairs only; not with `accumulate`)
 } gemm_tile;

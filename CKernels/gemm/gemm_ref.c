@@ -38,9 +38,10 @@ static float sum_of(const ck_gemm_args *g, const void *a, const void *b, int64_t
 }
 
 /// What x meets at `other`.
-static float combine(int64_t combination, float x, const float *other) {
-  if (combination == CK_GEMM_ADD) return x + *other;
-  if (combination == CK_GEMM_GATE) return *other > 0 ? x : 0.0f;
+static float combine(const ck_gemm_args *g, float x, const float *other) {
+  if (g->combination == CK_GEMM_ADD) return x + *other;
+  if (g->combination == CK_GEMM_GATE) return *other > 0 ? x : 0.0f;
+  if (g->combination == CK_GEMM_MOMENTUM) return *other * g->momentum + x;
   return x;
 }
 
@@ -57,7 +58,7 @@ static float element(const ck_gemm_args *g, const void *a, const void *b, const 
     p = end;
   } while (p < g->K);
   if (g->bias) value += g->bias[j];
-  if (g->combination != CK_GEMM_ALONE) value = combine(g->combination, value, other + j);
+  if (g->combination != CK_GEMM_ALONE) value = combine(g, value, other + j);
   return g->relu ? (0.0f > value ? 0.0f : value) : value;
 }
 
@@ -88,7 +89,10 @@ void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
       char *c = (char *)g->c + at * gemm_type_bytes(g->c_type);
       for (int64_t j = 0; j < g->N; j++) {
         const float old = g->accumulate ? gemm_ref_load(c, g->c_type, j) : 0.0f;
-        store(c, g->c_type, j, element(g, a, b, other, old, i, j));
+        const float x = element(g, a, b, other, old, i, j);
+        store(c, g->c_type, j, x);
+        if (g->combination == CK_GEMM_MOMENTUM)
+          g->new_weight[i * g->c_row + j] = g->weight[i * g->other_row + j] - x * *g->rate;
       }
     } else {
       float *product = t->scratch;

@@ -20,7 +20,14 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
 #pragma clang loop unroll(full)
     for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
       __builtin_prefetch(c + i * c_row + v * VECTOR, 1);
-  if (t->combination != CK_GEMM_ALONE) {
+  if (t->combination == CK_GEMM_MOMENTUM) {
+    // `other` is mostly where C is.
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
+        __builtin_prefetch(t->new_weight + i * c_row + v * VECTOR, 1);
+  } else if (t->combination != CK_GEMM_ALONE) {
     // Not into L1: rows a power of two apart would drive one another out of it.
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++)
@@ -88,7 +95,26 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
 #pragma clang loop unroll(full)
       for (int v = 0; v < NV; v++) sum[i][v] += bias[v];
   }
-  if (t->combination != CK_GEMM_ALONE) {
+  if (t->combination == CK_GEMM_MOMENTUM) {
+    const vec momentum = (vec)t->momentum, rate = (vec)t->rate;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV; v++) {
+        const int64_t at = i * t->other_row + v * VECTOR;
+        float *to = t->new_weight + i * c_row + v * VECTOR;
+        const bool part = v == NV - 1 && last < VECTOR;
+        const vec old = part ? load_part(t->other + at, last) : load(t->other + at);
+        const vec weight = part ? load_part(t->weight + at, last) : load(t->weight + at);
+        sum[i][v] = old * momentum + sum[i][v];
+        const vec updated = weight - sum[i][v] * rate;
+        if (part) {
+          store_part(to, updated, last);
+        } else {
+          store(to, updated);
+        }
+      }
+  } else if (t->combination != CK_GEMM_ALONE) {
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)

@@ -30,6 +30,10 @@ typedef enum ck_gemm_combination {
   CK_GEMM_ALONE = 0,
   CK_GEMM_ADD = 1,   // x + other
   CK_GEMM_GATE = 2,  // x where other > 0, else 0: a rectifier's gradient
+  // v = momentum * other + x goes to C, and weight - rate * v to `new_weight`: the product is a
+  // parameter's gradient, which is not stored. Each operation is rounded. Only of one matrix whose
+  // K is one block, without ReLU.
+  CK_GEMM_MOMENTUM = 3,
 } ck_gemm_combination;
 
 /// For each batch index t:
@@ -94,6 +98,14 @@ typedef struct ck_gemm_args {
   const float *other;
   int64_t other_matrix, other_row;
   int64_t combination;  // ck_gemm_combination
+
+  // Of CK_GEMM_MOMENTUM. Rows of `weight` lie as those of `other` do, rows of `new_weight` as C's,
+  // and the two may be one array.
+  const float *weight;
+  float *new_weight;
+  const float *rate;  // one number
+  float momentum;
+  int32_t reserved;
 } ck_gemm_args;
 
 static inline const ck_loop_args *ck_gemm_epilogue(const ck_gemm_args *args) {
@@ -105,7 +117,7 @@ ck_kernel ck_gemm(ck_isa isa);
 /// Scratch that each thread needs, in bytes.
 size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa);
 /// Whether the entry at that level takes `combination`: for f32 by fused multiply-adds, of more
-/// than one row and column, without a program.
+/// than one row and column, without a program; and as CK_GEMM_MOMENTUM says.
 bool ck_gemm_combines(const ck_gemm_args *args, ck_isa isa);
 /// Shared workspace, in bytes; 0 for most shapes.
 size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa);

@@ -38,6 +38,8 @@ public enum Pipeline {
     FoldViews(),
     // After fusion has made each parameter's update one loop.
     MultiTensorUpdate(),
+    // After small updates have come together: those that are left are worth a product's registers.
+    FuseUpdate(),
     // Fusion leaves nodes behind that nobody reads.
     DeadCode(),
     // Last: the order of what is really run.

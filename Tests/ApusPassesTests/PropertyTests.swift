@@ -91,7 +91,7 @@ import Testing
       Set(PassManager().names).subtracting(fired)
         == [
           "decompose", "fuse-cross-entropy", "fuse-norm-gradient", "fuse-linear-cross-entropy",
-          "multi-tensor-update",
+          "multi-tensor-update", "fuse-update",
         ])
   }
 }

@@ -48,6 +48,10 @@ let gemmCanary: Float = -12345.5
 /// Floats kept free before and after C.
 let gemmMargin = 19
 
+/// What a weight is updated by, where the combination is CK_GEMM_MOMENTUM.
+let gemmMomentum: Float = 0.9
+let gemmRate: [Float] = [0.25]
+
 /// The operands of a case; all begin one float off any alignment.
 struct GemmProblem {
   let shape: GemmCase
@@ -55,6 +59,8 @@ struct GemmProblem {
   var b: [Float]
   var bias: [Float]
   var other: [Float]
+  /// Updated with momentum: rows lie as those of `other`, the new ones as C's.
+  var weight: [Float]
   var c: [Float]
   let aWidth: Int, bWidth: Int, cWidth: Int
   let aSize: Int, bSize: Int, cSize: Int
@@ -72,6 +78,7 @@ struct GemmProblem {
     b = noise.array(bSize * (shape.sharesB ? 1 : shape.matrices) + 1)
     bias = noise.array(shape.N + 1)
     other = noise.array((shape.N + 1) * shape.M * shape.matrices + 1)
+    weight = noise.array(other.count)
     c = [Float](repeating: gemmCanary, count: cSize * shape.matrices + 2 * gemmMargin)
     for t in 0..<shape.matrices {
       for i in 0..<shape.M {
@@ -80,15 +87,18 @@ struct GemmProblem {
     }
   }
 
-  private func otherPlace(_ t: Int, _ i: Int, _ j: Int) -> Int {
+  func otherPlace(_ t: Int, _ i: Int, _ j: Int) -> Int {
     1 + (t * shape.M + i) * (shape.N + 1) + j
   }
 
   func place(_ t: Int, _ i: Int, _ j: Int) -> Int { gemmMargin + t * cSize + i * cWidth + j }
 
-  /// C as the row computes it on a team of that size, all of its buffer.
+  /// C as the row computes it on a team of that size, all of its buffer; and the new weight, where
+  /// there is one.
   func run(_ row: ck_gemm_row, threads: Int) throws -> [Float] {
     var result = c
+    let updates = shape.combination == CK_GEMM_MOMENTUM
+    var newWeight = updates ? [Float](repeating: gemmCanary, count: c.count) : []
     var packed = [Float]()
     if shape.isPacked {
       packed = [Float](
@@ -107,12 +117,10 @@ struct GemmProblem {
               try other.withUnsafeBufferPointer { other in
                 combine(&args, other)
                 if shape.isPacked { pack(&args, into: packed, row, team) }
-                let scratch = ck_gemm_scratch_bytes(&args, row.isa)
-                try #require(ck_team_reserve_scratch(team, scratch))
-                #expect(ck_gemm_workspace_bytes(&args, row.isa) == 0)
-                withUnsafePointer(to: &args) { args in
-                  var step = ck_step(kernel: row.kernel, args: args, threads: 0, barrier: 1)
-                  ck_run(team, &step, 1)
+                if updates {
+                  try update(&args, &newWeight) { try run(&$0, row, team) }
+                } else {
+                  try run(&args, row, team)
                 }
               }
             }
@@ -120,7 +128,33 @@ struct GemmProblem {
         }
       }
     }
-    return result
+    return result + newWeight
+  }
+
+  private func run(_ args: inout ck_gemm_args, _ row: ck_gemm_row, _ team: OpaquePointer) throws {
+    try #require(ck_team_reserve_scratch(team, ck_gemm_scratch_bytes(&args, row.isa)))
+    #expect(ck_gemm_workspace_bytes(&args, row.isa) == 0)
+    withUnsafePointer(to: &args) { args in
+      var step = ck_step(kernel: row.kernel, args: args, threads: 0, barrier: 1)
+      ck_run(team, &step, 1)
+    }
+  }
+
+  private func update(
+    _ args: inout ck_gemm_args, _ newWeight: inout [Float],
+    _ body: (inout ck_gemm_args) throws -> Void
+  ) throws {
+    args.momentum = gemmMomentum
+    try weight.withUnsafeBufferPointer { weight in
+      try newWeight.withUnsafeMutableBufferPointer { newWeight in
+        try gemmRate.withUnsafeBufferPointer { rate in
+          args.weight = weight.baseAddress! + 1
+          args.new_weight = newWeight.baseAddress! + gemmMargin
+          args.rate = rate.baseAddress!
+          try body(&args)
+        }
+      }
+    }
   }
 
   private func arguments(
@@ -196,6 +230,7 @@ struct GemmProblem {
     let met = Double(other[otherPlace(t, i, j)])
     if shape.combination == CK_GEMM_ADD { sum += met }
     if shape.combination == CK_GEMM_GATE, met <= 0 { sum = 0 }
+    if shape.combination == CK_GEMM_MOMENTUM { sum += Double(gemmMomentum) * met }
     return (shape.hasReLU ? max(0, sum) : sum, magnitude * abs(Double(shape.alpha)) + 1)
   }
 }

@@ -110,6 +110,54 @@ import Testing
     }
   }
 
+  @Test func updatesWithMomentumAgreeWithLoopsInDouble() throws {
+    let problem = GemmProblem(
+      GemmCase(M: 5, N: 4, K: 9, gap: 2, hasBias: true, combination: CK_GEMM_MOMENTUM))
+    let result = try problem.run(gemmRows.last!, threads: 1)
+    let (velocities, weights) = (result.prefix(result.count / 2), result.suffix(result.count / 2))
+    for (i, j) in (0..<20).map({ ($0 / 4, $0 % 4) }) {
+      let (value, magnitude) = problem.expected(0, i, j)
+      let place = problem.place(0, i, j)
+      #expect(abs(Double(velocities[place]) - value) <= 1e-6 * magnitude)
+      let weight = Double(problem.weight[problem.otherPlace(0, i, j)]) - Double(gemmRate[0]) * value
+      #expect(abs(Double(weights[weights.startIndex + place]) - weight) <= 1e-6 * magnitude)
+    }
+  }
+
+  /// All tails of the tiles, few rows, many blocks of rows; B packed on the way, before, or in place.
+  @Test func updatesWithMomentumGiveTheReferencesBits() throws {
+    for N in 2...66 {
+      try expectAllGemmRowsAgree(
+        GemmCase(
+          M: N % 29 + 2, N: N, K: N % 7 * 5 + 1, transposeA: N % 2 == 0, gap: N % 3,
+          hasBias: N % 4 == 0, combination: CK_GEMM_MOMENTUM), threads: [1, 7])
+    }
+    for (M, N, K) in [(300, 330, 10), (128, 784, 64), (6, 200, 30), (29, 1030, 512)] {
+      for isPacked in [false, true] {
+        try expectAllGemmRowsAgree(
+          GemmCase(
+            M: M, N: N, K: K, transposeA: true, isPacked: isPacked,
+            combination: CK_GEMM_MOMENTUM))
+      }
+    }
+  }
+
+  @Test func updatesAreOfOneMatrixAndOneBlock() {
+    var args = ck_gemm_args()
+    (args.M, args.N, args.K) = (8, 8, 512)
+    args.batch = (1, 1, 1, 1, 1, 1)
+    args.combination = Int64(CK_GEMM_MOMENTUM.rawValue)
+    #expect(ck_gemm_combines(&args, CK_ISA_REF) && ck_gemm_combines(&args, CK_ISA_AVX2))
+    args.K = 520
+    #expect(!ck_gemm_combines(&args, CK_ISA_AVX2))
+    args.K = 512
+    args.batch.3 = 2
+    #expect(!ck_gemm_combines(&args, CK_ISA_AVX2))
+    args.batch.3 = 1
+    args.relu = 1
+    #expect(!ck_gemm_combines(&args, CK_ISA_AVX2))
+  }
+
   @Test func packedPathsGiveTheReferencesBits() throws {
     for shape in [
       GemmCase(M: 300, N: 290, K: 40), GemmCase(M: 290, N: 300, K: 530, transposeB: true),
