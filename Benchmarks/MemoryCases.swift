@@ -95,12 +95,33 @@ public struct MemoryOperation: Sendable {
     },
     MemoryOperation(.eltwise, "exp", flops: 1, same(1)) { [exp($0[0])] },
     MemoryOperation(.eltwise, "tanh", flops: 1, same(1)) { [tanh($0[0])] },
+    MemoryOperation(.eltwise, "sigmoid", flops: 1, same(1)) { [sigmoid($0[0])] },
+    MemoryOperation(.eltwise, "silu", flops: 1, same(1)) { [silu($0[0])] },
+    MemoryOperation(.eltwise, "softplus", flops: 1, same(1)) { [softplus($0[0])] },
     MemoryOperation(.eltwise, "gelu", flops: 1, same(1)) { [gelu($0[0])] },
+    MemoryOperation(.eltwise, "gelu_tanh", flops: 1, same(1)) { [geluTanh($0[0])] },
     MemoryOperation(.eltwise, "bias_gelu", flops: 2, { [Operand($0), row($0)] }) {
       [gelu($0[0] + $0[1])]
     },
     MemoryOperation(.eltwise, "dropout", flops: 2, same(1)) { [$0[0].dropout(0.1)] },
+    activation("tanh_gradient", tanh),
+    activation("sigmoid_gradient", sigmoid),
+    activation("silu_gradient", silu),
+    activation("softplus_gradient", softplus),
+    activation("gelu_gradient", gelu),
+    activation("gelu_tanh_gradient", geluTanh),
   ]
+
+  /// The function's value and its gradient, of a number and what arrives from above.
+  private static func activation(
+    _ name: String,
+    _ function: @escaping @Sendable (Tensor, StaticString, UInt) -> Tensor
+  ) -> MemoryOperation {
+    MemoryOperation(.eltwise, name, flops: 3, same(2)) {
+      let y = function($0[0], #fileID, #line)
+      return [y] + gradients(of: y, withRespectTo: [$0[0]], seed: $0[1])
+    }
+  }
 
   private static let reductions = [
     MemoryOperation(.reduce, "sum", flops: 1, same(1)) { [$0[0].sum()] },

@@ -45,6 +45,16 @@ def gelu(x):
     return jax.nn.gelu(x, approximate=False)
 
 
+def activation(function):
+    """The value and the gradient; the second operand arrives from above."""
+
+    def step(x, seed):
+        y, backward = jax.vjp(function, x)
+        return y, backward(seed)[0]
+
+    return same(2, step)
+
+
 def dropout(case, dtype):
     def function(key, x):
         keep = jax.random.bernoulli(key, 0.9, x.shape)
@@ -119,9 +129,19 @@ OPERATIONS = {
         "multiply_add_relu": same(3, lambda x, y, z: jax.nn.relu(x * y + z)),
         "exp": same(1, jnp.exp),
         "tanh": same(1, jnp.tanh),
+        "sigmoid": same(1, jax.nn.sigmoid),
+        "silu": same(1, jax.nn.silu),
+        "softplus": same(1, jax.nn.softplus),
         "gelu": same(1, gelu),
+        "gelu_tanh": same(1, jax.nn.gelu),
         "bias_gelu": with_rows(lambda x, b: gelu(x + b), 1),
         "dropout": dropout,
+        "tanh_gradient": activation(jnp.tanh),
+        "sigmoid_gradient": activation(jax.nn.sigmoid),
+        "silu_gradient": activation(jax.nn.silu),
+        "softplus_gradient": activation(jax.nn.softplus),
+        "gelu_gradient": activation(gelu),
+        "gelu_tanh_gradient": activation(jax.nn.gelu),
     },
     "reduce": {
         "sum": same(1, jnp.sum),

@@ -9,6 +9,8 @@ from torch.nn import functional
 
 import protocol
 
+aten = torch.ops.aten
+
 
 def use_threads(count, precision):
     torch.set_num_threads(count)
@@ -48,9 +50,36 @@ def multiply_add_relu(out, x, y, z):
     return out.add_(z).relu_()
 
 
+def gelu_tanh(x):
+    return functional.gelu(x, approximate="tanh")
+
+
 def bias_gelu(case, dtype):
     operands = numbers(*case["shape"]), numbers(case["shape"][-1])
     return (lambda x, b: functional.gelu(x + b)), operands, None
+
+
+def activation(function, forward, backward):
+    """The value and the gradient of `function` where the second operand arrives from above.
+
+    Eagerly they are the two calls that autograd would make, into memory that is there already:
+    `forward(x, out)` and `backward(seed, x, y, out)`.
+    """
+
+    def case_of(case, dtype):
+        x, seed = numbers(*case["shape"]).requires_grad_(), numbers(*case["shape"])
+
+        def step(x, seed):
+            y = function(x)
+            return y, torch.autograd.grad(y, x, seed)[0]
+
+        def into(out, x, seed):
+            forward(x, out[0])
+            backward(seed, x, out[0], out[1])
+
+        return step, (x, seed), torch.no_grad()(into)
+
+    return case_of
 
 
 def gradient(function, *, rows, seeded=True, integers=False):
@@ -118,9 +147,33 @@ OPERATIONS = {
         "multiply_add_relu": same(3, lambda x, y, z: torch.relu(x * y + z), multiply_add_relu),
         "exp": same(1, torch.exp, lambda out, x: torch.exp(x, out=out)),
         "tanh": same(1, torch.tanh, lambda out, x: torch.tanh(x, out=out)),
+        "sigmoid": same(1, torch.sigmoid, lambda out, x: torch.sigmoid(x, out=out)),
+        "silu": same(1, functional.silu, lambda out, x: aten.silu.out(x, out=out)),
+        "softplus": same(1, functional.softplus, lambda out, x: aten.softplus.out(x, out=out)),
         "gelu": same(1, functional.gelu, lambda out, x: torch._C._nn.gelu(x, out=out)),
+        "gelu_tanh": same(
+            1, gelu_tanh, lambda out, x: aten.gelu.out(x, approximate="tanh", out=out)),
         "bias_gelu": bias_gelu,
         "dropout": same(1, lambda x: functional.dropout(x, 0.1, training=True)),
+        "tanh_gradient": activation(
+            torch.tanh, lambda x, y: torch.tanh(x, out=y),
+            lambda g, x, y, dx: aten.tanh_backward.grad_input(g, y, grad_input=dx)),
+        "sigmoid_gradient": activation(
+            torch.sigmoid, lambda x, y: torch.sigmoid(x, out=y),
+            lambda g, x, y, dx: aten.sigmoid_backward.grad_input(g, y, grad_input=dx)),
+        "silu_gradient": activation(
+            functional.silu, lambda x, y: aten.silu.out(x, out=y),
+            lambda g, x, y, dx: aten.silu_backward.grad_input(g, x, grad_input=dx)),
+        "softplus_gradient": activation(
+            functional.softplus, lambda x, y: aten.softplus.out(x, out=y),
+            lambda g, x, y, dx: aten.softplus_backward.grad_input(g, x, 1, 20, grad_input=dx)),
+        "gelu_gradient": activation(
+            functional.gelu, lambda x, y: aten.gelu.out(x, out=y),
+            lambda g, x, y, dx: aten.gelu_backward.grad_input(g, x, grad_input=dx)),
+        "gelu_tanh_gradient": activation(
+            gelu_tanh, lambda x, y: aten.gelu.out(x, approximate="tanh", out=y),
+            lambda g, x, y, dx: aten.gelu_backward.grad_input(
+                g, x, approximate="tanh", grad_input=dx)),
     },
     "reduce": {
         "sum": same(1, lambda x: x.sum()),
@@ -160,6 +213,8 @@ def prepare(case, compiled, mixed):
     if compiled:
         function = torch.compile(function, dynamic=False)
     elif into:
-        out = torch.empty_like(function(*operands))
+        results = function(*operands)
+        single = isinstance(results, torch.Tensor)
+        out = torch.empty_like(results) if single else [torch.empty_like(y) for y in results]
         return protocol.timed(lambda: into(out, *operands))
     return protocol.timed(lambda: function(*operands))

@@ -303,34 +303,13 @@ CK_INLINE ck_v16f ck_verf(ck_v16f x) {
   return ck_copysign(a >= 0.92f ? large : small, x);
 }
 
-/// x Φ(x) = max(x, 0) - |x| Φ(-|x|): below 0 nothing cancels, so that the negative tail keeps its
-/// digits. Φ(-a) = e^(-a²/2) P(t - 1/2) with t = 1 / (1 + a / 4). What rounding a² loses is given
-/// back, because all of it would show in the exponential. At -Inf the limit, -0.
-CK_INLINE ck_v16f ck_vgelu(ck_v16f x) {
-  const float c[] = {0x1.82b4bcp-4f,  0x1.5cf97cp-2f, 0x1.fd7506p-2f, 0x1.25b63ap-1f,
-                     0x1.f9b35ap-2f,  0x1.166aacp-2f, 0x1.07f7e2p-5f, -0x1.57d914p-4f,
-                     -0x1.657f5ap-5f, 0x1.157e9ap-5f};
-  const ck_v16f magnitude = ck_abs(x);
-  const ck_v16f a =
-      13.2f < magnitude ? ck_splat(13.2f) : magnitude;  // there the result is < FLT_MIN
-  const ck_v16f t = 1.0f / ck_fma(a, ck_splat(0.25f), ck_splat(1.0f));
-  const ck_v16f half = a * -0.5f;
-  const ck_v16f square = a * half;
-  const ck_v16f lost = ck_fma(a, half, -square);
-  ck_v16i n;
-  const ck_v16f near = ck_exp_reduce(square, &n);
-  const ck_v16f e = ck_scale(ck_exp_small(near + lost), n);
-  // The polynomial times a first: e alone may be so small that its product with p is flushed. Just
-  // above 0 the rest is the result: of the least normal numbers its half is flushed, as it is.
-  const ck_v16f rest = a * CK_HORNER(t - 0.5f, c) * e;
-  return ck_copysign((x > 0x1p-60f ? x : ck_splat(0)) - rest, x);
-}
-
 /// x (1 + tanh u) / 2 = x / (1 + e^-2u), u = sqrt(2 / pi) (x + 0.044715 x^3)
 CK_INLINE ck_v16f ck_vgelu_tanh(ck_v16f x) {
   const ck_v16f u = x * ck_fma(x * x, ck_splat(0.044715f), ck_splat(1.0f));
   return x / (1.0f + ck_vexp(u * -0x1.988454p+0f));
 }
+
+#include "ck_math_gelu.h"
 
 // MARK: Small things
 

@@ -216,6 +216,10 @@ CK_INLINE ck_v16i ck_pick_i32(ck_v16i table, ck_v16i index) {
 #endif
 }
 
+CK_INLINE ck_v16f ck_pick(ck_v16f table, ck_v16i index) {
+  return (ck_v16f)ck_pick_i32((ck_v16i)table, index);
+}
+
 /// True where any lane of the mask is set.
 CK_INLINE bool ck_any(ck_v16i mask) {
 #if CK_HAS_AVX512

@@ -12,12 +12,9 @@ public struct Gelu: PlainElementwiseOp {
 
   public init() {}
 
-  // dy/dx = Φ(x) + x φ(x), with φ(x) = exp(-x²/2) / √(2π)
+  // dy/dx = Φ(x) + x φ(x), an op of its own
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
-    let x = context.operands[0]
-    let cumulative = (erf(x * 0.5.squareRoot()) + 1) * 0.5
-    let density = exp(square(x) * -0.5) * (1 / (2 * Double.pi).squareRoot())
-    return [context.gradient * (cumulative + x * density)]
+    [context.gradient * geluDerivative(context.operands[0])]
   }
 
   public func evaluate(_ x: [Double]) -> Double {

@@ -47,6 +47,7 @@ public let opSet: [any Op.Type] = [
   Gate.self,
   Gather.self,
   Gelu.self,
+  GeluDerivative.self,
   GeluTanh.self,
   Greater.self,
   GreaterOrEqual.self,

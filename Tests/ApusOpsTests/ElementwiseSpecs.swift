@@ -61,6 +61,9 @@ let elementwiseSpecs: [OpSpec] = [
     Gelu(), .uniform(-5...5),
     points: [([0], 0), ([1], 0.8413447460685429), ([-10], -7.619853024160527e-23)]),
   OpSpec(
+    GeluDerivative(), .uniform(-5...5),
+    points: [([0], 0.5), ([1], 1.0833154705876863), ([-inf], 0), ([inf], 1), ([.nan], .nan)]),
+  OpSpec(
     GeluTanh(), .uniform(-5...5), points: [([1], 0.8411919906082768), ([-1], -0.15880800939172324)]),
   OpSpec(Greater(), .integers(0...3), smoothness: .none, points: [([2, 1], 1), ([1, 1], 0)]),
   OpSpec(

@@ -46,6 +46,15 @@ import Testing
   private static let halves: [Double] = (-150...128).map { Double($0) + 0.5 }
   private static let expBreaks: [Double] = halves.map { $0 * ln2 }
   private static let tanhBreaks: [Double] = expBreaks.map { $0 / 2 }
+  /// The edges of the sixteen pieces, and where the sixteenths of -x² / (2 ln 2) change.
+  private static let bellPieces: [Double] = (0..<16).map { piece in
+    let octave = exp2(Double(piece / 4)), quarter = Double(piece % 4) / 4
+    return (octave * (1 + quarter) - 1) / 1.12
+  }
+  private static let bellBreaks: [Double] = (0..<2050).map { sixteenth in
+    let k = (Double(sixteenth) + 0.5) / 16
+    return (2 * ln2 * k).squareRoot()
+  }
   private static let powersOfTwo: [Double] = (-126...127).map { exp2(Double($0)) }
   private static let powersOfTen: [Double] = (-37...38).map { pow(10.0, Double($0)) }
   private static let tenths: [Double] = (0...40).map { Double($0) / 10 }
@@ -79,7 +88,8 @@ import Testing
     Case("sigmoid", [126 * ln2, 128 * ln2, 17, 24 * ln2], expBreaks),
     Case("softplus", [126 * ln2, 128 * ln2, 17, 24 * ln2], expBreaks),
     Case("silu", [128 * ln2, 17, 88, 89.5, 91.75, 100], expBreaks),
-    Case("gelu", [0.92 * 2.0.squareRoot(), 4 * 2.0.squareRoot()]),
+    Case("gelu", [13.2, 13.04] + bellPieces, bellBreaks),
+    Case("gelu_derivative", [0.7518, 13.2, 13.34, 13.375] + bellPieces, bellBreaks),
     Case("gelu_tanh", [5, 10]),
     Case("elu", [20, 17.3, 128 * ln2]), Case("selu", [20, 17.3, 128 * ln2]),
     Case("sqrt", [2, 4], powersOfTwo), Case("rsqrt", [2, 4], powersOfTwo),
