@@ -62,15 +62,27 @@ CK_INLINE void ck_stream(void *p, ck_v16f v) {
   ck_store(p, v);
 #endif
 }
+/// p is 32-byte aligned.
+CK_INLINE void ck_stream_u16(void *p, ck_v16h v) {
+#if CK_HAS_AVX2
+  __builtin_nontemporal_store(v, (ck_v16h *)p);
+#else
+  ck_store_u16(p, v);
+#endif
+}
 CK_INLINE void ck_stream_end(void) {
 #if CK_HAS_AVX2
   _mm_sfence();
 #endif
 }
-/// Whether rows of floats, dense from p on, are so many that they should be streamed, and can be.
-CK_INLINE bool ck_streams(const float *p, int64_t rows, int64_t cols) {
+/// Whether rows of elements of `size` bytes, dense from p on, are so many that they should be
+/// streamed, and can be.
+CK_INLINE bool ck_streams_rows(const void *p, int64_t rows, int64_t cols, int64_t size) {
   return ((uintptr_t)p & 63) == 0 && cols % CK_LANES == 0 &&
-         rows * cols * 4 >= ck_cache_bytes() / 4 * 3;
+         rows * cols * size >= ck_cache_bytes() / 4 * 3;
+}
+CK_INLINE bool ck_streams(const float *p, int64_t rows, int64_t cols) {
+  return ck_streams_rows(p, rows, cols, 4);
 }
 
 // MARK: The first n lanes (0 <= n <= 16); the other lanes are zero, their memory is not touched
@@ -260,10 +272,15 @@ CK_INLINE ck_v16f ck_from_bf16(ck_v16h v) {
 
 /// Rounded to the nearest bf16, ties to even; a NaN stays a (quiet) NaN.
 CK_INLINE ck_v16h ck_to_bf16(ck_v16f v) {
+#if CK_ROUNDS_BF16
+  // Denormals become 0, which kernels, whose results are flushed, do not have.
+  return (ck_v16h)_mm512_cvtneps_pbh((__m512)v);
+#else
   const ck_v16u bits = (ck_v16u)v;
   const ck_v16u rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   const ck_v16u quiet = (bits >> 16) | 0x40u;
   return __builtin_convertvector(v != v ? quiet : rounded, ck_v16h);
+#endif
 }
 
 /// f16 bits widened, exactly; half-precision denormals included.

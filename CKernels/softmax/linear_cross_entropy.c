@@ -168,6 +168,8 @@ static ck_cross_entropy_args loss_of(const ck_linear_cross_entropy_args *a, chun
       .smoothing = a->smoothing,
       .label_dtype = a->label_dtype,
       .reduction = reduces ? CK_REDUCTION_SUM : CK_REDUCTION_NONE,
+      .logits_dtype = CK_F32,
+      .gradient_dtype = CK_F32,
   };
 }
 

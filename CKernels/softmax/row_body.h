@@ -3,57 +3,40 @@
 //
 // A row's end is a partial vector; lanes past it are neutral. While exponentials are computed the
 // next row is fetched: memory would else stand still as long as the arithmetic takes.
+#include "ck_softmax.h"
+
 #include "../core/ck_math.h"
-
-CK_INLINE int lanes_left(int64_t n) { return n < CK_LANES ? (int)n : CK_LANES; }
-
-CK_INLINE ck_v16f load_lanes(const float *p, int count) {
-  return count == CK_LANES ? ck_load(p) : ck_load_n(p, count);
-}
-
-CK_INLINE void store_lanes(float *p, ck_v16f v, int count) {
-  if (count == CK_LANES) {
-    ck_store(p, v);
-  } else {
-    ck_store_n(p, v, count);
-  }
-}
+#include "../core/ck_rows.h"
 
 /// v in the first `count` lanes, `other` in the rest.
 CK_INLINE ck_v16f keep_lanes(ck_v16f v, int count, float other) {
   return ck_select(ck_lanes() < ck_splat_i32(count), v, ck_splat(other));
 }
 
-/// The longest row whose exponentials a thread keeps to itself before they are streamed, in floats.
-enum { KEPT_COLUMNS = 8192 };
-
 /// Whether a result of such rows, one of them `stride` after the other, is written past the cache.
 /// `input`: what is read; where the result goes there its lines are in the cache anyway.
-CK_INLINE bool rows_stream(const float *out, const float *input, int64_t rows, int64_t cols,
-                           int64_t stride) {
-  return out != input && stride % CK_LANES == 0 && ck_streams(out, rows, cols);
-}
-
-CK_INLINE void put_lanes(float *p, ck_v16f v, int count, bool streams) {
-  if (streams) {
-    ck_stream(p, v);
-  } else {
-    store_lanes(p, v, count);
-  }
+CK_INLINE bool rows_stream(const void *out, const void *input, int64_t rows, int64_t cols,
+                           int64_t stride, ck_dtype type) {
+  return CK_HAS_AVX2 && out != input && stride % CK_LANES == 0 &&
+         ck_streams_rows(out, rows, cols, (int64_t)ck_dtype_bytes(type));
 }
 
 /// max_c x_c, NaN elements passed over; -Inf for an empty row.
-CK_INLINE float row_max(const float *x, int64_t n) {
+CK_INLINE float row_max(const void *x, int64_t n, ck_dtype type) {
   ck_v16f m[4] = {ck_splat(-INFINITY), ck_splat(-INFINITY), ck_splat(-INFINITY),
                   ck_splat(-INFINITY)};
   int64_t i = 0;
   for (; i + 4 * CK_LANES <= n; i += 4 * CK_LANES) {
-    for (int j = 0; j < 4; ++j) m[j] = ck_max_second(ck_load(x + i + j * CK_LANES), m[j]);
+    for (int j = 0; j < 4; ++j) {
+      m[j] = ck_max_second(load_lanes(x, i + j * CK_LANES, CK_LANES, type), m[j]);
+    }
   }
-  for (; i + CK_LANES <= n; i += CK_LANES) m[0] = ck_max_second(ck_load(x + i), m[0]);
+  for (; i + CK_LANES <= n; i += CK_LANES) {
+    m[0] = ck_max_second(load_lanes(x, i, CK_LANES, type), m[0]);
+  }
   if (i < n) {
     const int count = (int)(n - i);
-    m[1] = ck_max_second(keep_lanes(ck_load_n(x + i, count), count, -INFINITY), m[1]);
+    m[1] = ck_max_second(keep_lanes(load_lanes(x, i, count, type), count, -INFINITY), m[1]);
   }
   return ck_highest(ck_max_second(ck_max_second(m[0], m[1]), ck_max_second(m[2], m[3])));
 }
@@ -63,7 +46,13 @@ CK_INLINE float row_max(const float *x, int64_t n) {
 /// 2^(k / 16), by a table of sixteen, times e^r, a cubic (Tang, "Table-driven implementation of the
 /// exponential function in IEEE floating-point arithmetic", 1989). ln 2 is one float: what that
 /// costs is less than what rounding x - m to d does.
-CK_INLINE ck_v16f exp_falling(ck_v16f d) {
+#if CK_HAS_AVX2
+CK_INLINE
+#else
+// Out of line: at `ref` each multiply-add is sixteen calls.
+static __attribute__((noinline, unused))
+#endif
+ck_v16f exp_falling(ck_v16f d) {
   // The bits of 2^(j / 16), less j << 19: the low bits of k stand there when k is shifted into the
   // exponent.
   const ck_v16i powers = {0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532,
@@ -81,26 +70,40 @@ CK_INLINE ck_v16f exp_falling(ck_v16f d) {
   return ck_select(d < -0x1.5d589ep+6f, ck_splat(0), y);
 }
 
-/// Σ_c exp(x_c - m), each exponential also stored to `out` where that is not NULL (it may be x).
-/// Meanwhile the row at `next` is fetched, which need not be there.
-CK_INLINE float row_exp_sum(float *out, const float *x, float highest, int64_t n,
-                            const float *next) {
+/// e^x of any x, out of line at `ref` for the same reason.
+#if CK_HAS_AVX2
+CK_INLINE
+#else
+static __attribute__((noinline, unused))
+#endif
+ck_v16f exp_any(ck_v16f x) { return ck_vexp(x); }
+
+/// Σ_c exp(x_c - m), each exponential also stored to `out` where that is not NULL (it may be an x
+/// of f32). Meanwhile the row at `next` is fetched, which need not be there.
+CK_INLINE float row_exp_sum(float *out, const void *x, float highest, int64_t n, const void *next,
+                            ck_dtype type) {
   const ck_v16f m = ck_splat(highest);
   ck_v16f sums[4] = {0};
   int64_t i = 0;
   for (; i + 4 * CK_LANES <= n; i += 4 * CK_LANES) {
     for (int j = 0; j < 4; ++j) {
-      __builtin_prefetch(next + i + j * CK_LANES, 0, 3);
-      const ck_v16f e = exp_falling(ck_load(x + i + j * CK_LANES) - m);
+      const int64_t at = i + j * CK_LANES;
+      __builtin_prefetch(row_of(next, 1, at, type), 0, 3);
+      const ck_v16f e = exp_falling(load_lanes(x, at, CK_LANES, type) - m);
       sums[j] += e;
-      if (out != NULL) ck_store(out + i + j * CK_LANES, e);
+      if (out != NULL) ck_store(out + at, e);
     }
   }
-  for (; i < n; i += CK_LANES) {
-    const int count = lanes_left(n - i);
-    const ck_v16f e = exp_falling(load_lanes(x + i, count) - m);
+  for (; i + CK_LANES <= n; i += CK_LANES) {
+    const ck_v16f e = exp_falling(load_lanes(x, i, CK_LANES, type) - m);
+    sums[0] += e;
+    if (out != NULL) ck_store(out + i, e);
+  }
+  if (i < n) {
+    const int count = (int)(n - i);
+    const ck_v16f e = exp_falling(load_lanes(x, i, count, type) - m);
     sums[0] += keep_lanes(e, count, 0);
-    if (out != NULL) store_lanes(out + i, e, count);
+    if (out != NULL) store_lanes(out, i, e, count, CK_F32, false);
   }
   return ck_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }

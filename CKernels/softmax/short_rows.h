@@ -2,8 +2,6 @@
 //
 // What is added across columns is added by the tree of ck_sum, as where a row is one vector: the
 // same bits either way. Nothing is computed here but the row's greatest and sums.
-#include "ck_softmax.h"
-
 #include "row_body.h"
 
 /// Fewer rows than this are faster one by one.
@@ -12,8 +10,16 @@ enum { FEWEST_ROWS = 6 };
 /// Columns of sixteen rows, lane r of each being row r.
 typedef ck_v16f short_columns[CK_SHORT_COLUMNS];
 
-/// The first `count` (1 to 4) floats at p, the rest 0.
-CK_INLINE ck_v4f load_few(const float *p, int count) {
+typedef uint16_t v4u16 __attribute__((ext_vector_type(4)));
+typedef uint32_t v4u32 __attribute__((ext_vector_type(4)));
+
+/// The first `count` (1 to 4) elements at p, the rest 0.
+CK_INLINE ck_v4f load_few(const void *p, int count, ck_dtype type) {
+  if (type == CK_BF16) {
+    v4u16 v = 0;
+    memcpy(&v, p, (size_t)count * sizeof(uint16_t));
+    return (ck_v4f)(__builtin_convertvector(v, v4u32) << 16);
+  }
   ck_v4f v = 0;
   memcpy(&v, p, (size_t)count * sizeof(float));
   return v;
@@ -37,64 +43,94 @@ CK_INLINE void transpose_quads(ck_v16f v[4]) {
   }
 }
 
-/// `count` columns (1 to 4) of sixteen rows, from x on.
-CK_INLINE void load_quad(ck_v16f v[4], const float *x, int64_t stride, int count) {
+/// `count` columns (1 to 4) of sixteen rows, from column c on.
+CK_INLINE void load_quad(ck_v16f v[4], const void *x, int64_t c, int64_t stride, int count,
+                         ck_dtype type) {
   for (int j = 0; j < 4; ++j) {
-    const ck_v4f a = load_few(x + j * stride, count), b = load_few(x + (j + 4) * stride, count);
-    const ck_v4f c = load_few(x + (j + 8) * stride, count);
-    const ck_v4f d = load_few(x + (j + 12) * stride, count);
-    const ck_v8f low = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
-    const ck_v8f high = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7);
+    ck_v4f rows[4];
+    for (int k = 0; k < 4; ++k) {
+      rows[k] = load_few(row_of(x, 1, (j + 4 * k) * stride + c, type), count, type);
+    }
+    const ck_v8f low = __builtin_shufflevector(rows[0], rows[1], 0, 1, 2, 3, 4, 5, 6, 7);
+    const ck_v8f high = __builtin_shufflevector(rows[2], rows[3], 0, 1, 2, 3, 4, 5, 6, 7);
     v[j] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   }
   transpose_quads(v);
 }
 
-CK_INLINE void store_quad(float *out, int64_t stride, const ck_v16f columns[4], int count) {
+CK_INLINE void store_quad(void *out, int64_t c, int64_t stride, const ck_v16f columns[4], int count,
+                          ck_dtype type) {
+  const size_t size = ck_dtype_bytes(type);
   ck_v16f v[4] = {columns[0], columns[1], columns[2], columns[3]};
   transpose_quads(v);
   for (int j = 0; j < 4; ++j) {
-    const ck_v4f rows[4] = {v[j].lo.lo, v[j].lo.hi, v[j].hi.lo, v[j].hi.hi};
+    char quads[CK_LANES * sizeof(float)];
+    ck_store_as(quads, type, v[j]);
     for (int k = 0; k < 4; ++k) {
-      memcpy(out + (j + 4 * k) * stride, &rows[k], (size_t)count * sizeof(float));
+      char *row = (char *)row_of(out, 1, (j + 4 * k) * stride + c, type);
+      memcpy(row, quads + (size_t)(4 * k) * size, (size_t)count * size);
     }
   }
 }
 
 /// The columns of `rows` (1 to 16) rows; the lanes past them are zeros.
-CK_INLINE void load_short(short_columns v, const float *x, int64_t stride, int64_t cols, int rows) {
-  float whole[CK_LANES * CK_SHORT_COLUMNS];
+CK_INLINE void load_short_of(short_columns v, const void *x, int64_t stride, int64_t cols, int rows,
+                             ck_dtype type) {
+  char whole[CK_LANES * CK_SHORT_COLUMNS * sizeof(float)];
   if (rows < CK_LANES) {
     memset(whole, 0, sizeof whole);
     for (int r = 0; r < rows; ++r) {
-      for (int64_t c = 0; c < cols; ++c) whole[r * CK_SHORT_COLUMNS + c] = x[r * stride + c];
+      memcpy((char *)row_of(whole, r, CK_SHORT_COLUMNS, type), row_of(x, r, stride, type),
+             (size_t)cols * ck_dtype_bytes(type));
     }
     x = whole;
     stride = CK_SHORT_COLUMNS;
   }
   int64_t c = 0;
-  for (; c + 4 <= cols; c += 4) load_quad(v + c, x + c, stride, 4);
+  for (; c + 4 <= cols; c += 4) load_quad(v + c, x, c, stride, 4, type);
   // Constants, so that the compiler has one instruction for each.
-  if (cols - c == 1) load_quad(v + c, x + c, stride, 1);
-  if (cols - c == 2) load_quad(v + c, x + c, stride, 2);
-  if (cols - c == 3) load_quad(v + c, x + c, stride, 3);
+  if (cols - c == 1) load_quad(v + c, x, c, stride, 1, type);
+  if (cols - c == 2) load_quad(v + c, x, c, stride, 2, type);
+  if (cols - c == 3) load_quad(v + c, x, c, stride, 3, type);
 }
 
 /// The first `rows` lanes of the columns to as many rows. Columns up to the next multiple of four
 /// are read.
-CK_INLINE void store_short(float *out, int64_t stride, const short_columns v, int64_t cols,
-                           int rows) {
-  float whole[CK_LANES * CK_SHORT_COLUMNS];
-  float *to = rows < CK_LANES ? whole : out;
+CK_INLINE void store_short_of(void *out, int64_t stride, const short_columns v, int64_t cols,
+                              int rows, ck_dtype type) {
+  char whole[CK_LANES * CK_SHORT_COLUMNS * sizeof(float)];
+  void *to = rows < CK_LANES ? whole : out;
   const int64_t step = rows < CK_LANES ? CK_SHORT_COLUMNS : stride;
   int64_t c = 0;
-  for (; c + 4 <= cols; c += 4) store_quad(to + c, step, v + c, 4);
-  if (cols - c == 1) store_quad(to + c, step, v + c, 1);
-  if (cols - c == 2) store_quad(to + c, step, v + c, 2);
-  if (cols - c == 3) store_quad(to + c, step, v + c, 3);
+  for (; c + 4 <= cols; c += 4) store_quad(to, c, step, v + c, 4, type);
+  if (cols - c == 1) store_quad(to, c, step, v + c, 1, type);
+  if (cols - c == 2) store_quad(to, c, step, v + c, 2, type);
+  if (cols - c == 3) store_quad(to, c, step, v + c, 3, type);
   if (rows == CK_LANES) return;
   for (int r = 0; r < rows; ++r) {
-    for (c = 0; c < cols; ++c) out[r * stride + c] = whole[r * CK_SHORT_COLUMNS + c];
+    memcpy((char *)row_of(out, r, stride, type), row_of(whole, r, CK_SHORT_COLUMNS, type),
+           (size_t)cols * ck_dtype_bytes(type));
+  }
+}
+
+// One function for each type, whatever bodies call them: they are long.
+static __attribute__((noinline, unused)) void load_short(short_columns v, const void *x,
+                                                         int64_t stride, int64_t cols, int rows,
+                                                         ck_dtype type) {
+  if (type == CK_BF16) {
+    load_short_of(v, x, stride, cols, rows, CK_BF16);
+  } else {
+    load_short_of(v, x, stride, cols, rows, CK_F32);
+  }
+}
+
+static __attribute__((noinline, unused)) void store_short(void *out, int64_t stride,
+                                                          const short_columns v, int64_t cols,
+                                                          int rows, ck_dtype type) {
+  if (type == CK_BF16) {
+    store_short_of(out, stride, v, cols, rows, CK_BF16);
+  } else {
+    store_short_of(out, stride, v, cols, rows, CK_F32);
   }
 }
 

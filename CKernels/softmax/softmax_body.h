@@ -1,164 +1,299 @@
 // Softmax and log-softmax, written once; softmax_<level>.c compiles it for its level.
+//
+// Each body is compiled for every combination of element types: they are constants of its calls.
 #include "short_rows.h"
 
-/// Σ_c a_c b_c, or Σ_c a_c where b is NULL.
-CK_INLINE float row_dot(const float *a, const float *b, int64_t n) {
+/// What a gradient is computed from.
+typedef enum source { RESULT, LOG_RESULT, LOGITS } source;
+
+/// The element types of what is read (x or y, and dy) and written.
+typedef struct row_types {
+  ck_dtype in, dy, out;
+} row_types;
+
+/// Σ_c a_c
+CK_INLINE float row_sum(const void *a, int64_t n, ck_dtype type) {
+  ck_v16f sums[4] = {0};
+  int64_t i = 0;
+  for (; i + 4 * CK_LANES <= n; i += 4 * CK_LANES) {
+    for (int j = 0; j < 4; ++j) sums[j] += load_lanes(a, i + j * CK_LANES, CK_LANES, type);
+  }
+  for (; i < n; i += CK_LANES) sums[0] += load_lanes(a, i, lanes_left(n - i), type);
+  return ck_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+/// Where a row's probabilities are read from: themselves, or, from logits, exponentials of f32
+/// which `scale` makes such.
+typedef struct probabilities {
+  const void *y;
+  ck_v16f scale;
+} probabilities;
+
+CK_INLINE ck_v16f probability_lanes(const probabilities *p, int64_t i, int count, source from,
+                                    ck_dtype type) {
+  if (from != LOGITS) return load_lanes(p->y, i, count, type);
+  return load_lanes(p->y, i, count, CK_F32) * p->scale;
+}
+
+/// Σ_c dy_c y_c. Meanwhile, where results are streamed, the rows at `next_dy` and, unless it has
+/// been already, `next_y` are fetched, which need not be there: memory would else stand still.
+CK_INLINE float row_dot(const void *dy, const probabilities *p, int64_t n, const void *next_dy,
+                        const void *next_y, bool streams, source from, row_types types) {
   ck_v16f sums[4] = {0};
   int64_t i = 0;
   for (; i + 4 * CK_LANES <= n; i += 4 * CK_LANES) {
     for (int j = 0; j < 4; ++j) {
-      const ck_v16f v = ck_load(a + i + j * CK_LANES);
-      sums[j] = b == NULL ? sums[j] + v : ck_fma(v, ck_load(b + i + j * CK_LANES), sums[j]);
+      const int64_t at = i + j * CK_LANES;
+      if (streams) __builtin_prefetch(row_of(next_dy, 1, at, types.dy), 0, 2);
+      if (streams && from != LOGITS) __builtin_prefetch(row_of(next_y, 1, at, types.in), 0, 2);
+      sums[j] = ck_fma(load_lanes(dy, at, CK_LANES, types.dy),
+                       probability_lanes(p, at, CK_LANES, from, types.in), sums[j]);
     }
   }
   for (; i < n; i += CK_LANES) {
     const int count = lanes_left(n - i);
-    const ck_v16f v = load_lanes(a + i, count);
-    sums[0] = b == NULL ? sums[0] + v : ck_fma(v, load_lanes(b + i, count), sums[0]);
+    const ck_v16f y = probability_lanes(p, i, count, from, types.in);
+    sums[0] = ck_fma(load_lanes(dy, i, count, types.dy), y, sums[0]);
   }
   return ck_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
-/// Softmax or its logarithm of `rows` short rows.
-static void short_forward(const ck_softmax_args *a, int64_t row, int rows, bool of_log) {
-  short_columns v;
-  load_short(v, a->x + row * a->x_stride, a->x_stride, a->cols, rows);
-  const ck_v16f m = short_max(v, a->cols);
-  if (of_log) {
-    short_columns e;
-    for (int64_t c = 0; c < a->cols; ++c) e[c] = exp_falling(v[c] - m);
-    const ck_v16f log_sum = ck_vlog(short_sum(e, a->cols));
-    for (int64_t c = 0; c < a->cols; ++c) v[c] = (v[c] - m) - log_sum;
-  } else {
-    const ck_v16f scale = 1.0f / short_exp_sum(v, m, a->cols);
-    for (int64_t c = 0; c < a->cols; ++c) v[c] *= scale;
-  }
-  store_short(a->out + row * a->out_stride, a->out_stride, v, a->cols, rows);
-}
+// MARK: Short rows
 
-/// As many of the rows as are best taken together; returns the first that is left.
-static int64_t short_rows_forward(const ck_softmax_args *a, int64_t row, int64_t end, bool of_log) {
+/// Softmax or its logarithm of as many of the rows as are best taken together; returns the first
+/// that is left.
+static __attribute__((noinline)) int64_t short_rows_forward(const ck_softmax_args *a, int64_t row,
+                                                            int64_t end, bool of_log,
+                                                            row_types types) {
   for (int rows; (rows = rows_together(row, end, a->cols)) > 0; row += rows) {
-    short_forward(a, row, rows, of_log);
+    short_columns v;
+    load_short(v, row_of(a->x, row, a->x_stride, types.in), a->x_stride, a->cols, rows, types.in);
+    const ck_v16f m = short_max(v, a->cols);
+    if (of_log) {
+      short_columns e;
+      for (int64_t c = 0; c < a->cols; ++c) e[c] = exp_falling(v[c] - m);
+      const ck_v16f log_sum = ck_vlog(short_sum(e, a->cols));
+      for (int64_t c = 0; c < a->cols; ++c) v[c] = (v[c] - m) - log_sum;
+    } else {
+      const ck_v16f scale = 1.0f / short_exp_sum(v, m, a->cols);
+      for (int64_t c = 0; c < a->cols; ++c) v[c] *= scale;
+    }
+    void *out = (void *)row_of(a->out, row, a->out_stride, types.out);
+    store_short(out, a->out_stride, v, a->cols, rows, types.out);
   }
   return row;
 }
 
-/// The gradient of `rows` short rows.
-static void short_backward(const ck_softmax_args *a, int64_t row, int rows, bool of_log) {
-  const ck_v16f zero = ck_splat(0);
-  short_columns y, v, terms;
-  load_short(y, a->y + row * a->y_stride, a->y_stride, a->cols, rows);
-  load_short(v, a->dy + row * a->dy_stride, a->dy_stride, a->cols, rows);
-  for (int64_t c = 0; c < a->cols; ++c) terms[c] = of_log ? v[c] : ck_fma(v[c], y[c], zero);
-  const ck_v16f dot = short_sum(terms, a->cols);
-  for (int64_t c = 0; c < a->cols; ++c) {
-    v[c] = of_log ? ck_fnma(ck_vexp(y[c]), dot, v[c]) : y[c] * (v[c] - dot);
-  }
-  store_short(a->out + row * a->out_stride, a->out_stride, v, a->cols, rows);
-}
-
-static int64_t short_rows_backward(const ck_softmax_args *a, int64_t row, int64_t end,
-                                   bool of_log) {
+/// The same of gradients.
+static __attribute__((noinline)) int64_t short_rows_backward(const ck_softmax_args *a, int64_t row,
+                                                             int64_t end, source from,
+                                                             row_types types) {
+  const void *in = from == LOGITS ? a->x : a->y;
+  const int64_t stride = from == LOGITS ? a->x_stride : a->y_stride;
   for (int rows; (rows = rows_together(row, end, a->cols)) > 0; row += rows) {
-    short_backward(a, row, rows, of_log);
+    short_columns y, v, terms;
+    load_short(y, row_of(in, row, stride, types.in), stride, a->cols, rows, types.in);
+    load_short(v, row_of(a->dy, row, a->dy_stride, types.dy), a->dy_stride, a->cols, rows,
+               types.dy);
+    if (from == LOGITS) {
+      const ck_v16f scale = 1.0f / short_exp_sum(y, short_max(y, a->cols), a->cols);
+      for (int64_t c = 0; c < a->cols; ++c) y[c] *= scale;
+    }
+    for (int64_t c = 0; c < a->cols; ++c) {
+      terms[c] = from == LOG_RESULT ? v[c] : ck_fma(v[c], y[c], ck_splat(0));
+    }
+    const ck_v16f dot = short_sum(terms, a->cols);
+    for (int64_t c = 0; c < a->cols; ++c) {
+      v[c] = from == LOG_RESULT ? ck_fnma(exp_any(y[c]), dot, v[c]) : y[c] * (v[c] - dot);
+    }
+    void *out = (void *)row_of(a->out, row, a->out_stride, types.out);
+    store_short(out, a->out_stride, v, a->cols, rows, types.out);
   }
   return row;
 }
 
-CK_INLINE void forward(const ck_softmax_args *a, const ck_thread *t, float *kept, bool streams) {
+// MARK: Rows
+
+/// A row's probabilities from its exponentials.
+CK_INLINE void write_scaled(void *out, const float *e, ck_v16f scale, int64_t n, bool streams,
+                            ck_dtype type) {
+  int64_t i = 0;
+  for (; i + CK_LANES <= n; i += CK_LANES) {
+    store_lanes(out, i, ck_load(e + i) * scale, CK_LANES, type, streams);
+  }
+  if (i == n) return;
+  const int count = (int)(n - i);
+  store_lanes(out, i, load_lanes(e, i, count, CK_F32) * scale, count, type, false);
+}
+
+/// The same of a row too long for its exponentials to be kept: they are computed once more.
+static __attribute__((noinline)) void write_long(void *out, const void *x, float m, float scale,
+                                                 int64_t n, row_types types) {
+  for (int64_t i = 0; i < n; i += CK_LANES) {
+    const int count = lanes_left(n - i);
+    const ck_v16f e = exp_falling(load_any(x, i, count, types.in) - m);
+    store_any(out, i, e * scale, count, types.out);
+  }
+}
+
+CK_INLINE void forward(const ck_softmax_args *a, const ck_thread *t, bool streams,
+                       row_types types) {
+  const int64_t n = a->cols;
+  float kept[CK_KEPT_COLUMNS] __attribute__((aligned(64)));
+  int64_t row, end;
+  ck_share(a->rows, t, &row, &end);
+  if (!streams) row = short_rows_forward(a, row, end, false, types);
+  for (; row < end; ++row) {
+    const void *x = row_of(a->x, row, a->x_stride, types.in);
+    void *out = (void *)row_of(a->out, row, a->out_stride, types.out);
+    // Where the exponentials are until their sum is known.
+    float *e = types.out == CK_F32 && !streams ? out : n <= CK_KEPT_COLUMNS ? kept : NULL;
+    const float m = row_max(x, n, types.in);
+    const void *next = row_of(x, 1, a->x_stride, types.in);
+    const float scale = 1.0f / row_exp_sum(e, x, m, n, next, types.in);
+    if (e != NULL) {
+      write_scaled(out, e, ck_splat(scale), n, streams, types.out);
+    } else {
+      write_long(out, x, m, scale, n, types);
+    }
+  }
+  if (streams) ck_stream_end();
+}
+
+/// out_c = x_c - m - log s
+CK_INLINE void write_logarithms(void *out, const void *x, ck_v16f m, ck_v16f log_sum, int64_t n,
+                                bool streams, row_types types) {
+  int64_t i = 0;
+  for (; i + CK_LANES <= n; i += CK_LANES) {
+    const ck_v16f y = (load_lanes(x, i, CK_LANES, types.in) - m) - log_sum;
+    store_lanes(out, i, y, CK_LANES, types.out, streams);
+  }
+  if (i == n) return;
+  const int count = (int)(n - i);
+  const ck_v16f y = (load_lanes(x, i, count, types.in) - m) - log_sum;
+  store_lanes(out, i, y, count, types.out, false);
+}
+
+CK_INLINE void log_forward(const ck_softmax_args *a, const ck_thread *t, bool streams,
+                           row_types types) {
   const int64_t n = a->cols;
   int64_t row, end;
   ck_share(a->rows, t, &row, &end);
-  if (!streams) row = short_rows_forward(a, row, end, false);
+  if (!streams) row = short_rows_forward(a, row, end, true, types);
   for (; row < end; ++row) {
-    const float *x = a->x + row * a->x_stride;
-    float *out = a->out + row * a->out_stride;
-    float *e = streams ? kept : out;
-    const float m = row_max(x, n);
-    const ck_v16f scale = ck_splat(1.0f / row_exp_sum(e, x, m, n, x + a->x_stride));
-    for (int64_t i = 0; i < n; i += CK_LANES) {
-      const int count = lanes_left(n - i);
-      put_lanes(out + i, load_lanes(e + i, count) * scale, count, streams);
-    }
+    const void *x = row_of(a->x, row, a->x_stride, types.in);
+    void *out = (void *)row_of(a->out, row, a->out_stride, types.out);
+    const float m = row_max(x, n, types.in);
+    const void *next = row_of(x, 1, a->x_stride, types.in);
+    const float sum = row_exp_sum(NULL, x, m, n, next, types.in);
+    write_logarithms(out, x, ck_splat(m), ck_vlog(ck_splat(sum)), n, streams, types);
   }
+  if (streams) ck_stream_end();
 }
 
-CK_INLINE void log_forward(const ck_softmax_args *a, const ck_thread *t, bool streams) {
+/// The gradient's lanes at i.
+CK_INLINE ck_v16f gradient_lanes(const void *dy, const probabilities *p, ck_v16f dot, int64_t i,
+                                 int count, source from, row_types types) {
+  const ck_v16f d = load_lanes(dy, i, count, types.dy);
+  const ck_v16f v = probability_lanes(p, i, count, from, types.in);
+  return from == LOG_RESULT ? ck_fnma(exp_any(v), dot, d) : v * (d - dot);
+}
+
+CK_INLINE void write_gradient(void *out, const void *dy, const probabilities *p, ck_v16f dot,
+                              int64_t n, bool streams, source from, row_types types) {
+  int64_t i = 0;
+  for (; i + CK_LANES <= n; i += CK_LANES) {
+    const ck_v16f g = gradient_lanes(dy, p, dot, i, CK_LANES, from, types);
+    store_lanes(out, i, g, CK_LANES, types.out, streams);
+  }
+  if (i == n) return;
+  const int count = (int)(n - i);
+  const ck_v16f g = gradient_lanes(dy, p, dot, i, count, from, types);
+  store_lanes(out, i, g, count, types.out, false);
+}
+
+CK_INLINE void backward(const ck_softmax_args *a, const ck_thread *t, source from, bool streams,
+                        row_types types) {
   const int64_t n = a->cols;
+  const void *in = from == LOGITS ? a->x : a->y;
+  const int64_t stride = from == LOGITS ? a->x_stride : a->y_stride;
+  float kept[CK_KEPT_COLUMNS] __attribute__((aligned(64)));  // from logits alone
   int64_t row, end;
   ck_share(a->rows, t, &row, &end);
-  if (!streams) row = short_rows_forward(a, row, end, true);
+  if (!streams) row = short_rows_backward(a, row, end, from, types);
   for (; row < end; ++row) {
-    const float *x = a->x + row * a->x_stride;
-    float *out = a->out + row * a->out_stride;
-    const float highest = row_max(x, n);
-    const ck_v16f m = ck_splat(highest);
-    const float sum = row_exp_sum(NULL, x, highest, n, x + a->x_stride);
-    const ck_v16f log_sum = ck_vlog(ck_splat(sum));
-    for (int64_t i = 0; i < n; i += CK_LANES) {
-      const int count = lanes_left(n - i);
-      put_lanes(out + i, (load_lanes(x + i, count) - m) - log_sum, count, streams);
+    const void *y = row_of(in, row, stride, types.in);
+    const void *dy = row_of(a->dy, row, a->dy_stride, types.dy);
+    void *out = (void *)row_of(a->out, row, a->out_stride, types.out);
+    probabilities p = {y, ck_splat(0)};
+    if (from == LOGITS) {
+      const float m = row_max(y, n, types.in);
+      const void *next = row_of(y, 1, stride, types.in);
+      const float sum = row_exp_sum(kept, y, m, n, next, types.in);
+      p = (probabilities){kept, ck_splat(1.0f / sum)};
     }
-  }
-}
-
-CK_INLINE void backward(const ck_softmax_args *a, const ck_thread *t, bool of_log, bool streams) {
-  int64_t row, end;
-  ck_share(a->rows, t, &row, &end);
-  if (!streams) row = short_rows_backward(a, row, end, of_log);
-  for (; row < end; ++row) {
-    const float *y = a->y + row * a->y_stride, *dy = a->dy + row * a->dy_stride;
-    float *out = a->out + row * a->out_stride;
-    const ck_v16f dot = ck_splat(row_dot(dy, of_log ? NULL : y, a->cols));
-    for (int64_t i = 0; i < a->cols; i += CK_LANES) {
-      const int count = lanes_left(a->cols - i);
-      const ck_v16f p = load_lanes(y + i, count), d = load_lanes(dy + i, count);
-      put_lanes(out + i, of_log ? ck_fnma(ck_vexp(p), dot, d) : p * (d - dot), count, streams);
+    float dot;
+    if (from == LOG_RESULT) {
+      dot = row_sum(dy, n, types.dy);
+    } else {
+      const void *next_dy = row_of(dy, 1, a->dy_stride, types.dy);
+      const void *next_y = row_of(y, 1, stride, types.in);
+      dot = row_dot(dy, &p, n, next_dy, next_y, streams, from, types);
     }
+    write_gradient(out, dy, &p, ck_splat(dot), n, streams, from, types);
+  }
+  if (streams) ck_stream_end();
+}
+
+// MARK: The entries: each call is compiled for its types
+
+CK_INLINE void forward_of_types(const ck_softmax_args *a, const ck_thread *t, bool of_log) {
+  const bool streams =
+      (of_log || a->cols <= CK_KEPT_COLUMNS) &&
+      rows_stream(a->out, a->x, a->rows, a->cols, a->out_stride, (ck_dtype)a->out_dtype);
+  const ck_dtype types[2] = {CK_F32, CK_BF16};
+  const int wanted = (a->x_dtype == CK_BF16) * 2 + (a->out_dtype == CK_BF16);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 4; ++i) {
+    const row_types those = {types[i >> 1], CK_F32, types[i & 1]};
+    if (i != wanted) continue;
+    if (of_log && streams) log_forward(a, t, true, those);
+    if (of_log && !streams) log_forward(a, t, false, those);
+    if (!of_log && streams) forward(a, t, true, those);
+    if (!of_log && !streams) forward(a, t, false, those);
   }
 }
 
-/// Whether a gradient is written past the cache.
-CK_INLINE bool backward_streams(const ck_softmax_args *a) {
-  return a->out != a->y && rows_stream(a->out, a->dy, a->rows, a->cols, a->out_stride);
-}
-
-void CK_NAME(ck_softmax_f32)(const void *args, const ck_thread *t) {
-  const ck_softmax_args *a = args;
-  if (a->cols <= KEPT_COLUMNS && rows_stream(a->out, a->x, a->rows, a->cols, a->out_stride)) {
-    float kept[KEPT_COLUMNS] __attribute__((aligned(64)));
-    forward(a, t, kept, true);
-    ck_stream_end();
-  } else {
-    forward(a, t, NULL, false);
+CK_INLINE void backward_of_types(const ck_softmax_args *a, const ck_thread *t, source from) {
+  const ck_dtype types[2] = {CK_F32, CK_BF16};
+  const int32_t in = from == LOGITS ? a->x_dtype : a->y_dtype;
+  const bool streams =
+      a->out != (from == LOGITS ? a->x : a->y) &&
+      rows_stream(a->out, a->dy, a->rows, a->cols, a->out_stride, (ck_dtype)a->out_dtype);
+  const int wanted = (in == CK_BF16) * 4 + (a->dy_dtype == CK_BF16) * 2 + (a->out_dtype == CK_BF16);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 8; ++i) {
+    const row_types those = {types[i >> 2], types[i >> 1 & 1], types[i & 1]};
+    if (i != wanted) continue;
+    if (streams) backward(a, t, from, true, those);
+    if (!streams) backward(a, t, from, false, those);
   }
 }
 
-void CK_NAME(ck_log_softmax_f32)(const void *args, const ck_thread *t) {
-  const ck_softmax_args *a = args;
-  if (rows_stream(a->out, a->x, a->rows, a->cols, a->out_stride)) {
-    log_forward(a, t, true);
-    ck_stream_end();
-  } else {
-    log_forward(a, t, false);
-  }
+void CK_NAME(ck_softmax)(const void *args, const ck_thread *t) { forward_of_types(args, t, false); }
+
+void CK_NAME(ck_log_softmax)(const void *args, const ck_thread *t) {
+  forward_of_types(args, t, true);
 }
 
-void CK_NAME(ck_softmax_backward_f32)(const void *args, const ck_thread *t) {
-  if (backward_streams(args)) {
-    backward(args, t, false, true);
-    ck_stream_end();
-  } else {
-    backward(args, t, false, false);
-  }
+void CK_NAME(ck_softmax_backward)(const void *args, const ck_thread *t) {
+  backward_of_types(args, t, RESULT);
 }
 
-void CK_NAME(ck_log_softmax_backward_f32)(const void *args, const ck_thread *t) {
-  if (backward_streams(args)) {
-    backward(args, t, true, true);
-    ck_stream_end();
-  } else {
-    backward(args, t, true, false);
-  }
+void CK_NAME(ck_softmax_backward_of_logits)(const void *args, const ck_thread *t) {
+  backward_of_types(args, t, LOGITS);
+}
+
+void CK_NAME(ck_log_softmax_backward)(const void *args, const ck_thread *t) {
+  backward_of_types(args, t, LOG_RESULT);
 }

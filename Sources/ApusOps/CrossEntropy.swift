@@ -9,25 +9,26 @@ import Glibc
 /// Operands: logits `[rows…, C]`; integer labels `[rows…]` or a distribution of the logits' type; and
 /// optionally class weights `[C]`. Results: the loss (a scalar, or `[rows…]` without reduction) and
 /// `logsumexp(x)`, `[rows…]`.
-public struct CrossEntropy: CompositeOp {
+public struct CrossEntropy: CrossEntropyOp {
   public static let mnemonic = "cross_entropy"
+  public static let gradientResult: Int? = nil
   public let rule: CrossEntropyRule
+  public let result: DType?
 
-  public init(_ rule: CrossEntropyRule = CrossEntropyRule()) { self.rule = rule }
-  public init(attributes: AttributeReader) throws {
-    rule = try CrossEntropyRule(attributes: attributes)
+  public init(_ rule: CrossEntropyRule = CrossEntropyRule(), result: DType? = nil) {
+    self.rule = rule
+    self.result = result
   }
-  public var attributes: [Attribute] { rule.attributes }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    let loss = try rule.lossType(self, operands, targetAt: 1)
-    return [loss, operands[0].with(operands[0].shape.withoutLast)]
+    let loss = try lossType(operands, targetAt: 1)
+    return [loss, TensorType(loss.dtype, operands[0].shape.withoutLast)]
   }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (operands, results) = (context.operands, context.results)
     // A distribution or weights that are themselves computed are rare.
-    if context.isNeeded.dropFirst().contains(true) {
+    if context.isNeeded.dropFirst().contains(true) || result != nil {
       return try gradientOfDecomposition(context)
     }
     var flow: Tensor?
@@ -67,12 +68,9 @@ public struct CrossEntropy: CompositeOp {
     ]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
-  public func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
-
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
-    let x = operands[0]
-    let (q, divisor) = rule.weights(operands, targetAt: 1)
+    let x = widened(operands[0])
+    let (q, divisor) = rule.weights([x] + operands.dropFirst(), targetAt: 1)
     let m = greatestAlong(x, x.rank - 1)
     let shifted = x - m
     let logSum = log(exp(shifted).sum(axes: [-1], keepDims: true))
@@ -85,7 +83,7 @@ public struct CrossEntropy: CompositeOp {
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    var call = rule.call(CK_CROSS_ENTROPY_FORWARD, "ck_cross_entropy_f32", site, targetAt: 1)
+    var call = rule.call(CK_CROSS_ENTROPY_FORWARD, "ck_cross_entropy", site, targetAt: 1)
     call.bind(\ck_cross_entropy_args.loss, to: .result(0))
     call.bind(\ck_cross_entropy_args.log_sum, to: .result(1))
     return call
@@ -97,25 +95,27 @@ public struct CrossEntropy: CompositeOp {
 ///
 /// Operands: logits, log-sum-exp, the gradient `u` of the loss, labels or a distribution, and optionally
 /// class weights.
-public struct CrossEntropyGradient: CompositeOp {
+public struct CrossEntropyGradient: CrossEntropyOp {
   public static let mnemonic = "cross_entropy_gradient"
+  public static let gradientResult: Int? = 0
   public let rule: CrossEntropyRule
+  public let result: DType?
 
-  public init(_ rule: CrossEntropyRule = CrossEntropyRule()) { self.rule = rule }
-  public init(attributes: AttributeReader) throws {
-    rule = try CrossEntropyRule(attributes: attributes)
+  public init(_ rule: CrossEntropyRule = CrossEntropyRule(), result: DType? = nil) {
+    self.rule = rule
+    self.result = result
   }
-  public var attributes: [Attribute] { rule.attributes }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    let loss = try rule.lossType(self, operands, targetAt: 3)
-    guard operands[1] == operands[0].with(operands[0].shape.withoutLast), operands[2] == loss else {
+    let loss = try lossType(operands, targetAt: 3)
+    let logSum = TensorType(loss.dtype, operands[0].shape.withoutLast)
+    guard operands[1] == logSum, operands[2] == loss else {
       throw ApusError(
         .shapeMismatch,
         "cross_entropy_gradient: the log-sum is \(operands[1]), the loss's gradient \(operands[2])",
-        expected: "\(operands[0].with(operands[0].shape.withoutLast)) and \(loss)")
+        expected: "\(logSum) and \(loss)")
     }
-    return [operands[0]]
+    return [operands[0].with(result ?? operands[0].dtype)]
   }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
@@ -142,25 +142,22 @@ public struct CrossEntropyGradient: CompositeOp {
     return [NDArray(doubles: values, type: results[0])]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
-  public func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
-
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
-    let x = operands[0]
-    let (q, divisor) = rule.weights(operands, targetAt: 3)
+    let x = widened(operands[0])
+    let (q, divisor) = rule.weights([x] + operands.dropFirst(), targetAt: 3)
     let column = operands[1].shape.appendingOne
     let p = exp(x - operands[1].reshaped(column))
     let upstream = rule.reduction == .none ? operands[2].reshaped(column) : operands[2]
-    return [upstream / divisor * (p * q.sum(axes: [-1], keepDims: true) - q)]
+    return [stored(upstream / divisor * (p * q.sum(axes: [-1], keepDims: true) - q))]
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
     var call = rule.call(
-      CK_CROSS_ENTROPY_BACKWARD, "ck_cross_entropy_backward_f32", site, targetAt: 3)
+      CK_CROSS_ENTROPY_BACKWARD, "ck_cross_entropy_backward", site, targetAt: 3)
     call.bind(\ck_cross_entropy_args.log_sum, to: .operand(1))
     call.bind(\ck_cross_entropy_args.upstream, to: .operand(2))
     call.bind(\ck_cross_entropy_args.gradient, to: .result(0))
-    call.inPlace = [(operand: 0, result: 0)]
+    call.inPlace = gradientInPlace(site)
     return call
   }
 }

@@ -59,8 +59,10 @@ public struct CrossEntropyRule: Sendable, Hashable {
 
   /// Checks logits, the target, which is the operand at `place`, and the weights, which may follow it;
   /// returns the type of the loss.
+  ///
+  /// - `arithmetic`: the element type of the loss, a distribution and the weights; nil for the logits'.
   func lossType(
-    _ op: some Op, _ operands: [TensorType], targetAt place: Int
+    _ op: some Op, _ operands: [TensorType], targetAt place: Int, arithmetic: DType? = nil
   ) throws -> TensorType {
     try op.expect(operands.count == place + 2 ? place + 2 : place + 1, operands)
     let (logits, target) = (operands[0], operands[place])
@@ -70,11 +72,12 @@ public struct CrossEntropyRule: Sendable, Hashable {
       throw ApusError(
         .dtypeMismatch, "\(name): logits are \(logits)", expected: "floats of [rows…, classes]")
     }
+    let wide = logits.with(arithmetic ?? logits.dtype)
     if target.dtype.isFloat {
-      guard target == logits else {
+      guard target == wide else {
         throw ApusError(
           .shapeMismatch, "\(name): logits are \(logits), the target is \(target)",
-          expected: "a distribution of the logits' type, or integer labels")
+          expected: "a distribution, \(wide), or integer labels")
       }
     } else {
       guard target.dtype.isInteger, target.shape == logits.shape.withoutLast else {
@@ -84,17 +87,16 @@ public struct CrossEntropyRule: Sendable, Hashable {
       }
     }
     if let weights {
-      guard weights == TensorType(logits.dtype, [logits.shape[-1]]) else {
+      guard weights == wide.lastAxis else {
         throw ApusError(
-          .shapeMismatch, "\(name): class weights are \(weights)",
-          expected: "\(TensorType(logits.dtype, [logits.shape[-1]]))")
+          .shapeMismatch, "\(name): class weights are \(weights)", expected: "\(wide.lastAxis)")
       }
     }
     guard (0...1).contains(smoothing) else {
       throw ApusError(
         .invalidArgument, "\(name): label smoothing is \(smoothing)", expected: "0 to 1")
     }
-    return logits.with(reduction == .none ? logits.shape.withoutLast : [])
+    return wide.with(reduction == .none ? logits.shape.withoutLast : [])
   }
 
   // MARK: Reference
@@ -224,6 +226,10 @@ public struct CrossEntropyRule: Sendable, Hashable {
     _ op: ck_cross_entropy_op, _ name: String, _ site: LoweringSite, targetAt target: Int
   ) -> KernelCall {
     var args = block(site.operands[0], site.operands[target])
+    args.logits_dtype = site.operands[0].dtype.kernelCode
+    if op != CK_CROSS_ENTROPY_FORWARD {
+      args.gradient_dtype = site.results[site.results.count - 1].dtype.kernelCode
+    }
     var call = KernelCall(name, ck_cross_entropy(op, ck_isa(site.isa)), site, block: args)
     call.bind(\ck_cross_entropy_args.logits, to: .operand(0))
     if site.operands[target].dtype.isFloat {

@@ -5,21 +5,26 @@ import CKernels
 import Glibc
 
 /// `y = x - m - log Σ exp(x - m)` along `axis`, with `m` the greatest element there.
-public struct LogSoftmax: CompositeOp {
+public struct LogSoftmax: SoftmaxOp {
   public static let mnemonic = "log_softmax"
-  /// From 0.
+  public static let rowOperands = 1
   public let axis: Int
+  public let result: DType?
 
-  public init(axis: Int) { self.axis = axis }
-  public init(attributes: AttributeReader) throws { axis = try attributes.int("axis") }
-  public var attributes: [Attribute] { [Attribute("axis", .int(axis))] }
-
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try softmaxTypes(operands, count: 1, axis)
+  public init(axis: Int, result: DType? = nil) {
+    self.axis = axis
+    self.result = result
   }
 
+  public init(attributes: AttributeReader) throws {
+    self.init(axis: try attributes.int("axis"), result: try Self.result(attributes))
+  }
+
+  public var attributes: [Attribute] { sharedAttributes }
+
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
-    [.apply(LogSoftmaxGradient(axis: axis), to: context.result, context.gradient)]
+    let op = LogSoftmaxGradient(axis: axis, result: result.map { _ in context.operands[0].dtype })
+    return [.apply(op, to: context.result, context.gradient)]
   }
 
   public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
@@ -32,35 +37,38 @@ public struct LogSoftmax: CompositeOp {
     ]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
-  public func hasKernel(_ operands: [TensorType]) -> Bool { hasRows(operands, axis) }
-
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
-    guard operands[0].shape[axis] > 0 else { return operands }
-    let shifted = operands[0] - greatestAlong(operands[0], axis)
-    return [shifted - log(exp(shifted).sum(axes: [axis], keepDims: true))]
+    let x = widened(operands[0], of: operands)
+    guard x.shape[axis] > 0 else { return [stored(x)] }
+    let shifted = x - greatestAlong(x, axis)
+    return [stored(shifted - log(exp(shifted).sum(axes: [axis], keepDims: true)))]
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    lowerSoftmax(site, axis, CK_SOFTMAX_LOG_FORWARD, "ck_log_softmax_f32")
+    softmaxCall(site, CK_SOFTMAX_LOG_FORWARD, "ck_log_softmax")
   }
 }
 
 /// `dx = dy - exp(y) Σ dy` along `axis`: the gradient of ``LogSoftmax``, from its result and `dy`.
-public struct LogSoftmaxGradient: CompositeOp {
+public struct LogSoftmaxGradient: SoftmaxOp {
   public static let mnemonic = "log_softmax_gradient"
-  /// From 0.
+  public static let rowOperands = 2
   public let axis: Int
+  public let result: DType?
 
-  public init(axis: Int) { self.axis = axis }
-  public init(attributes: AttributeReader) throws { axis = try attributes.int("axis") }
-  public var attributes: [Attribute] { [Attribute("axis", .int(axis))] }
-
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try softmaxTypes(operands, count: 2, axis)
+  public init(axis: Int, result: DType? = nil) {
+    self.axis = axis
+    self.result = result
   }
 
+  public init(attributes: AttributeReader) throws {
+    self.init(axis: try attributes.int("axis"), result: try Self.result(attributes))
+  }
+
+  public var attributes: [Attribute] { sharedAttributes }
+
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    if result != nil { return try gradientOfDecomposition(context) }
     let (y, dy, u) = (context.operands[0], context.operands[1], context.gradient)
     let p = exp(y)
     return [
@@ -78,16 +86,13 @@ public struct LogSoftmaxGradient: CompositeOp {
     ]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
-  public func hasKernel(_ operands: [TensorType]) -> Bool { hasRows(operands, axis) }
-
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
-    let (y, dy) = (operands[0], operands[1])
-    return [dy - exp(y) * dy.sum(axes: [axis], keepDims: true)]
+    let (y, dy) = (widened(operands[0], of: operands), widened(operands[1], of: operands))
+    return [stored(dy - exp(y) * dy.sum(axes: [axis], keepDims: true))]
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    lowerSoftmaxGradient(site, axis, CK_SOFTMAX_LOG_BACKWARD, "ck_log_softmax_backward_f32")
+    softmaxCall(site, CK_SOFTMAX_LOG_BACKWARD, "ck_log_softmax_backward")
   }
 }
 

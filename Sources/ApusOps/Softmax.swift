@@ -7,64 +7,76 @@ import Glibc
 /// `y = exp(x - m) / Σ exp(x - m)` along `axis`, with `m` the greatest element there.
 ///
 /// A slice of -∞ only, or with +∞ or NaN in it, gives NaN, as in PyTorch.
-public struct Softmax: CompositeOp {
+public struct Softmax: SoftmaxOp {
   public static let mnemonic = "softmax"
-  /// From 0.
+  public static let rowOperands = 1
   public let axis: Int
+  public let result: DType?
 
-  public init(axis: Int) { self.axis = axis }
-  public init(attributes: AttributeReader) throws { axis = try attributes.int("axis") }
-  public var attributes: [Attribute] { [Attribute("axis", .int(axis))] }
-
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try softmaxTypes(operands, count: 1, axis)
+  public init(axis: Int, result: DType? = nil) {
+    self.axis = axis
+    self.result = result
   }
 
+  public init(attributes: AttributeReader) throws {
+    self.init(axis: try attributes.int("axis"), result: try Self.result(attributes))
+  }
+
+  public var attributes: [Attribute] { sharedAttributes }
+
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
-    [.apply(SoftmaxGradient(axis: axis), to: context.result, context.gradient)]
+    let op = SoftmaxGradient(axis: axis, result: result.map { _ in context.operands[0].dtype })
+    return [.apply(op, to: context.result, context.gradient)]
   }
 
   public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
-    [
-      mapSlices(of: operands, along: axis, results[0]) { slices in
-        let m = slices[0].reduce(-.infinity, greatest)
-        let e = slices[0].map { exp($0 - m) }
-        let sum = e.reduce(0, +)
-        return e.map { $0 / sum }
-      }
-    ]
+    [mapSlices(of: operands, along: axis, results[0]) { probabilities($0[0]) }]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
-  public func hasKernel(_ operands: [TensorType]) -> Bool { hasRows(operands, axis) }
-
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
-    guard operands[0].shape[axis] > 0 else { return operands }
-    let e = exp(operands[0] - greatestAlong(operands[0], axis))
-    return [e / e.sum(axes: [axis], keepDims: true)]
+    [stored(probabilities(widened(operands[0], of: operands), axis))]
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    lowerSoftmax(site, axis, CK_SOFTMAX_FORWARD, "ck_softmax_f32")
+    softmaxCall(site, CK_SOFTMAX_FORWARD, "ck_softmax")
   }
 }
 
-/// `dx = y (dy - Σ dy y)` along `axis`: the gradient of ``Softmax``, from its result `y` and `dy`.
-public struct SoftmaxGradient: CompositeOp {
+/// `dx = y (dy - Σ dy y)` along `axis`: the gradient of ``Softmax``.
+///
+/// Operands: its result `y`, or, where nobody else reads that, the logits that it is computed from
+/// (`ofLogits`); and `dy`.
+public struct SoftmaxGradient: SoftmaxOp {
   public static let mnemonic = "softmax_gradient"
-  /// From 0.
+  public static let rowOperands = 2
   public let axis: Int
+  public let ofLogits: Bool
+  public let result: DType?
 
-  public init(axis: Int) { self.axis = axis }
-  public init(attributes: AttributeReader) throws { axis = try attributes.int("axis") }
-  public var attributes: [Attribute] { [Attribute("axis", .int(axis))] }
+  /// Of logits whose exponentials a thread keeps to itself.
+  public static let longestRowOfLogits = Int(CK_KEPT_COLUMNS)
+  public var longestRow: Int { ofLogits ? Self.longestRowOfLogits : .max }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try softmaxTypes(operands, count: 2, axis)
+  public init(axis: Int, ofLogits: Bool = false, result: DType? = nil) {
+    self.axis = axis
+    self.ofLogits = ofLogits
+    self.result = result
+  }
+
+  public init(attributes: AttributeReader) throws {
+    self.init(
+      axis: try attributes.int("axis"),
+      ofLogits: attributes.has("ofLogits") ? try attributes.bool("ofLogits") : false,
+      result: try Self.result(attributes))
+  }
+
+  public var attributes: [Attribute] {
+    sharedAttributes + (ofLogits ? [Attribute("ofLogits", .bool(true))] : [])
   }
 
   // Symmetric in dy: the gradient for dy is the same map of u.
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    if ofLogits || result != nil { return try gradientOfDecomposition(context) }
     let (y, dy, u) = (context.operands[0], context.operands[1], context.gradient)
     var flow: Tensor?
     if context.isNeeded[0] {
@@ -77,22 +89,23 @@ public struct SoftmaxGradient: CompositeOp {
   public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [
       mapSlices(of: operands, along: axis, results[0]) { slices in
-        let dot = zip(slices[0], slices[1]).reduce(0) { $0 + $1.0 * $1.1 }
-        return zip(slices[0], slices[1]).map { $0 * ($1 - dot) }
+        let y = ofLogits ? probabilities(slices[0]) : slices[0]
+        let dot = zip(y, slices[1]).reduce(0) { $0 + $1.0 * $1.1 }
+        return zip(y, slices[1]).map { $0 * ($1 - dot) }
       }
     ]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
-  public func hasKernel(_ operands: [TensorType]) -> Bool { hasRows(operands, axis) }
-
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
-    let (y, dy) = (operands[0], operands[1])
-    return [y * (dy - (dy * y).sum(axes: [axis], keepDims: true))]
+    let (first, dy) = (widened(operands[0], of: operands), widened(operands[1], of: operands))
+    let y = ofLogits ? probabilities(first, axis) : first
+    return [stored(y * (dy - (dy * y).sum(axes: [axis], keepDims: true)))]
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    lowerSoftmaxGradient(site, axis, CK_SOFTMAX_BACKWARD, "ck_softmax_backward_f32")
+    ofLogits
+      ? softmaxCall(site, CK_SOFTMAX_BACKWARD_OF_LOGITS, "ck_softmax_backward_of_logits")
+      : softmaxCall(site, CK_SOFTMAX_BACKWARD, "ck_softmax_backward")
   }
 }
 
@@ -132,69 +145,17 @@ func mapSlices(
   return NDArray(doubles: values, type: result)
 }
 
-/// Whether the slices along `axis` are dense rows of `f32`, which the row kernels take.
-func hasRows(_ operands: [TensorType], _ axis: Int) -> Bool {
-  operands[0].dtype == .f32 && operands[0].shape.split(at: axis).inner == 1
+/// Softmax of a slice.
+func probabilities(_ x: [Double]) -> [Double] {
+  let m = x.reduce(-.infinity, greatest)
+  let e = x.map { exp($0 - m) }
+  let sum = e.reduce(0, +)
+  return e.map { $0 / sum }
 }
 
-extension Op {
-  /// `count` operands of one type, floats with that axis; the result is another.
-  func softmaxTypes(
-    _ operands: [TensorType], count: Int, _ axis: Int
-  ) throws -> [TensorType] {
-    try expect(count, operands)
-    guard operands.allSatisfy({ $0 == operands[0] }) else {
-      throw ApusError(
-        .shapeMismatch, "\(mnemonic): operands are \(operands[0]) and \(operands[1])",
-        expected: "one type")
-    }
-    _ = try floatAxis(operands, axis)
-    return [operands[0]]
-  }
-
-  func softmaxRows(_ site: LoweringSite, _ axis: Int) -> ck_softmax_args {
-    let (outer, extent, _) = site.results[0].shape.split(at: axis)
-    var args = ck_softmax_args()
-    args.rows = Int64(outer)
-    args.cols = Int64(extent)
-    args.out_stride = args.cols
-    return args
-  }
-
-  func finishSoftmax(_ call: KernelCall, _ args: ck_softmax_args) -> KernelCall {
-    var call = call
-    let sources = call.bindings.compactMap { binding -> Int? in
-      if case .operand(let index) = binding.buffer { index } else { nil }
-    }
-    call.bind(\ck_softmax_args.out, to: .result(0))
-    call.flops = 20 * Double(args.rows * args.cols)
-    // Two sums over lanes a row; sixteen short rows have them together.
-    call.overhead = (args.cols <= CK_SHORT_COLUMNS ? 1 : 30) * Double(args.rows)
-    call.inPlace = sources.map { (operand: $0, result: 0) }
-    call.partition = .tiles(
-      count: Int(args.rows), elementsPerTile: Int(args.cols), alignedOperands: sources)
-    return call
-  }
-
-  func lowerSoftmax(
-    _ site: LoweringSite, _ axis: Int, _ kernel: ck_softmax_op, _ name: String
-  ) -> KernelCall {
-    var args = softmaxRows(site, axis)
-    args.x_stride = args.cols
-    var call = KernelCall(name, ck_softmax(kernel, ck_isa(site.isa)), site, block: args)
-    call.bind(\ck_softmax_args.x, to: .operand(0))
-    return finishSoftmax(call, args)
-  }
-
-  func lowerSoftmaxGradient(
-    _ site: LoweringSite, _ axis: Int, _ kernel: ck_softmax_op, _ name: String
-  ) -> KernelCall {
-    var args = softmaxRows(site, axis)
-    args.y_stride = args.cols
-    args.dy_stride = args.cols
-    var call = KernelCall(name, ck_softmax(kernel, ck_isa(site.isa)), site, block: args)
-    call.bind(\ck_softmax_args.y, to: .operand(0))
-    call.bind(\ck_softmax_args.dy, to: .operand(1))
-    return finishSoftmax(call, args)
-  }
+/// Softmax in primitives.
+func probabilities(_ x: Tensor, _ axis: Int) -> Tensor {
+  guard x.shape[axis] > 0 else { return x }
+  let e = exp(x - greatestAlong(x, axis))
+  return e / e.sum(axes: [axis], keepDims: true)
 }

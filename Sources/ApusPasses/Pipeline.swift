@@ -23,6 +23,8 @@ public enum Pipeline {
     FuseCrossEntropy(),
     // After dead readers of normalised rows are gone; before views hide equal operands.
     FuseNormGradient(),
+    // As above, of probabilities.
+    FuseSoftmaxGradient(),
     // Before fusion, which then sees arithmetic next to arithmetic.
     FoldViews(),
     // After views are folded: a reshape between rows and examples hides no gradient. Before anything

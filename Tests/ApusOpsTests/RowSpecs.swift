@@ -35,6 +35,10 @@ private let softmaxSpecs: [OpSpec] = [
     rejects: twice(wrong) + [[.f32(3, 17), .f32(3, 16)]]),
   OpSpec(SoftmaxGradient(axis: 0), on: twice([[.f32(3, 17)], [.f32(5)]])),
   OpSpec(
+    SoftmaxGradient(axis: 1, ofLogits: true), .uniform(-8...8), .uniform(-2...2),
+    on: twice(rows + [[.f32(40, 9)], [.f32(2, 8193)]]), rejects: twice(wrong)),
+  OpSpec(SoftmaxGradient(axis: 0, ofLogits: true), on: twice([[.f32(3, 17)]])),
+  OpSpec(
     LogSoftmax(axis: 1), .uniform(-8...8), on: rows, rejects: wrong,
     examples: [
       .init(
@@ -48,6 +52,33 @@ private let softmaxSpecs: [OpSpec] = [
   OpSpec(
     LogSoftmaxGradient(axis: 1), .uniform(-3...0), .uniform(-2...2), on: twice(rows),
     rejects: twice(wrong)),
+]
+
+/// Rows of bf16, read or made: what is left of a result, or of the gradient for such rows, is one
+/// rounding.
+private let narrowSoftmaxSpecs: [OpSpec] = [
+  OpSpec(
+    Softmax(axis: 1, result: .bf16), .uniform(-8...8),
+    on: [[.f32(3, 17)], [.bf16(40, 9)], [.bf16(4, 1003)], [.bf16(3, 0)]],
+    rejects: [[.i32(3, 4)], [.bf16(3)]], relativeTolerance: 4e-3),
+  OpSpec(
+    Softmax(axis: 1, result: .f32), .uniform(-8...8), on: [[.bf16(3, 17)], [.f16(3, 17)]],
+    relativeTolerance: 4e-3),
+  OpSpec(Softmax(axis: 0, result: .bf16), on: [[.bf16(3, 17)]], relativeTolerance: 4e-3),
+  OpSpec(Softmax(axis: 1, result: .i32), on: [], rejects: [[.f32(3, 17)]]),
+  OpSpec(
+    LogSoftmax(axis: 1, result: .bf16), .uniform(-8...8), on: [[.f32(3, 17)], [.bf16(40, 9)]],
+    relativeTolerance: 4e-3),
+  OpSpec(
+    SoftmaxGradient(axis: 1, result: .bf16), .uniform(0...0.5), .uniform(-2...2),
+    on: [[.f32(3, 17), .bf16(3, 17)], [.bf16(40, 9), .bf16(40, 9)]],
+    rejects: [[.bf16(3, 4), .bf16(3, 5)], [.bf16(3, 4), .i32(3, 4)]], relativeTolerance: 8e-3),
+  OpSpec(
+    SoftmaxGradient(axis: 1, ofLogits: true, result: .f32), .uniform(-4...4), .uniform(-2...2),
+    on: [[.bf16(3, 17), .f32(3, 17)]], relativeTolerance: 4e-3),
+  OpSpec(
+    LogSoftmaxGradient(axis: 1, result: .bf16), .uniform(-3...0), .uniform(-2...2),
+    on: [[.bf16(3, 17), .f32(3, 17)]], relativeTolerance: 8e-3),
 ]
 
 private func rule(
@@ -114,6 +145,37 @@ private let crossEntropySpecs: [OpSpec] = [
   OpSpec(
     CrossEntropyWithGradient(rule(.sum, smoothing: 0.1)), .uniform(-4...4), .uniform(0.5...2),
     .uniform(0.1...1), .uniform(0.5...2), on: soft.map { [$0[0], .f32()] + $0.dropFirst() }),
+]
+
+/// Logits of bf16, or a gradient of it; losses, distributions and weights stay f32.
+private let narrowCrossEntropySpecs: [OpSpec] = [
+  OpSpec(
+    CrossEntropy(rule(.mean, smoothing: 0.1), result: .f32), .uniform(-4...4), .integers(0...4),
+    .uniform(0.5...2),
+    on: [[.bf16(6, 5), .i64(6)], [.bf16(33, 65), .i32(33), .f32(65)]],
+    rejects: [[.bf16(6, 5), .i64(6), .bf16(5)]], relativeTolerance: 4e-3),
+  OpSpec(
+    CrossEntropy(rule(.none), result: .f32), .uniform(-4...4), .uniform(0.1...1),
+    on: [[.bf16(6, 17), .f32(6, 17)]], rejects: [[.bf16(6, 17), .bf16(6, 17)]],
+    relativeTolerance: 4e-3),
+  OpSpec(
+    CrossEntropyGradient(rule(.mean), result: .bf16), .uniform(-2...2), .uniform(1...3),
+    .uniform(-2...2), .integers(0...4),
+    on: [[.bf16(6, 5), .f32(6), .f32(), .i64(6)]],
+    rejects: [[.bf16(6, 5), .bf16(6), .bf16(), .i64(6)]], relativeTolerance: 4e-3),
+  OpSpec(
+    CrossEntropyWithGradient(rule(.mean, ignoring: 3), result: .bf16), .uniform(-4...4),
+    .uniform(0.5...2), .integers(0...4),
+    on: [
+      [.bf16(40, 5), .f32(), .u8(40)], [.f32(6, 33), .f32(), .i64(6)],
+      [.bf16(6, 65), .f32(), .i32(6)],
+    ], rejects: [[.bf16(6, 5), .bf16(), .i64(6)]], relativeTolerance: 4e-3),
+  OpSpec(
+    CrossEntropyWithGradient(rule(.sum), result: .f32), .uniform(-4...4), .uniform(0.5...2),
+    .integers(0...4), on: [[.bf16(6, 5), .f32(), .i64(6)]], relativeTolerance: 4e-3),
+  OpSpec(
+    CrossEntropyWithGradient(rule(.sum), result: .i32), on: [],
+    rejects: [[.f32(6, 5), .f32(), .i64(6)]]),
 ]
 
 /// `x`, `W` as it lies, and what follows, of 600 rows (three chunks) and of few.
@@ -238,4 +300,6 @@ private let normSpecs: [OpSpec] = [
     relativeTolerance: 1e-5),
 ]
 
-let rowSpecs: [OpSpec] = softmaxSpecs + crossEntropySpecs + linearCrossEntropySpecs + normSpecs
+let rowSpecs: [OpSpec] =
+  softmaxSpecs + narrowSoftmaxSpecs + crossEntropySpecs + narrowCrossEntropySpecs
+  + linearCrossEntropySpecs + normSpecs

@@ -99,8 +99,8 @@ import Testing
         var args = ck_cross_entropy_args()
         args.loss = loss.pointer
         args.log_sum = logSum.pointer
-        args.gradient = gradient.pointer
-        args.logits = UnsafePointer(logits.pointer)
+        args.gradient = UnsafeMutableRawPointer(gradient.pointer)
+        args.logits = UnsafeRawPointer(logits.pointer)
         if c.soft {
           args.targets = UnsafePointer(targets.pointer)
         } else {
@@ -194,5 +194,133 @@ import Testing
     var c = Case(rows: 3, cols: 5)
     c.labels = [-100, -100, -100]
     check(c, "all ignored")
+  }
+
+  /// Logits of bf16 and a gradient of it: the bits that f32 has, the gradient's rounded once.
+  @Test(arguments: [1, 10, 33, 130, 1000]) func narrowLogits_haveTheBitsOfWideOnes(cols: Int) {
+    for isSoft in [false, true] {
+      var c = Case(rows: 41, cols: cols)
+      c.logits = c.logits.map { widened(rounded($0)) }
+      c.labels[5] = -100
+      let wide = NarrowRun(c, isSoft: isSoft, isIn: false, isOut: false)
+      let combined = CK_CROSS_ENTROPY_COMBINED
+      wide.run { TestTeams.shared.run(ck_cross_entropy(combined, CK_ISA_REF), $0, team: 0) }
+      for op in [CK_CROSS_ENTROPY_FORWARD, CK_CROSS_ENTROPY_BACKWARD, combined] {
+        for types in op == CK_CROSS_ENTROPY_FORWARD ? 0..<2 : 0..<4 {
+          everyWay(table, op, "\(cols) classes, types \(types), distribution \(isSoft)") { run in
+            let narrow = NarrowRun(c, isSoft: isSoft, isIn: types & 1 != 0, isOut: types & 2 != 0)
+            if op == CK_CROSS_ENTROPY_BACKWARD { narrow.take(logSums: wide) }
+            narrow.run { run($0) }
+            if op != CK_CROSS_ENTROPY_BACKWARD {
+              #expect(narrow.loss.holds(wide.loss.array), "\(run.name)")
+              #expect(narrow.logSum.holds(wide.logSum.array), "\(run.name)")
+            }
+            if op == combined {
+              #expect(narrow.hasGradient(of: wide), "\(run.name)")
+            } else if op == CK_CROSS_ENTROPY_BACKWARD {
+              #expect(narrow.hasGradient(near: wide), "\(run.name)")
+            }
+            return narrow.loss.bytes + narrow.logSum.bytes + narrow.gradientBytes
+          }
+        }
+      }
+    }
+  }
+
+  @Test func narrowGradients_ofLongRowsAreAsExact() {
+    let c = Case(rows: 3, cols: 8200)
+    let wide = NarrowRun(c, isSoft: false, isIn: false, isOut: false)
+    wide.run {
+      TestTeams.shared.run(ck_cross_entropy(CK_CROSS_ENTROPY_COMBINED, CK_ISA_REF), $0, team: 0)
+    }
+    everyWay(table, CK_CROSS_ENTROPY_COMBINED, "long rows") { run in
+      let narrow = NarrowRun(c, isSoft: false, isIn: false, isOut: true)
+      narrow.run { run($0) }
+      #expect(narrow.hasGradient(near: wide), "\(run.name)")
+      return narrow.gradientBytes
+    }
+  }
+}
+
+/// The memory of one run with logits, or a gradient, of bf16.
+private final class NarrowRun {
+  let c: CrossEntropyKernelTests.Case
+  let isIn: Bool
+  let isOut: Bool
+  let isSoft: Bool
+  let loss = Guarded(Float(9), count: 1)
+  let logSum: Guarded<Float>
+  private let logits: Guarded<Float>
+  private let narrowLogits: Guarded<UInt16>
+  private let gradient: Guarded<Float>
+  private let narrowGradient: Guarded<UInt16>
+  private let targets: Guarded<Float>
+  private let labels: Guarded<Int64>
+
+  init(_ c: CrossEntropyKernelTests.Case, isSoft: Bool, isIn: Bool, isOut: Bool) {
+    self.c = c
+    self.isIn = isIn
+    self.isOut = isOut
+    self.isSoft = isSoft
+    logSum = Guarded(Float(9), count: c.rows)
+    logits = Guarded(c.logits)
+    narrowLogits = Guarded(c.logits.map(rounded), offset: 3)
+    gradient = Guarded(Float(9), count: c.logits.count)
+    narrowGradient = Guarded(UInt16(9), count: c.logits.count, offset: 5)
+    targets = Guarded(c.targets)
+    labels = Guarded(c.labels.map(Int64.init))
+  }
+
+  func take(logSums other: NarrowRun) {
+    logSum.pointer.update(from: other.logSum.pointer, count: c.rows)
+  }
+
+  func run(_ kernel: (ck_cross_entropy_args) -> Void) {
+    var args = ck_cross_entropy_args()
+    args.loss = loss.pointer
+    args.log_sum = logSum.pointer
+    args.gradient =
+      isOut
+      ? UnsafeMutableRawPointer(narrowGradient.pointer) : UnsafeMutableRawPointer(gradient.pointer)
+    args.logits =
+      isIn ? UnsafeRawPointer(narrowLogits.pointer) : UnsafeRawPointer(logits.pointer)
+    if isSoft {
+      args.targets = UnsafePointer(targets.pointer)
+    } else {
+      args.labels = UnsafeRawPointer(labels.pointer)
+    }
+    args.rows = Int64(c.rows)
+    args.cols = Int64(c.cols)
+    args.logits_stride = args.cols
+    args.gradient_stride = args.cols
+    args.targets_stride = args.cols
+    args.ignore_index = -100
+    args.smoothing = 0.1
+    args.label_dtype = Int32(CK_I64.rawValue)
+    args.reduction = Int32(CK_REDUCTION_MEAN.rawValue)
+    args.logits_dtype = Int32((isIn ? CK_BF16 : CK_F32).rawValue)
+    args.gradient_dtype = Int32((isOut ? CK_BF16 : CK_F32).rawValue)
+    let workspace = Guarded(Double(0), count: ck_cross_entropy_workspace_bytes(&args) / 8)
+    args.workspace = UnsafeMutableRawPointer(workspace.pointer)
+    kernel(args)
+    #expect(
+      loss.isIntact && logSum.isIntact && gradient.isIntact && narrowGradient.isIntact
+        && workspace.isIntact)
+  }
+
+  var gradientBytes: [UInt8] { isOut ? narrowGradient.bytes : gradient.bytes }
+
+  func hasGradient(of wide: NarrowRun) -> Bool {
+    isOut
+      ? narrowGradient.holds(wide.gradient.array.map(rounded))
+      : gradient.holds(wide.gradient.array)
+  }
+
+  /// Within what another exponential and one rounding change.
+  func hasGradient(near wide: NarrowRun) -> Bool {
+    let values = isOut ? narrowGradient.array.map(widened) : gradient.array
+    return zip(values, wide.gradient.array).allSatisfy { a, b in
+      abs(a - b) <= 1e-6 + (isOut ? 0x1p-8 : 1e-5) * abs(b)
+    }
   }
 }

@@ -135,6 +135,10 @@ func isClose(_ actual: [Float], _ expected: [Double], _ tolerance: Double = 2e-6
     }
 }
 
+/// The bits of the nearest bf16, and the number that such bits are.
+func rounded(_ x: Float) -> UInt16 { BFloat.bits(Double(x)) }
+func widened(_ bits: UInt16) -> Float { Float(bitPattern: UInt32(bits) << 16) }
+
 /// Numbers in -1 ... 1 that look random and are always the same.
 struct TestNumbers: RandomNumberGenerator {
   var state: UInt64

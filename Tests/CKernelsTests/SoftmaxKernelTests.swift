@@ -41,7 +41,7 @@ import Testing
 
   func arguments(_ c: Case, _ out: Guarded<Float>) -> ck_softmax_args {
     var args = ck_softmax_args()
-    args.out = out.pointer
+    args.out = UnsafeMutableRawPointer(out.pointer)
     args.rows = Int64(c.rows)
     args.cols = Int64(c.cols)
     args.out_stride = Int64(c.stride)
@@ -62,9 +62,9 @@ import Testing
       let saved = Guarded(y ?? c.x, offset: 3)
       let out = Guarded(Float(7), count: c.rows * c.stride)
       var args = arguments(c, out)
-      args.x = UnsafePointer(x.pointer)
-      args.dy = UnsafePointer(dy.pointer)
-      args.y = UnsafePointer(saved.pointer)
+      args.x = UnsafeRawPointer(x.pointer)
+      args.dy = UnsafeRawPointer(dy.pointer)
+      args.y = UnsafeRawPointer(saved.pointer)
       run(args)
       for i in 0..<c.rows {
         let row = Array(out.array[i * c.stride..<i * c.stride + c.cols])
@@ -95,6 +95,11 @@ import Testing
     }
     check(CK_SOFTMAX_BACKWARD, c, y: y) { i in
       let (p, d) = (c.row(y, i), c.row(c.dy, i))
+      let dot = zip(p, d).map(*).reduce(0, +)
+      return zip(p, d).map { $0 * ($1 - dot) }
+    }
+    check(CK_SOFTMAX_BACKWARD_OF_LOGITS, c) { i in
+      let (p, d) = (softmax(c.row(c.x, i)), c.row(c.dy, i))
       let dot = zip(p, d).map(*).reduce(0, +)
       return zip(p, d).map { $0 * ($1 - dot) }
     }
@@ -146,7 +151,7 @@ import Testing
       let x = Guarded(c.x)
       let out = Guarded(Float(7), count: c.rows * c.stride)
       var args = arguments(c, out)
-      args.x = UnsafePointer(x.pointer)
+      args.x = UnsafeRawPointer(x.pointer)
       run(args)
       for i in 0..<c.rows {
         let expected = softmax(c.row(c.x, i))
@@ -165,13 +170,60 @@ import Testing
     everyWay(table, CK_SOFTMAX_FORWARD) { run in
       let x = Guarded(c.x)
       var args = arguments(c, x)
-      args.x = UnsafePointer(x.pointer)
+      args.x = UnsafeRawPointer(x.pointer)
       run(args)
       for i in 0..<c.rows {
         let row = Array(x.array[i * c.stride..<i * c.stride + c.cols])
         #expect(isClose(row, softmax(c.row(c.x, i))))
       }
       return x.bytes
+    }
+  }
+
+  /// Rows of bf16, read or made, in every combination: the bits that f32 has, rounded once.
+  @Test(arguments: [1, 7, 16, 33, 130, 8200]) func narrowRows_haveTheBitsOfWideOnesRounded(
+    cols: Int
+  ) {
+    var c = Case(cols: cols)
+    c.x = c.x.map { widened(rounded($0)) }
+    c.dy = c.dy.map { widened(rounded($0)) }
+    let operations = [
+      CK_SOFTMAX_FORWARD, CK_SOFTMAX_BACKWARD, CK_SOFTMAX_LOG_FORWARD, CK_SOFTMAX_LOG_BACKWARD,
+      CK_SOFTMAX_BACKWARD_OF_LOGITS,
+    ].filter { $0 != CK_SOFTMAX_BACKWARD_OF_LOGITS || cols <= CK_KEPT_COLUMNS }
+    let (x, dy) = (Guarded(c.x), Guarded(c.dy))
+    let narrowX = Guarded(c.x.map(rounded), offset: 3)
+    let narrowDY = Guarded(c.dy.map(rounded), offset: 5)
+    for op in operations {
+      let wide = Guarded(Float(7), count: c.rows * c.stride)
+      var args = arguments(c, wide)
+      args.x = UnsafeRawPointer(x.pointer)
+      args.y = args.x
+      args.dy = UnsafeRawPointer(dy.pointer)
+      TestTeams.shared.run(ck_softmax(op, CK_ISA_REF), args, team: 0)
+      for types in 0..<8 {
+        let (isIn, isDY, isOut) = (types & 1 != 0, types & 2 != 0, types & 4 != 0)
+        everyWay(table, op, "at \(cols) columns, types \(types)") { run in
+          let out = Guarded(Float(7), count: c.rows * c.stride)
+          let narrow = Guarded(rounded(7), count: c.rows * c.stride)
+          var args = arguments(c, out)
+          if isOut { args.out = UnsafeMutableRawPointer(narrow.pointer) }
+          args.x = isIn ? UnsafeRawPointer(narrowX.pointer) : UnsafeRawPointer(x.pointer)
+          args.y = args.x
+          args.dy = isDY ? UnsafeRawPointer(narrowDY.pointer) : UnsafeRawPointer(dy.pointer)
+          args.out_dtype = Int32((isOut ? CK_BF16 : CK_F32).rawValue)
+          args.x_dtype = Int32((isIn ? CK_BF16 : CK_F32).rawValue)
+          args.y_dtype = args.x_dtype
+          args.dy_dtype = Int32((isDY ? CK_BF16 : CK_F32).rawValue)
+          run(args)
+          #expect(out.isIntact && narrow.isIntact, "\(run.name)")
+          #expect(
+            isOut
+              ? narrow.holds(wide.array.map(rounded)) : out.holds(wide.array),
+            "\(run.name)")
+          return isOut ? narrow.bytes : out.bytes
+        }
+      }
     }
   }
 }

@@ -77,15 +77,16 @@ import Testing
 
   @Test(arguments: [
     CK_SOFTMAX_FORWARD, CK_SOFTMAX_BACKWARD, CK_SOFTMAX_LOG_FORWARD, CK_SOFTMAX_LOG_BACKWARD,
+    CK_SOFTMAX_BACKWARD_OF_LOGITS,
   ])
   func softmaxesOfRows_haveTheSameBits(_ operation: ck_softmax_op) {
     let x = Memory(Self.rows * Self.cols, seed: 15), dy = Memory(Self.rows * Self.cols, seed: 17)
     check(ck_softmax(operation, ck_isa_best())) { out in
       var args = ck_softmax_args()
-      args.out = out
-      args.x = UnsafePointer(x.floats)
-      args.y = UnsafePointer(x.floats)
-      args.dy = UnsafePointer(dy.floats)
+      args.out = UnsafeMutableRawPointer(out)
+      args.x = UnsafeRawPointer(x.floats)
+      args.y = UnsafeRawPointer(x.floats)
+      args.dy = UnsafeRawPointer(dy.floats)
       args.rows = Int64(Self.rows)
       args.cols = Int64(Self.cols)
       args.out_stride = Int64(Self.cols)
@@ -129,8 +130,8 @@ import Testing
           var args = ck_cross_entropy_args()
           args.loss = loss
           args.log_sum = logSums.floats
-          args.gradient = gradient
-          args.logits = UnsafePointer(x.floats)
+          args.gradient = UnsafeMutableRawPointer(gradient)
+          args.logits = UnsafeRawPointer(x.floats)
           args.labels = UnsafeRawPointer(labels.baseAddress)
           args.workspace = workspace
           args.rows = Int64(Self.rows)

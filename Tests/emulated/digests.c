@@ -164,8 +164,17 @@ static void row_kernels(int64_t rows, int64_t columns) {
   float *dgamma = room((size_t)columns * 4), *dbeta = room((size_t)columns * 4);
   int32_t *labels = integers(rows, (int32_t)columns);
   char name[96];
-  for (int op = CK_SOFTMAX_FORWARD; op <= CK_SOFTMAX_LOG_BACKWARD; op++) {
-    const ck_softmax_args args = {out, x, x, dy, rows, columns, columns, columns, columns, columns};
+  for (int op = CK_SOFTMAX_FORWARD; op <= CK_SOFTMAX_BACKWARD_OF_LOGITS; op++) {
+    const ck_softmax_args args = {.out = out,
+                                  .x = x,
+                                  .y = x,
+                                  .dy = dy,
+                                  .rows = rows,
+                                  .cols = columns,
+                                  .out_stride = columns,
+                                  .x_stride = columns,
+                                  .y_stride = columns,
+                                  .dy_stride = columns};
     run(ck_softmax((ck_softmax_op)op, level), &args, 0);
     snprintf(name, sizeof name, "softmax %d %lldx%lld", op, (long long)rows, (long long)columns);
     report(name, out, count);

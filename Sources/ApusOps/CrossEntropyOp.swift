@@ -1,0 +1,65 @@
+// What the cross-entropy ops say of the types they read and write.
+
+import ApusGraph
+import CKernels
+
+/// A cross-entropy, its gradient, or both: rows of logits, computed in f32 whatever they are stored in.
+///
+/// All floats have one type, unless `result` is given: then losses, log-sums, distributions and class
+/// weights are f32 where logits are narrower, and the gradient for these is rounded to `result` once.
+public protocol CrossEntropyOp: CompositeOp {
+  var rule: CrossEntropyRule { get }
+  /// The element type of the gradient, or, where there is none, of the losses; nil for the logits'.
+  var result: DType? { get }
+  /// The result that is the gradient, if any.
+  static var gradientResult: Int? { get }
+  init(_ rule: CrossEntropyRule, result: DType?)
+}
+
+extension CrossEntropyOp {
+  public init(attributes: AttributeReader) throws {
+    self.init(
+      try CrossEntropyRule(attributes: attributes),
+      result: attributes.has("result") ? try attributes.dtype("result") : nil)
+  }
+
+  public var attributes: [Attribute] {
+    rule.attributes + (result.map { [Attribute("result", .dtype($0))] } ?? [])
+  }
+
+  /// The element type of losses, log-sums, distributions and class weights.
+  func arithmetic(_ logits: TensorType) -> DType {
+    result != nil && logits.dtype.byteCount < DType.f32.byteCount ? .f32 : logits.dtype
+  }
+
+  func lossType(_ operands: [TensorType], targetAt place: Int) throws -> TensorType {
+    guard let logits = operands.first, result?.isFloat ?? true else {
+      throw ApusError(
+        .dtypeMismatch,
+        "\(mnemonic): operands \(operands), result \(result.map { "\($0)" } ?? "none")",
+        expected: "logits, and a result of floats")
+    }
+    return try rule.lossType(self, operands, targetAt: place, arithmetic: arithmetic(logits))
+  }
+
+  /// The logits' memory, where the gradient is of their type.
+  func gradientInPlace(_ site: LoweringSite) -> [(operand: Int, result: Int)] {
+    guard let index = Self.gradientResult, site.results[index].dtype == site.operands[0].dtype
+    else { return [] }
+    return [(operand: 0, result: index)]
+  }
+
+  /// The logits in a decomposition.
+  func widened(_ logits: Tensor) -> Tensor { logits.cast(to: arithmetic(logits.type)) }
+  /// The gradient as it is stored.
+  func stored(_ gradient: Tensor) -> Tensor { gradient.cast(to: result ?? gradient.dtype) }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+
+  public func hasKernel(_ operands: [TensorType]) -> Bool {
+    arithmetic(operands[0]) == .f32
+      && ([operands[0].dtype] + (result.map { [$0] } ?? [])).allSatisfy {
+        $0 == .f32 || $0 == .bf16
+      }
+  }
+}

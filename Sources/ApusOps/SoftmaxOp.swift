@@ -1,0 +1,112 @@
+// What softmax, log-softmax and their gradients have in common: types, storage, argument blocks.
+
+import ApusGraph
+import CKernels
+
+/// A softmax, the logarithm of one, or the gradient of either: slices of floats along an axis, computed
+/// in f32 whatever they are stored in.
+///
+/// All elements have one type, unless `result` is given: then what is read may be of different float
+/// types, and what is made of it is rounded to `result` once.
+public protocol SoftmaxOp: CompositeOp {
+  /// From 0.
+  var axis: Int { get }
+  /// The element type of the result; nil for that of the operands.
+  var result: DType? { get }
+  /// How many operands there are, all of one shape.
+  static var rowOperands: Int { get }
+  /// The longest slice that there is a kernel for.
+  var longestRow: Int { get }
+}
+
+extension SoftmaxOp {
+  public var longestRow: Int { .max }
+
+  var sharedAttributes: [Attribute] {
+    [Attribute("axis", .int(axis))] + (result.map { [Attribute("result", .dtype($0))] } ?? [])
+  }
+
+  static func result(_ attributes: AttributeReader) throws -> DType? {
+    attributes.has("result") ? try attributes.dtype("result") : nil
+  }
+
+  /// Floats of one shape with that axis.
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(Self.rowOperands, operands)
+    let first = operands[0]
+    guard
+      operands.allSatisfy({
+        $0 == first || result != nil && $0.shape == first.shape && $0.dtype.isFloat
+      })
+    else {
+      throw ApusError(
+        .shapeMismatch, "\(mnemonic): operands are \(first) and \(operands[1])",
+        expected: result == nil ? "one type" : "floats of one shape")
+    }
+    guard result?.isFloat ?? true else {
+      throw ApusError(
+        .dtypeMismatch, "\(mnemonic): a result of \(result ?? first.dtype)", expected: "floats")
+    }
+    _ = try floatAxis(operands, axis)
+    return [first.with(result ?? first.dtype)]
+  }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+
+  /// The slices must be dense rows.
+  public func hasKernel(_ operands: [TensorType]) -> Bool {
+    operands[0].shape.split(at: axis).inner == 1 && operands[0].shape[axis] <= longestRow
+      && (operands.map(\.dtype) + (result.map { [$0] } ?? [])).allSatisfy {
+        $0 == .f32 || result != nil && $0 == .bf16
+      }
+  }
+
+  // MARK: Decomposition
+
+  /// An operand in the type that a decomposition computes in.
+  func widened(_ x: Tensor, of operands: [Tensor]) -> Tensor {
+    guard result != nil else { return x }
+    let wide = operands.dropFirst().reduce(operands[0].dtype) { DType.promoted($0, $1.dtype) }
+    return x.cast(to: wide.byteCount < DType.f32.byteCount ? .f32 : wide)
+  }
+
+  /// The rows made, as they are stored.
+  func stored(_ rows: Tensor) -> Tensor { result.map { rows.cast(to: $0) } ?? rows }
+
+  // MARK: Lowering
+
+  /// The call of a forward pass, of x, or of a gradient, of y or x and dy.
+  func softmaxCall(_ site: LoweringSite, _ op: ck_softmax_op, _ name: String) -> KernelCall {
+    let (outer, extent, _) = site.results[0].shape.split(at: axis)
+    var args = ck_softmax_args()
+    args.rows = Int64(outer)
+    args.cols = Int64(extent)
+    args.out_stride = args.cols
+    args.out_dtype = site.results[0].dtype.kernelCode
+    let readsResult = op == CK_SOFTMAX_BACKWARD || op == CK_SOFTMAX_LOG_BACKWARD
+    if readsResult {
+      args.y_stride = args.cols
+      args.y_dtype = site.operands[0].dtype.kernelCode
+    } else {
+      args.x_stride = args.cols
+      args.x_dtype = site.operands[0].dtype.kernelCode
+    }
+    if site.operands.count > 1 {
+      args.dy_stride = args.cols
+      args.dy_dtype = site.operands[1].dtype.kernelCode
+    }
+    var call = KernelCall(name, ck_softmax(op, ck_isa(site.isa)), site, block: args)
+    call.bind(readsResult ? \ck_softmax_args.y : \ck_softmax_args.x, to: .operand(0))
+    if site.operands.count > 1 { call.bind(\ck_softmax_args.dy, to: .operand(1)) }
+    call.bind(\ck_softmax_args.out, to: .result(0))
+    call.flops = 20 * Double(args.rows * args.cols)
+    // Two sums over lanes a row; sixteen short rows have them together.
+    call.overhead = (args.cols <= CK_SHORT_COLUMNS ? 1 : 30) * Double(args.rows)
+    let places = Array(site.operands.indices)
+    call.inPlace = places.filter { site.operands[$0].dtype == site.results[0].dtype }
+      .map { (operand: $0, result: 0) }
+    call.partition = .tiles(
+      count: Int(args.rows), elementsPerTile: Int(args.cols), alignedOperands: places)
+    return call
+  }
+}
