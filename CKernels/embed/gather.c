@@ -1,6 +1,7 @@
 // The gather family's table, and the kernels that only move: gather and one-hot.
 //
-// The additions are scatter_body.h (f32, per level) and scatter_other.c.
+// Gathering in another element type is gather_body.h, the additions are scatter_body.h (f32, per
+// level) and scatter_other.c.
 #include "ck_gather.h"
 
 #include <string.h>

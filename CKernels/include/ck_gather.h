@@ -18,7 +18,9 @@ typedef enum ck_gather_op {
   CK_GATHER_SCATTER_ADD_F64 = 2,
   CK_GATHER_SCATTER_ADD_I32 = 3,
   CK_GATHER_SCATTER_ADD_I64 = 4,
-  CK_GATHER_ONE_HOT = 5,  // takes ck_one_hot_args
+  CK_GATHER_ONE_HOT = 5,      // takes ck_one_hot_args
+  CK_GATHER_GATHER_CAST = 6,  // takes ck_gather_args, index_inner 0: bf16 of f32 where
+                              // element_size, that of the source, is 4, f32 of bf16 where it is 2
 } ck_gather_op;
 
 /// dst[o, k, i] = src[o, indices[o·index_outer + k·index_count + i·index_inner], i]
@@ -47,7 +49,7 @@ typedef struct ck_gather_args {
 /// dst[o, indices[o·index_outer + k·index_count + i·index_inner], i] += updates[o, k, i].
 ///
 /// Each element receives its updates in that order whatever the number of threads, so the bits do
-/// not depend on it.
+/// not depend on it. The additions of floats are f32; updates may be bf16.
 typedef struct ck_scatter_args {
   void *dst;            // [outer, axis, inner]
   const void *base;     // [outer, axis, inner], may be dst itself; NULL: zeros
@@ -61,7 +63,8 @@ typedef struct ck_scatter_args {
   int64_t index_outer;  // element strides of `indices`
   int64_t index_count;
   int64_t index_inner;
-  int32_t index_dtype;  // CK_I32, CK_I64 or CK_U8
+  int32_t index_dtype;   // CK_I32, CK_I64 or CK_U8
+  int32_t update_dtype;  // CK_SCATTER_ADD_F32: CK_F32 or CK_BF16; the others take their own alone
 } ck_scatter_args;
 
 /// dst[o, d, i] = on where indices[o, i] = d, else off; for o < outer, d < depth, i < inner.

@@ -18,24 +18,26 @@ typedef enum ck_norm_op {
   CK_NORM_RMS_BACKWARD = 3,    // takes ck_norm_backward_args
 } ck_norm_op;
 
-/// For each row, with h = x + residual:
+/// For each row:
 ///
-///     layer: mean = Σ h / C, rstd = 1 / sqrt(Σ (h - mean)² / C + epsilon)
-///     rms:   mean = 0,       rstd = 1 / sqrt(Σ h² / C + epsilon)
-///     y = (h - mean) rstd gamma + beta
+///     layer: mean = Σ x / C, rstd = 1 / sqrt(Σ (x - mean)² / C + epsilon)
+///     rms:   mean = 0,       rstd = 1 / sqrt(Σ x² / C + epsilon)
+///     y = (x - mean) rstd gamma + beta
+///
+/// in f32; bf16 elements are widened on loading and rounded, to nearest even, on storing.
 typedef struct ck_norm_args {
-  float *y;               // [rows, cols]
-  float *sum;             // [rows, cols] receives h; needed with a residual, else unused
-  float *mean;            // [rows], or NULL; not written by rms
-  float *rstd;            // [rows], or NULL
-  const float *x;         // [rows, cols]
-  const float *residual;  // [rows, cols], or NULL: 0
-  const float *gamma;     // [cols], or NULL: 1
-  const float *beta;      // [cols], or NULL: 0
+  void *y;             // [rows, cols], y_dtype; may be the very array x, of one type
+  float *mean;         // [rows], or NULL; not written by rms
+  float *rstd;         // [rows], or NULL
+  const void *x;       // [rows, cols], x_dtype
+  const float *gamma;  // [cols], or NULL: 1
+  const float *beta;   // [cols], or NULL: 0
   int64_t rows;
   int64_t cols;
   int64_t x_stride;  // elements from row to row; the other arrays are dense
   float epsilon;
+  int32_t y_dtype;  // CK_F32 or CK_BF16
+  int32_t x_dtype;
 } ck_norm_args;
 
 /// With n = (x - mean) rstd and g = dy gamma:
@@ -44,22 +46,25 @@ typedef struct ck_norm_args {
 ///     rms:   dx = rstd (g - n Σ g n / C)
 ///     dgamma = Σ_rows dy n, dbeta = Σ_rows dy
 ///
-/// Rows are summed in fixed blocks, and the blocks in order.
+/// in f32 as above. Rows are summed in fixed blocks, and the blocks in order.
 typedef struct ck_norm_backward_args {
-  float *dx;           // [rows, cols], or NULL; may be the very array dy
-  float *dgamma;       // [cols], or NULL
-  float *dbeta;        // [cols], or NULL
-  const float *dy;     // [rows, cols]
-  const float *x;      // [rows, cols]: h of the forward pass
-  const float *mean;   // [rows], where there is an rstd; not read by rms
-  const float *rstd;   // [rows], or NULL: mean and rstd are computed from x, as forward does
+  void *dx;           // [rows, cols], dx_dtype, or NULL; may be the very array dy or x, of one type
+  float *dgamma;      // [cols], or NULL
+  float *dbeta;       // [cols], or NULL
+  const void *dy;     // [rows, cols], dy_dtype
+  const void *x;      // [rows, cols], x_dtype
+  const float *mean;  // [rows], where there is an rstd; not read by rms
+  const float *rstd;  // [rows], or NULL: mean and rstd are computed from x, as forward does
   const float *gamma;  // [cols], or NULL: 1
   void *workspace;     // ck_norm_workspace_bytes, 64-byte aligned
   int64_t rows;
   int64_t cols;
   int64_t x_stride;  // elements from row to row; the other arrays are dense
   int64_t dy_stride;
-  float epsilon;  // read without rstd
+  float epsilon;     // read without rstd
+  int32_t dx_dtype;  // CK_F32 or CK_BF16
+  int32_t dy_dtype;
+  int32_t x_dtype;
 } ck_norm_backward_args;
 
 /// Bytes of workspace for a backward pass; depends on rows and cols alone. Without dgamma and dbeta

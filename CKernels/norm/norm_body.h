@@ -2,155 +2,179 @@
 //
 // A row is read from memory once and then twice from cache. `centered` is layer normalisation.
 #include "norm_plan.h"
+#include "norm_rows.h"
 
-CK_INLINE int lanes_left(int64_t n) { return n < CK_LANES ? (int)n : CK_LANES; }
+/// A row on its way through the forward pass.
+typedef struct forward_row {
+  void *y;
+  const void *x;
+  const float *gamma, *beta;
+  ck_v16f mean, rstd;
+} forward_row;
 
-CK_INLINE ck_v16f load_lanes(const float *p, int count) {
-  return count == CK_LANES ? ck_load(p) : ck_load_n(p, count);
-}
-
-CK_INLINE void store_lanes(float *p, ck_v16f v, int count) {
-  if (count == CK_LANES) {
-    ck_store(p, v);
-  } else {
-    ck_store_n(p, v, count);
+/// y_i … of `count` elements x_i ….
+CK_INLINE ck_v16f normalised(const forward_row *r, ck_v16f x, int64_t i, int count) {
+  const ck_v16f v = (x - r->mean) * r->rstd;
+  if (r->gamma != NULL && r->beta != NULL) {
+    return ck_fma(v, load_lanes(r->gamma, i, count, CK_F32), load_lanes(r->beta, i, count, CK_F32));
   }
+  if (r->gamma != NULL) return v * load_lanes(r->gamma, i, count, CK_F32);
+  return r->beta == NULL ? v : v + load_lanes(r->beta, i, count, CK_F32);
 }
 
-/// v in the first `count` lanes, 0 in the rest.
-CK_INLINE ck_v16f keep_lanes(ck_v16f v, int count) {
-  return ck_select(ck_lanes() < ck_splat_i32(count), v, ck_splat(0));
+/// The same from row to row.
+CK_INLINE void normalise(const forward_row *r, int64_t i, int count, bool streams, ck_dtype x_type,
+                         ck_dtype y_type) {
+  const ck_v16f v = normalised(r, load_lanes(r->x, i, count, x_type), i, count);
+  store_lanes(r->y, i, v, count, y_type, streams);
 }
 
-CK_INLINE float row_sum(const float *x, int64_t n) {
-  ck_v16f sums[4] = {0};
-  int64_t i = 0;
-  for (; i + 4 * CK_LANES <= n; i += 4 * CK_LANES) {
-    for (int j = 0; j < 4; ++j) sums[j] += ck_load(x + i + j * CK_LANES);
-  }
-  for (; i < n; i += CK_LANES) sums[0] += load_lanes(x + i, lanes_left(n - i));
-  return ck_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
-}
-
-/// Σ (x - mean)²
-CK_INLINE float row_squares(const float *x, float mean, int64_t n) {
-  const ck_v16f m = ck_splat(mean);
-  ck_v16f sums[4] = {0};
-  int64_t i = 0;
-  for (; i + 4 * CK_LANES <= n; i += 4 * CK_LANES) {
-    for (int j = 0; j < 4; ++j) {
-      const ck_v16f d = ck_load(x + i + j * CK_LANES) - m;
-      sums[j] = ck_fma(d, d, sums[j]);
-    }
-  }
-  for (; i < n; i += CK_LANES) {
-    const int count = lanes_left(n - i);
-    const ck_v16f d = keep_lanes(load_lanes(x + i, count) - m, count);
-    sums[0] = ck_fma(d, d, sums[0]);
-  }
-  return ck_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
-}
-
-/// A row's mean (0 unless `centered`) and 1 / sqrt(Σ (x - mean)² / C + epsilon).
-typedef struct row_statistics {
-  float mean;
-  float rstd;
-} row_statistics;
-
-CK_INLINE row_statistics statistics_of(const float *x, int64_t n, float epsilon, bool centered) {
-  row_statistics s;
-  s.mean = centered ? row_sum(x, n) / (float)n : 0.0f;
-  s.rstd = 1.0f / sqrtf(row_squares(x, s.mean, n) / (float)n + epsilon);
-  return s;
-}
-
-CK_INLINE void norm_forward(const ck_norm_args *a, const ck_thread *t, bool centered) {
+CK_INLINE void forward_rows(const ck_norm_args *a, const ck_thread *t, bool centered,
+                            ck_dtype x_type, ck_dtype y_type) {
   const int64_t n = a->cols;
-  const bool streams = a->y != a->x && a->y != a->sum && ck_streams(a->y, a->rows, n);
+  const bool streams =
+      a->y != a->x && ck_streams_rows(a->y, a->rows, n, (int64_t)ck_dtype_bytes(y_type));
   int64_t begin, end;
   ck_share(a->rows, t, &begin, &end);
   for (int64_t row = begin; row < end; ++row) {
-    const float *x = a->x + row * a->x_stride;
-    if (a->residual != NULL) {
-      float *sum = a->sum + row * n;
-      const float *r = a->residual + row * n;
-      for (int64_t i = 0; i < n; i += CK_LANES) {
-        const int count = lanes_left(n - i);
-        store_lanes(sum + i, load_lanes(x + i, count) + load_lanes(r + i, count), count);
-      }
-      x = sum;
-    }
-    const row_statistics known = statistics_of(x, n, a->epsilon, centered);
+    const void *x = row_of(a->x, row, a->x_stride, x_type);
+    const row_statistics known = statistics_of(x, n, a->epsilon, centered, x_type);
     if (centered && a->mean != NULL) a->mean[row] = known.mean;
     if (a->rstd != NULL) a->rstd[row] = known.rstd;
-    const ck_v16f m = ck_splat(known.mean), s = ck_splat(known.rstd);
-    float *y = a->y + row * n;
-    for (int64_t i = 0; i < n; i += CK_LANES) {
-      const int count = lanes_left(n - i);
-      ck_v16f v = (load_lanes(x + i, count) - m) * s;
-      if (a->gamma != NULL && a->beta != NULL) {
-        v = ck_fma(v, load_lanes(a->gamma + i, count), load_lanes(a->beta + i, count));
-      } else if (a->gamma != NULL) {
-        v *= load_lanes(a->gamma + i, count);
-      } else if (a->beta != NULL) {
-        v += load_lanes(a->beta + i, count);
-      }
-      if (streams) {
-        ck_stream(y + i, v);
-      } else {
-        store_lanes(y + i, v, count);
+    const forward_row r = {(void *)row_of(a->y, row, n, y_type),
+                           x,
+                           a->gamma,
+                           a->beta,
+                           ck_splat(known.mean),
+                           ck_splat(known.rstd)};
+    int64_t i = 0;
+    for (; i + 4 * CK_LANES <= n; i += 4 * CK_LANES) {
+      for (int j = 0; j < 4; j += 2) {
+        const int64_t at = i + j * CK_LANES;
+        ck_v16f v[2];
+        load_two(v, r.x, at, x_type);
+        v[0] = normalised(&r, v[0], at, CK_LANES);
+        v[1] = normalised(&r, v[1], at + CK_LANES, CK_LANES);
+        store_two(r.y, at, v, y_type, streams);
       }
     }
+    for (; i + CK_LANES <= n; i += CK_LANES) normalise(&r, i, CK_LANES, streams, x_type, y_type);
+    if (i < n) normalise(&r, i, (int)(n - i), false, x_type, y_type);
   }
   if (streams) ck_stream_end();
 }
 
-/// One row's part of the backward pass; dgamma and dbeta are this block's sums, or NULL. `streams`:
-/// dx goes past the cache, and memory, which would else stand still between the row's sums and its
-/// gradient, brings the next row meanwhile.
-CK_INLINE void backward_row(const ck_norm_backward_args *a, int64_t row, float *dgamma,
-                            float *dbeta, bool streams, bool centered) {
+CK_INLINE void norm_forward(const ck_norm_args *a, const ck_thread *t, bool centered) {
+  if (a->x_dtype == CK_BF16 && a->y_dtype == CK_BF16) {
+    forward_rows(a, t, centered, CK_BF16, CK_BF16);
+  } else if (a->x_dtype == CK_BF16) {
+    forward_rows(a, t, centered, CK_BF16, CK_F32);
+  } else if (a->y_dtype == CK_BF16) {
+    forward_rows(a, t, centered, CK_F32, CK_BF16);
+  } else {
+    forward_rows(a, t, centered, CK_F32, CK_F32);
+  }
+}
+
+/// The element types of the backward pass.
+typedef struct backward_types {
+  ck_dtype dx, dy, x;
+} backward_types;
+
+/// A row on its way through the backward pass; dgamma and dbeta are its block's sums, or NULL.
+typedef struct backward_row {
+  void *dx;
+  const void *dy, *x;
+  float *dgamma, *dbeta;
+  const float *gamma;
+  ck_v16f mean, rstd;
+} backward_row;
+
+/// g of `count` elements dy, and n of as many x.
+CK_INLINE ck_v16f upstream(const backward_row *r, ck_v16f dy, int64_t i, int count) {
+  return r->gamma == NULL ? dy : dy * load_lanes(r->gamma, i, count, CK_F32);
+}
+CK_INLINE ck_v16f normal(const backward_row *r, ck_v16f x) { return (x - r->mean) * r->rstd; }
+
+/// Adds `count` elements to Σ g, Σ g n, dgamma and dbeta.
+CK_INLINE void add_up(const backward_row *r, ck_v16f *sum_g, ck_v16f *sum_gn, ck_v16f dy, ck_v16f x,
+                      int64_t i, int count) {
+  const ck_v16f n = keep_lanes(normal(r, x), count);
+  const ck_v16f g = upstream(r, dy, i, count);
+  *sum_g += g;
+  *sum_gn = ck_fma(g, n, *sum_gn);
+  if (r->dgamma != NULL) {
+    const ck_v16f sum = ck_fma(dy, n, load_lanes(r->dgamma, i, count, CK_F32));
+    store_lanes(r->dgamma, i, sum, count, CK_F32, false);
+  }
+  if (r->dbeta != NULL) {
+    const ck_v16f sum = load_lanes(r->dbeta, i, count, CK_F32) + dy;
+    store_lanes(r->dbeta, i, sum, count, CK_F32, false);
+  }
+}
+
+/// What the second pass over a row needs of the first: Σ g / C and Σ g n / C.
+typedef struct row_means {
+  ck_v16f g, gn;
+} row_means;
+
+/// dx of `count` elements.
+CK_INLINE ck_v16f downstream(const backward_row *r, const row_means *m, ck_v16f dy, ck_v16f x,
+                             int64_t i, int count) {
+  return ck_fnma(normal(r, x), m->gn, upstream(r, dy, i, count) - m->g) * r->rstd;
+}
+
+/// One row's part of the backward pass. `streams`: dx goes past the cache, and memory, which would
+/// else stand still between the row's sums and its gradient, brings the next row meanwhile.
+CK_INLINE void backward(const ck_norm_backward_args *a, int64_t row, float *dgamma, float *dbeta,
+                        bool streams, bool centered, backward_types types) {
   const int64_t n = a->cols;
-  const float *x = a->x + row * a->x_stride, *dy = a->dy + row * a->dy_stride;
+  const void *x = row_of(a->x, row, a->x_stride, types.x);
+  const void *dy = row_of(a->dy, row, a->dy_stride, types.dy);
   row_statistics known;
   if (a->rstd == NULL) {
-    known = statistics_of(x, n, a->epsilon, centered);
+    known = statistics_of(x, n, a->epsilon, centered, types.x);
   } else {
     known = (row_statistics){centered ? a->mean[row] : 0.0f, a->rstd[row]};
   }
-  const ck_v16f mean = ck_splat(known.mean), rstd = ck_splat(known.rstd);
-  ck_v16f sum_g = ck_splat(0), sum_gn = ck_splat(0);
-  for (int64_t i = 0; i < n; i += CK_LANES) {
+  const backward_row r = {(void *)row_of(a->dx, row, n, types.dx),
+                          dy,
+                          x,
+                          dgamma,
+                          dbeta,
+                          a->gamma,
+                          ck_splat(known.mean),
+                          ck_splat(known.rstd)};
+  ck_v16f sum_g = ck_splat(0), sum_gn = ck_splat(0), u[2], v[2];
+  int64_t i = 0;
+  for (; i + 2 * CK_LANES <= n; i += 2 * CK_LANES) {
     if (streams) {
-      __builtin_prefetch(x + a->x_stride + i, 0, 2);
-      __builtin_prefetch(dy + a->dy_stride + i, 0, 2);
+      prefetch(row_of(x, 1, a->x_stride + i, types.x), types.x);
+      prefetch(row_of(dy, 1, a->dy_stride + i, types.dy), types.dy);
     }
-    const int count = lanes_left(n - i);
-    const ck_v16f d = load_lanes(dy + i, count);
-    const ck_v16f normal = keep_lanes((load_lanes(x + i, count) - mean) * rstd, count);
-    const ck_v16f g = a->gamma == NULL ? d : d * load_lanes(a->gamma + i, count);
-    if (centered) sum_g += g;
-    sum_gn = ck_fma(g, normal, sum_gn);
-    if (dgamma != NULL) {
-      store_lanes(dgamma + i, ck_fma(d, normal, load_lanes(dgamma + i, count)), count);
-    }
-    if (dbeta != NULL) store_lanes(dbeta + i, load_lanes(dbeta + i, count) + d, count);
+    load_two(u, dy, i, types.dy);
+    load_two(v, x, i, types.x);
+    for (int j = 0; j < 2; ++j) add_up(&r, &sum_g, &sum_gn, u[j], v[j], i + j * CK_LANES, CK_LANES);
+  }
+  for (; i < n; i += CK_LANES) {
+    const int count = n - i < CK_LANES ? (int)(n - i) : CK_LANES;
+    add_up(&r, &sum_g, &sum_gn, load_lanes(dy, i, count, types.dy),
+           load_lanes(x, i, count, types.x), i, count);
   }
   if (a->dx == NULL) return;
-  const ck_v16f mean_g = ck_splat(centered ? ck_sum(sum_g) / (float)n : 0.0f);
-  const ck_v16f mean_gn = ck_splat(ck_sum(sum_gn) / (float)n);
-  float *dx = a->dx + row * n;
-  for (int64_t i = 0; i < n; i += CK_LANES) {
-    const int count = lanes_left(n - i);
-    const ck_v16f d = load_lanes(dy + i, count);
-    const ck_v16f normal = (load_lanes(x + i, count) - mean) * rstd;
-    const ck_v16f g = a->gamma == NULL ? d : d * load_lanes(a->gamma + i, count);
-    const ck_v16f v = ck_fnma(normal, mean_gn, g - mean_g) * rstd;
-    if (streams) {
-      ck_stream(dx + i, v);
-    } else {
-      store_lanes(dx + i, v, count);
-    }
+  const row_means m = {ck_splat(centered ? ck_sum(sum_g) / (float)n : 0.0f),
+                       ck_splat(ck_sum(sum_gn) / (float)n)};
+  for (i = 0; i + 2 * CK_LANES <= n; i += 2 * CK_LANES) {
+    load_two(u, dy, i, types.dy);
+    load_two(v, x, i, types.x);
+    for (int j = 0; j < 2; ++j) v[j] = downstream(&r, &m, u[j], v[j], i + j * CK_LANES, CK_LANES);
+    store_two(r.dx, i, v, types.dx, streams);
+  }
+  for (; i < n; i += CK_LANES) {
+    const int count = n - i < CK_LANES ? (int)(n - i) : CK_LANES;
+    const ck_v16f value = downstream(&r, &m, load_lanes(dy, i, count, types.dy),
+                                     load_lanes(x, i, count, types.x), i, count);
+    store_lanes(r.dx, i, value, count, types.dx, streams && count == CK_LANES);
   }
 }
 
@@ -158,19 +182,21 @@ CK_INLINE void backward_row(const ck_norm_backward_args *a, int64_t row, float *
 CK_INLINE void combine(float *out, const float *sums, int64_t blocks, int64_t stride, int64_t begin,
                        int64_t end) {
   for (int64_t i = begin; i < end; i += CK_LANES) {
-    const int count = lanes_left(end - i);
+    const int count = end - i < CK_LANES ? (int)(end - i) : CK_LANES;
     ck_v16f sum = ck_splat(0);
-    for (int64_t b = 0; b < blocks; ++b) sum += load_lanes(sums + b * stride + i, count);
-    store_lanes(out + i, sum, count);
+    for (int64_t b = 0; b < blocks; ++b) sum += load_lanes(sums + b * stride, i, count, CK_F32);
+    store_lanes(out, i, sum, count, CK_F32, false);
   }
 }
 
-CK_INLINE void norm_backward(const ck_norm_backward_args *a, const ck_thread *t, bool centered) {
+/// The blocks' dx and sums.
+CK_INLINE void backward_blocks(const ck_norm_backward_args *a, const ck_thread *t, bool centered,
+                               backward_types types) {
   const int64_t size = block_rows(a), blocks = block_count(a), stride = block_stride(a);
   float *gammas = a->workspace;  // there is none where neither gradient is wanted
   float *betas = gammas == NULL ? NULL : gammas + blocks * stride;
-  const bool streams =
-      a->dx != NULL && a->dx != a->dy && a->dx != a->x && ck_streams(a->dx, a->rows, a->cols);
+  const bool streams = a->dx != NULL && a->dx != a->dy && a->dx != a->x &&
+                       ck_streams_rows(a->dx, a->rows, a->cols, (int64_t)ck_dtype_bytes(types.dx));
   int64_t begin, end;
   ck_share(blocks, t, &begin, &end);
   for (int64_t b = begin; b < end; ++b) {
@@ -179,12 +205,28 @@ CK_INLINE void norm_backward(const ck_norm_backward_args *a, const ck_thread *t,
     if (dgamma != NULL) memset(dgamma, 0, (size_t)a->cols * sizeof(float));
     if (dbeta != NULL) memset(dbeta, 0, (size_t)a->cols * sizeof(float));
     for (int64_t row = b * size; row < (b + 1) * size && row < a->rows; ++row) {
-      backward_row(a, row, dgamma, dbeta, streams, centered);
+      backward(a, row, dgamma, dbeta, streams, centered, types);
     }
   }
   if (streams) ck_stream_end();
+}
+
+CK_INLINE void norm_backward(const ck_norm_backward_args *a, const ck_thread *t, bool centered) {
+  // Each call is compiled for its types.
+  const ck_dtype types[2] = {CK_F32, CK_BF16};
+  const int wanted =
+      (a->dx_dtype == CK_BF16) * 4 + (a->dy_dtype == CK_BF16) * 2 + (a->x_dtype == CK_BF16);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 8; ++i) {
+    if (i != wanted) continue;
+    backward_blocks(a, t, centered,
+                    (backward_types){types[i >> 2], types[i >> 1 & 1], types[i & 1]});
+  }
   if (a->dgamma == NULL && a->dbeta == NULL) return;
   ck_barrier(t);
+  const int64_t blocks = block_count(a), stride = block_stride(a);
+  const float *gammas = a->workspace, *betas = gammas + blocks * stride;
+  int64_t begin, end;
   ck_share(stride / CK_LANES, t, &begin, &end);
   begin *= CK_LANES;
   end = end * CK_LANES < a->cols ? end * CK_LANES : a->cols;
@@ -192,18 +234,14 @@ CK_INLINE void norm_backward(const ck_norm_backward_args *a, const ck_thread *t,
   if (a->dbeta != NULL) combine(a->dbeta, betas, blocks, stride, begin, end);
 }
 
-void CK_NAME(ck_layer_norm_f32)(const void *args, const ck_thread *t) {
-  norm_forward(args, t, true);
-}
+void CK_NAME(ck_layer_norm)(const void *args, const ck_thread *t) { norm_forward(args, t, true); }
 
-void CK_NAME(ck_rms_norm_f32)(const void *args, const ck_thread *t) {
-  norm_forward(args, t, false);
-}
+void CK_NAME(ck_rms_norm)(const void *args, const ck_thread *t) { norm_forward(args, t, false); }
 
-void CK_NAME(ck_layer_norm_backward_f32)(const void *args, const ck_thread *t) {
+void CK_NAME(ck_layer_norm_backward)(const void *args, const ck_thread *t) {
   norm_backward(args, t, true);
 }
 
-void CK_NAME(ck_rms_norm_backward_f32)(const void *args, const ck_thread *t) {
+void CK_NAME(ck_rms_norm_backward)(const void *args, const ck_thread *t) {
   norm_backward(args, t, false);
 }

@@ -25,7 +25,7 @@ public enum ElementwiseSignature: Sendable {
 /// An op on single elements.
 ///
 /// The mnemonic is also the name of the tile machine's opcode (`eltwise_ops.inc`).
-public protocol ElementwiseOp: Op {
+public protocol ElementwiseOp: NarrowableOp {
   static var arity: Int { get }
   static var signature: ElementwiseSignature { get }
   /// Numbers fixed when the graph is built (a slope, bounds), in the opcode's order.

@@ -10,31 +10,45 @@ import CKernels
 /// - Take along (`isAlong` true): an index for each element, as in NumPy's `take_along_axis` and
 ///   PyTorch's `gather`: `y[o…, k, i…] = x[o…, indices[o…, k, i…], i…]`.
 ///
-/// An index outside the axis is an error (`outOfRange`), negative ones included.
+/// An index outside the axis is an error (`outOfRange`), negative ones included. The elements keep their
+/// type, unless `result` is given: then floats are rounded to that.
 public struct Gather: Op {
   public static let mnemonic = "gather"
   /// From 0.
   public let axis: Int
   public let isAlong: Bool
+  /// The element type of the result; nil for that of the first operand.
+  public let result: DType?
 
-  public init(axis: Int, isAlong: Bool = false) {
+  public init(axis: Int, isAlong: Bool = false, result: DType? = nil) {
     self.axis = axis
     self.isAlong = isAlong
+    self.result = result
   }
 
   public init(attributes: AttributeReader) throws {
-    self.init(axis: try attributes.int("axis"), isAlong: try attributes.bool("along"))
+    self.init(
+      axis: try attributes.int("axis"), isAlong: try attributes.bool("along"),
+      result: attributes.has("result") ? try attributes.dtype("result") : nil)
   }
 
   public var attributes: [Attribute] {
     [Attribute("axis", .int(axis)), Attribute("along", .bool(isAlong))]
+      + (result.map { [Attribute("result", .dtype($0))] } ?? [])
   }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(2, operands)
-    let (x, indices) = (operands[0], operands[1])
+    var (x, indices) = (operands[0], operands[1])
     _ = try checkedAxis(x, axis)
     try expectIndices(indices)
+    if let result {
+      guard x.dtype.isFloat, result.isFloat else {
+        throw ApusError(
+          .dtypeMismatch, "gather: \(x) with a result of \(result)", expected: "floats")
+      }
+      x = x.with(result)
+    }
     if isAlong {
       guard
         indices.rank == x.rank,
@@ -58,7 +72,7 @@ public struct Gather: Op {
     let (x, indices) = (context.operands[0], context.operands[1])
     guard x.dtype.isFloat else { return [nil, nil] }
     let op = ScatterAdd(axis: axis, extent: x.shape[axis], isAlong: isAlong)
-    return [op.applied(to: context.gradient, indices), nil]
+    return [op.applied(to: context.gradient.cast(to: x.dtype), indices), nil]
   }
 
   public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
@@ -80,17 +94,46 @@ public struct Gather: Op {
     args.index_count = isAlong ? args.inner : 1
     args.index_inner = isAlong ? 1 : 0
     args.index_dtype = site.operands[1].dtype.kernelCode
-    args.element_size = Int32(site.operands[0].dtype.byteCount)
-    var call = KernelCall(
-      "ck_gather", ck_gather(CK_GATHER_GATHER, ck_isa(site.isa)), site, block: args)
+    let (from, to) = (site.operands[0].dtype, site.results[0].dtype)
+    args.element_size = Int32(from.byteCount)
+    guard from == to || !isAlong && Set([from, to]) == Set([.f32, .bf16]) else {
+      throw ApusError(
+        .unsupported, "gather has no kernel from \(from) to \(to)",
+        expected: "one type, or rows of f32 and bf16")
+    }
+    var call =
+      from == to
+      ? KernelCall("ck_gather", ck_gather(CK_GATHER_GATHER, ck_isa(site.isa)), site, block: args)
+      : KernelCall(
+        "ck_gather_cast", ck_gather(CK_GATHER_GATHER_CAST, ck_isa(site.isa)), site, block: args)
     call.bind(\ck_gather_args.dst, to: .result(0))
     call.bind(\ck_gather_args.src, to: .operand(0))
     call.bind(\ck_gather_args.indices, to: .operand(1))
     call.bind(\ck_gather_args.error, to: .errorSlot)
-    call.bytes = Double(2 * site.results[0].byteCount + site.operands[1].byteCount)
+    call.bytes = Double(
+      site.results[0].count * (from.byteCount + to.byteCount) + site.operands[1].byteCount)
     call.partition = .tiles(
       count: outer * Int(args.count), elementsPerTile: inner, alignedOperands: [])
     return call
+  }
+}
+
+extension Gather: NarrowableOp {
+  /// Single elements are not rounded: they are mostly what a loss is made of.
+  private func takesRows(_ node: NodeTypes) -> Bool {
+    let (_, _, inner) = node.operands[0].shape.split(at: axis)
+    return !isAlong && inner > 1
+  }
+
+  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
+    index == 0 && takesRows(node)
+  }
+
+  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { takesRows(node) }
+
+  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+    Gather(
+      axis: axis, isAlong: isAlong, result: operands[0] == results[0] ? nil : results[0])
   }
 }
 

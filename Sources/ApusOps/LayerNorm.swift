@@ -8,27 +8,25 @@ import Glibc
 /// `mean = Σ x / C` and `rstd = 1 / sqrt(Σ (x - mean)² / C + ε)`.
 ///
 /// Operands: x `[rows…, C]`, and optionally γ `[C]`, and then β `[C]`. Results: y, and mean and rstd
-/// `[rows…]`, which the gradient reads.
-public struct LayerNorm: CompositeOp {
+/// `[rows…]`, which the gradient reads. Element types: ``NormOp``.
+public struct LayerNorm: NormOp {
   public static let mnemonic = "layer_norm"
+  public static let statistics = 2
+  public static let mostParameters = 2
   public let epsilon: Double
+  public let result: DType?
 
-  public init(epsilon: Double = 1e-5) { self.epsilon = epsilon }
-  public init(attributes: AttributeReader) throws { epsilon = try attributes.double("epsilon") }
-  public var attributes: [Attribute] { [Attribute("epsilon", .double(epsilon))] }
-
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expect(min(max(operands.count, 1), 3), operands)
-    try expectNormOperands(operands[0], operands.dropFirst())
-    let row = operands[0].with(operands[0].shape.withoutLast)
-    return [operands[0], row, row]
+  public init(epsilon: Double = 1e-5, result: DType? = nil) {
+    self.epsilon = epsilon
+    self.result = result
   }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (operands, results) = (context.operands, context.results)
     guard let dy = context.gradients[0], context.gradients[1] == nil, context.gradients[2] == nil
     else { return try gradientOfDecomposition(context) }
-    let op = LayerNormGradient(parameters: operands.count - 1)
+    let op = LayerNormGradient(
+      parameters: operands.count - 1, result: result.map { _ in operands[0].dtype })
     let gamma = operands.count > 1 ? [operands[1]] : []
     return Tensor.applyAll(
       op, to: [dy, operands[0], results[1], results[2]] + gamma, resultCount: operands.count)
@@ -38,11 +36,8 @@ public struct LayerNorm: CompositeOp {
     normReference(operands, results, epsilon: epsilon, isCentered: true)
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
-  public func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
-
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
-    let x = operands[0]
+    let x = operands[0].cast(to: arithmetic(operands.map(\.type)))
     let mean = x.sum(axes: [-1], keepDims: true) / x.scalar(Double(x.shape[-1]))
     let centered = x - mean
     let variance = (centered * centered).sum(axes: [-1], keepDims: true) / Double(x.shape[-1])
@@ -51,11 +46,11 @@ public struct LayerNorm: CompositeOp {
     if operands.count > 1 { y = y * operands[1] }
     if operands.count > 2 { y = y + operands[2] }
     let row = x.shape.withoutLast
-    return [y, mean.reshaped(row), rstd.reshaped(row)]
+    return [stored(y), mean.reshaped(row), rstd.reshaped(row)]
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    var call = normCall(site, CK_NORM_LAYER_FORWARD, "ck_layer_norm_f32", epsilon: epsilon)
+    var call = normCall(site, CK_NORM_LAYER_FORWARD, "ck_layer_norm")
     call.bind(\ck_norm_args.mean, to: .result(1))
     call.bind(\ck_norm_args.rstd, to: .result(2))
     if site.operands.count > 2 { call.bind(\ck_norm_args.beta, to: .operand(2)) }
@@ -74,15 +69,16 @@ public struct LayerNormGradient: NormGradientOp {
   /// 0, 1 (γ) or 2 (γ and β).
   public let parameters: Int
   public let epsilon: Double?
+  public let result: DType?
 
-  public init(parameters: Int, epsilon: Double? = nil) {
+  public init(parameters: Int, epsilon: Double? = nil, result: DType? = nil) {
     self.parameters = parameters
     self.epsilon = epsilon
+    self.result = result
   }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expectNormGradientOperands(operands, atMost: 2)
-    return [operands[1]] + Array(repeating: operands[0].lastAxis, count: parameters)
+    try normGradientTypes(operands, atMost: 2)
   }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
@@ -93,11 +89,9 @@ public struct LayerNormGradient: NormGradientOp {
     normGradientReference(operands, results, isCentered: true)
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
-  public func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
-
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
-    let (dy, x) = (operands[0], operands[1])
+    let wide = arithmetic(operands.map(\.type))
+    let (dy, x) = (operands[0].cast(to: wide), operands[1].cast(to: wide))
     let statistics =
       try epsilon.map { try LayerNorm(epsilon: $0).decompose([x]).dropFirst().map(\.self) }
       ?? Array(operands[2...3])
@@ -108,7 +102,7 @@ public struct LayerNormGradient: NormGradientOp {
     let g = gammaIndex.map { dy * operands[$0] } ?? dy
     let meanG = g.sum(axes: [-1], keepDims: true) / count
     let meanGN = (g * n).sum(axes: [-1], keepDims: true) / count
-    var results = [rstd * (g - meanG - n * meanGN)]
+    var results = [stored(rstd * (g - meanG - n * meanGN))]
     let rows = Array(0..<(x.rank - 1))
     if parameters > 0 { results.append((dy * n).sum(axes: rows)) }
     if parameters > 1 { results.append(dy.sum(axes: rows)) }
@@ -116,7 +110,7 @@ public struct LayerNormGradient: NormGradientOp {
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    var call = normGradientCall(site, CK_NORM_LAYER_BACKWARD, "ck_layer_norm_backward_f32")
+    var call = normGradientCall(site, CK_NORM_LAYER_BACKWARD, "ck_layer_norm_backward")
     if epsilon == nil {
       call.bind(\ck_norm_backward_args.mean, to: .operand(2))
       call.bind(\ck_norm_backward_args.rstd, to: .operand(3))

@@ -9,17 +9,56 @@ extension TensorType {
   var lastAxis: TensorType { with([shape[-1]]) }
 }
 
-extension Op {
-  /// Floats with a last axis, and parameters of it.
-  func expectNormOperands(_ x: TensorType, _ parameters: some Sequence<TensorType>) throws {
-    guard x.dtype.isFloat, x.rank >= 1 else {
+/// A normalisation or the gradient of one: rows of floats, computed in f32 whatever they are stored in.
+///
+/// All elements have one type, unless `result` is given: then the rows read may be of different float
+/// types, what is made of them is rounded to `result` once, and parameters, statistics and the gradients
+/// of parameters are f32.
+public protocol RowNormOp: CompositeOp, NarrowableOp {
+  /// The element type of the rows made; nil for that of the rows read.
+  var result: DType? { get }
+  /// How many operands are rows, from the first on.
+  static var rowOperands: Int { get }
+}
+
+extension RowNormOp {
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+
+  public func hasKernel(_ operands: [TensorType]) -> Bool {
+    let rows = operands.prefix(Self.rowOperands).map(\.dtype) + (result.map { [$0] } ?? [])
+    return rows.allSatisfy { $0 == .f32 || result != nil && $0 == .bf16 }
+  }
+
+  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
+    index < Self.rowOperands
+  }
+
+  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { index == 0 }
+
+  /// The element type that rows are computed in, and that parameters and statistics have.
+  func arithmetic(_ operands: [TensorType]) -> DType {
+    let read = operands.prefix(Self.rowOperands).map(\.dtype)
+    let wide = read.dropFirst().reduce(read[0], DType.promoted)
+    return result != nil && wide.byteCount < DType.f32.byteCount ? .f32 : wide
+  }
+
+  /// In a decomposition, the rows made.
+  func stored(_ rows: Tensor) -> Tensor { rows.cast(to: result ?? rows.dtype) }
+
+  /// Rows of floats with a last axis, and parameters of it.
+  func expectNormOperands(_ operands: [TensorType], _ parameters: some Sequence<TensorType>) throws
+  {
+    let x = operands[0]
+    guard x.dtype.isFloat, x.rank >= 1, result?.isFloat ?? true else {
       throw ApusError(
-        .dtypeMismatch, "\(mnemonic): not defined for \(x)", expected: "floats of [rows…, columns]")
+        .dtypeMismatch,
+        "\(mnemonic): not defined for \(x)" + (result.map { " with a result of \($0)" } ?? ""),
+        expected: "floats of [rows…, columns]")
     }
-    for parameter in parameters where parameter != x.lastAxis {
+    let wanted = x.with(arithmetic(operands)).lastAxis
+    for parameter in parameters where parameter != wanted {
       throw ApusError(
-        .shapeMismatch, "\(mnemonic): \(x) with a parameter \(parameter)", expected: "\(x.lastAxis)"
-      )
+        .shapeMismatch, "\(mnemonic): \(x) with a parameter \(parameter)", expected: "\(wanted)")
     }
   }
 
@@ -48,21 +87,59 @@ extension Op {
     let statistics = isCentered ? [means, rstds] : [rstds]
     return zip([y] + statistics, results).map { NDArray(doubles: $0, type: $1) }
   }
+}
 
-  func normCall(
-    _ site: LoweringSite, _ op: ck_norm_op, _ name: String, epsilon: Double
-  ) -> KernelCall {
+/// ``LayerNorm`` or ``RMSNorm``. Operands: x, and parameters of its last axis. Results: y, and statistics
+/// of the rows.
+public protocol NormOp: RowNormOp {
+  /// How many there are of each row.
+  static var statistics: Int { get }
+  static var mostParameters: Int { get }
+  /// What is added to the variance.
+  var epsilon: Double { get }
+  init(epsilon: Double, result: DType?)
+}
+
+extension NormOp {
+  public static var rowOperands: Int { 1 }
+
+  public init(attributes: AttributeReader) throws {
+    self.init(
+      epsilon: try attributes.double("epsilon"),
+      result: attributes.has("result") ? try attributes.dtype("result") : nil)
+  }
+
+  public var attributes: [Attribute] {
+    [Attribute("epsilon", .double(epsilon))]
+      + (result.map { [Attribute("result", .dtype($0))] } ?? [])
+  }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    try expect(min(max(operands.count, 1), 1 + Self.mostParameters), operands)
+    try expectNormOperands(operands, operands.dropFirst())
+    let x = operands[0]
+    let row = TensorType(arithmetic(operands), x.shape.withoutLast)
+    return [x.with(result ?? x.dtype)] + Array(repeating: row, count: Self.statistics)
+  }
+
+  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+    Self(epsilon: epsilon, result: results[0])
+  }
+
+  func normCall(_ site: LoweringSite, _ op: ck_norm_op, _ name: String) -> KernelCall {
     let x = site.operands[0]
     var args = ck_norm_args()
     args.rows = Int64(x.shape.withoutLast.count)
     args.cols = Int64(x.shape[-1])
     args.x_stride = args.cols
     args.epsilon = Float(epsilon)
+    args.x_dtype = x.dtype.kernelCode
+    args.y_dtype = site.results[0].dtype.kernelCode
     var call = KernelCall(name, ck_norm(op, ck_isa(site.isa)), site, block: args)
     call.bind(\ck_norm_args.x, to: .operand(0))
     call.bind(\ck_norm_args.y, to: .result(0))
     if site.operands.count > 1 { call.bind(\ck_norm_args.gamma, to: .operand(1)) }
-    call.inPlace = [(operand: 0, result: 0)]
+    if x.dtype == site.results[0].dtype { call.inPlace = [(operand: 0, result: 0)] }
     call.partition = .tiles(
       count: Int(args.rows), elementsPerTile: Int(args.cols), alignedOperands: [0])
     call.flops = 8 * Double(x.count)
@@ -72,49 +149,62 @@ extension Op {
 
 /// The gradients of a normalisation. Operands: dy, x, statistics of x's rows, and γ where there are
 /// parameters; with `epsilon` the statistics are no operands but computed from x.
-public protocol NormGradientOp: CompositeOp {
+public protocol NormGradientOp: RowNormOp {
   /// How many there are of each row.
   static var statistics: Int { get }
   /// How many parameters there are gradients of, γ first.
   var parameters: Int { get }
   /// What the forward pass adds to the variance; nil where the statistics are operands.
   var epsilon: Double? { get }
-  init(parameters: Int, epsilon: Double?)
+  init(parameters: Int, epsilon: Double?, result: DType?)
 }
 
 extension NormGradientOp {
+  public static var rowOperands: Int { 2 }
+
   public init(attributes: AttributeReader) throws {
     self.init(
       parameters: try attributes.int("parameters"),
-      epsilon: attributes.has("epsilon") ? try attributes.double("epsilon") : nil)
+      epsilon: attributes.has("epsilon") ? try attributes.double("epsilon") : nil,
+      result: attributes.has("result") ? try attributes.dtype("result") : nil)
   }
 
   public var attributes: [Attribute] {
     [Attribute("parameters", .int(parameters))]
       + (epsilon.map { [Attribute("epsilon", .double($0))] } ?? [])
+      + (result.map { [Attribute("result", .dtype($0))] } ?? [])
+  }
+
+  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+    Self(parameters: parameters, epsilon: epsilon, result: results[0])
   }
 
   private var statisticsGiven: Int { epsilon == nil ? Self.statistics : 0 }
   /// The operand that is γ.
   var gammaIndex: Int? { parameters > 0 ? 2 + statisticsGiven : nil }
 
-  /// dy and x of one type, statistics of their rows, and γ.
-  func expectNormGradientOperands(_ operands: [TensorType], atMost: Int) throws {
+  /// dx, and the gradients of the parameters.
+  func normGradientTypes(_ operands: [TensorType], atMost: Int) throws -> [TensorType] {
     guard (0...atMost).contains(parameters) else {
       throw ApusError(
         .invalidArgument, "\(mnemonic): \(parameters) parameters", expected: "0 to \(atMost)")
     }
     let given = 2 + statisticsGiven
     try expect(given + (parameters > 0 ? 1 : 0), operands)
-    try expectNormOperands(operands[0], operands.dropFirst(given))
-    let row = operands[0].with(operands[0].shape.withoutLast)
-    guard operands[0] == operands[1], operands[2..<given].allSatisfy({ $0 == row }) else {
+    try expectNormOperands(operands, operands.dropFirst(given))
+    let (dy, x, wide) = (operands[0], operands[1], arithmetic(operands))
+    let row = TensorType(wide, x.shape.withoutLast)
+    guard dy.shape == x.shape, dy.dtype == x.dtype || result != nil && x.dtype.isFloat,
+      operands[2..<given].allSatisfy({ $0 == row })
+    else {
       throw ApusError(
         .shapeMismatch,
         "\(mnemonic): operands are \(operands.map(\.description).joined(separator: ", "))",
-        expected: "gradient and input of one type"
+        expected: (result == nil ? "gradient and input of one type" : "floats of one shape")
           + (epsilon == nil ? ", and statistics \(row)" : ""))
     }
+    return [x.with(result ?? x.dtype)]
+      + Array(repeating: x.with(wide).lastAxis, count: parameters)
   }
 
   /// The backward pass in double; results dx, (dγ, (dβ)).
@@ -157,6 +247,9 @@ extension NormGradientOp {
     args.x_stride = args.cols
     args.dy_stride = args.cols
     args.epsilon = Float(epsilon ?? 0)
+    args.dy_dtype = site.operands[0].dtype.kernelCode
+    args.x_dtype = x.dtype.kernelCode
+    args.dx_dtype = site.results[0].dtype.kernelCode
     var call = KernelCall(name, ck_norm(op, ck_isa(site.isa)), site, block: args)
     call.bind(\ck_norm_backward_args.dy, to: .operand(0))
     call.bind(\ck_norm_backward_args.x, to: .operand(1))
@@ -168,7 +261,8 @@ extension NormGradientOp {
       call.workspaceBytes = ck_norm_workspace_bytes(&args)
       call.bind(\ck_norm_backward_args.workspace, to: .workspace)
     }
-    call.inPlace = [(operand: 0, result: 0), (operand: 1, result: 0)]
+    call.inPlace = [0, 1].filter { site.operands[$0].dtype == site.results[0].dtype }
+      .map { (operand: $0, result: 0) }
     call.flops = 16 * Double(x.count)
     return call
   }

@@ -6,19 +6,17 @@ import CKernels
 /// `y = x rstd γ` over the last axis (Zhang, Sennrich, 2019), with `rstd = 1 / sqrt(Σ x² / C + ε)`.
 ///
 /// Operands: x `[rows…, C]`, and optionally γ `[C]`. Results: y, and rstd `[rows…]`, which the gradient
-/// reads.
-public struct RMSNorm: CompositeOp {
+/// reads. Element types: ``NormOp``.
+public struct RMSNorm: NormOp {
   public static let mnemonic = "rms_norm"
+  public static let statistics = 1
+  public static let mostParameters = 1
   public let epsilon: Double
+  public let result: DType?
 
-  public init(epsilon: Double = 1e-6) { self.epsilon = epsilon }
-  public init(attributes: AttributeReader) throws { epsilon = try attributes.double("epsilon") }
-  public var attributes: [Attribute] { [Attribute("epsilon", .double(epsilon))] }
-
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expect(min(max(operands.count, 1), 2), operands)
-    try expectNormOperands(operands[0], operands.dropFirst())
-    return [operands[0], operands[0].with(operands[0].shape.withoutLast)]
+  public init(epsilon: Double = 1e-6, result: DType? = nil) {
+    self.epsilon = epsilon
+    self.result = result
   }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
@@ -26,7 +24,8 @@ public struct RMSNorm: CompositeOp {
     guard let dy = context.gradients[0], context.gradients[1] == nil else {
       return try gradientOfDecomposition(context)
     }
-    let op = RMSNormGradient(parameters: operands.count - 1)
+    let op = RMSNormGradient(
+      parameters: operands.count - 1, result: result.map { _ in operands[0].dtype })
     return Tensor.applyAll(
       op, to: [dy, operands[0], results[1]] + operands.dropFirst(), resultCount: operands.count)
   }
@@ -35,19 +34,16 @@ public struct RMSNorm: CompositeOp {
     normReference(operands, results, epsilon: epsilon, isCentered: false)
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
-  public func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
-
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
-    let x = operands[0]
+    let x = operands[0].cast(to: arithmetic(operands.map(\.type)))
     let square = (x * x).sum(axes: [-1], keepDims: true) / Double(x.shape[-1])
     let rstd = 1 / sqrt(square + epsilon)
     let y = operands.count > 1 ? x * rstd * operands[1] : x * rstd
-    return [y, rstd.reshaped(x.shape.withoutLast)]
+    return [stored(y), rstd.reshaped(x.shape.withoutLast)]
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    var call = normCall(site, CK_NORM_RMS_FORWARD, "ck_rms_norm_f32", epsilon: epsilon)
+    var call = normCall(site, CK_NORM_RMS_FORWARD, "ck_rms_norm")
     call.bind(\ck_norm_args.rstd, to: .result(1))
     return call
   }
@@ -63,15 +59,16 @@ public struct RMSNormGradient: NormGradientOp {
   /// 0, or 1 (γ).
   public let parameters: Int
   public let epsilon: Double?
+  public let result: DType?
 
-  public init(parameters: Int, epsilon: Double? = nil) {
+  public init(parameters: Int, epsilon: Double? = nil, result: DType? = nil) {
     self.parameters = parameters
     self.epsilon = epsilon
+    self.result = result
   }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
-    try expectNormGradientOperands(operands, atMost: 1)
-    return [operands[1]] + Array(repeating: operands[0].lastAxis, count: parameters)
+    try normGradientTypes(operands, atMost: 1)
   }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
@@ -82,22 +79,20 @@ public struct RMSNormGradient: NormGradientOp {
     normGradientReference(operands, results, isCentered: false)
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
-  public func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
-
   public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
-    let (dy, x) = (operands[0], operands[1])
+    let wide = arithmetic(operands.map(\.type))
+    let (dy, x) = (operands[0].cast(to: wide), operands[1].cast(to: wide))
     let row = try epsilon.map { try RMSNorm(epsilon: $0).decompose([x])[1] } ?? operands[2]
     let rstd = row.reshaped(row.shape.appendingOne)
     let n = x * rstd
     let g = gammaIndex.map { dy * operands[$0] } ?? dy
     let meanGN = (g * n).sum(axes: [-1], keepDims: true) / Double(x.shape[-1])
-    let dx = rstd * (g - n * meanGN)
+    let dx = stored(rstd * (g - n * meanGN))
     return parameters > 0 ? [dx, (dy * n).sum(axes: Array(0..<(x.rank - 1)))] : [dx]
   }
 
   public func lower(_ site: LoweringSite) throws -> KernelCall {
-    var call = normGradientCall(site, CK_NORM_RMS_BACKWARD, "ck_rms_norm_backward_f32")
+    var call = normGradientCall(site, CK_NORM_RMS_BACKWARD, "ck_rms_norm_backward")
     if epsilon == nil { call.bind(\ck_norm_backward_args.rstd, to: .operand(2)) }
     return call
   }

@@ -7,41 +7,53 @@ import CKernels
 /// integers of the second say: `y[o…, indices[k…], i…] += x[o…, k…, i…]`, or with an index for each
 /// element where `isAlong` (see ``Gather``).
 ///
-/// Elements that meet are added in the order of k, whatever the number of threads.
+/// Elements that meet are added in the order of k, whatever the number of threads. The sums have the
+/// updates' type, unless `result` is given: then the updates may be of any float type.
 public struct ScatterAdd: Op {
   public static let mnemonic = "scatter_add"
   /// From 0: the axis of the result.
   public let axis: Int
   public let extent: Int
   public let isAlong: Bool
+  /// The element type of the sums; nil for that of the updates.
+  public let result: DType?
 
-  public init(axis: Int, extent: Int, isAlong: Bool = false) {
+  public init(axis: Int, extent: Int, isAlong: Bool = false, result: DType? = nil) {
     self.axis = axis
     self.extent = extent
     self.isAlong = isAlong
+    self.result = result
   }
 
   public init(attributes: AttributeReader) throws {
     self.init(
       axis: try attributes.int("axis"), extent: try attributes.int("extent"),
-      isAlong: try attributes.bool("along"))
+      isAlong: try attributes.bool("along"),
+      result: attributes.has("result") ? try attributes.dtype("result") : nil)
   }
 
   public var attributes: [Attribute] {
     [
       Attribute("axis", .int(axis)), Attribute("extent", .int(extent)),
       Attribute("along", .bool(isAlong)),
-    ]
+    ] + (result.map { [Attribute("result", .dtype($0))] } ?? [])
   }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(2, operands)
-    let (updates, indices) = (operands[0], operands[1])
+    var (updates, indices) = (operands[0], operands[1])
     try expectIndices(indices)
     guard updates.dtype != .bool, updates.dtype != .u8, extent >= 0 else {
       throw ApusError(
         .dtypeMismatch, "scatter_add: not defined for \(updates) with extent \(extent)",
         expected: "floats, i32 or i64")
+    }
+    if let result {
+      guard updates.dtype.isFloat, result.isFloat else {
+        throw ApusError(
+          .dtypeMismatch, "scatter_add: \(updates) added in \(result)", expected: "floats")
+      }
+      updates = updates.with(result)
     }
     if isAlong {
       guard updates.shape == indices.shape else {
@@ -67,7 +79,8 @@ public struct ScatterAdd: Op {
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
     guard context.operands[0].dtype.isFloat else { return [nil, nil] }
     let op = Gather(axis: axis, isAlong: isAlong)
-    return [.apply(op, to: context.gradient, context.operands[1]), nil]
+    let gradient = Tensor.apply(op, to: context.gradient, context.operands[1])
+    return [gradient.cast(to: context.operands[0].dtype), nil]
   }
 
   public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
@@ -92,7 +105,13 @@ public struct ScatterAdd: Op {
     args.index_count = isAlong ? args.inner : 1
     args.index_inner = isAlong ? 1 : 0
     args.index_dtype = site.operands[1].dtype.kernelCode
-    let dtype = site.results[0].dtype
+    let (from, dtype) = (site.operands[0].dtype, site.results[0].dtype)
+    args.update_dtype = from.kernelCode
+    guard from == dtype || from == .bf16 && dtype == .f32 else {
+      throw ApusError(
+        .unsupported, "scatter_add has no kernel that adds \(from) in \(dtype)",
+        expected: "one type, or bf16 added in f32")
+    }
     let kernel: ck_gather_op
     switch dtype {
     case .f32: kernel = CK_GATHER_SCATTER_ADD_F32
@@ -115,11 +134,22 @@ public struct ScatterAdd: Op {
 
   /// Applies the op; 16-bit floats are added up in `f32`.
   func applied(to updates: Tensor, _ indices: Tensor, location: String? = nil) -> Tensor {
-    guard updates.dtype == .bf16 || updates.dtype == .f16 else {
+    guard result == nil && (updates.dtype == .bf16 || updates.dtype == .f16) else {
       return .apply(self, to: updates, indices, location: location)
     }
     return Tensor.apply(self, to: updates.cast(to: .f32), indices, location: location)
       .cast(to: updates.dtype)
+  }
+}
+
+extension ScatterAdd: NarrowableOp {
+  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { index == 0 }
+
+  /// Sums, mostly the gradient of a table, stay.
+  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { false }
+
+  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+    ScatterAdd(axis: axis, extent: extent, isAlong: isAlong, result: results[0])
   }
 }
 

@@ -4,7 +4,7 @@ import ApusGraph
 
 /// An op that folds the elements along some axes into one. The mnemonic is the tile machine's name of
 /// the reduction, with or without the `reduce_` before it: an elementwise `max` exists too.
-public protocol ReductionOp: Op {
+public protocol ReductionOp: NarrowableOp {
   /// Axes from 0, sorted; folded into one element each.
   var axes: [Int] { get }
   /// Whether folded axes stay with extent 1.

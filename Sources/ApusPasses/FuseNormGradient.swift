@@ -58,6 +58,6 @@ public struct FuseNormGradient: Pass {
   }
 
   private func fused<T: NormGradientOp>(_ gradient: T, _ epsilon: Double) -> any Op {
-    T(parameters: gradient.parameters, epsilon: epsilon)
+    T(parameters: gradient.parameters, epsilon: epsilon, result: gradient.result)
   }
 }

@@ -36,8 +36,8 @@ public struct NarrowStorage: Pass {
       let touches =
         node.operands.contains { narrow.contains($0.value) }
         || node.results.contains { narrow.contains($0) }
-      if touches && !(node.op is any ViewOp) {
-        try emit(NarrowedNode(node, graph, narrow), &rewriter)
+      if touches, let op = node.op as? any NarrowableOp {
+        try emit(Self.narrowed(op, node, graph, narrow), for: node, &rewriter)
       } else {
         try rewriter.copy(node)
       }
@@ -51,10 +51,21 @@ public struct NarrowStorage: Pass {
     return statistics
   }
 
-  private func emit(_ narrowed: NarrowedNode, _ rewriter: inout GraphRewriter) throws {
-    let node = narrowed.node
+  /// The node's op in the form that reads and makes narrow values.
+  private static func narrowed(
+    _ op: any NarrowableOp, _ node: Node, _ graph: Graph, _ narrow: Set<ValueID>
+  ) -> any Op {
+    func stored(_ value: ValueID) -> DType {
+      narrow.contains(value) ? storage : graph.type(of: value).dtype
+    }
+    return op.storing(
+      operands: node.operands.map { stored($0.value) }, results: node.results.map(stored),
+      of: NodeTypes(node, in: graph))
+  }
+
+  private func emit(_ op: any Op, for node: Node, _ rewriter: inout GraphRewriter) throws {
     let results = try rewriter.emit(
-      narrowed.op, node.operands.map { rewriter.map($0) }, origins: node.origins,
+      op, node.operands.map { rewriter.map($0) }, origins: node.origins,
       recomputation: node.recomputation)
     for (old, new) in zip(node.results, results) {
       var value = new
@@ -70,97 +81,10 @@ public struct NarrowStorage: Pass {
   }
 }
 
-/// A node that reads or makes narrow values, in the form that does so.
-private struct NarrowedNode {
-  let node: Node
-  let graph: Graph
-  let narrow: Set<ValueID>
-  let op: any Op
-
-  /// - Precondition: `NarrowValues` lets the node have narrow values.
-  init(_ node: Node, _ graph: Graph, _ narrow: Set<ValueID>) {
-    self.node = node
-    self.graph = graph
-    self.narrow = narrow
-    let types = node.operands.map { graph.type(of: $0) }
-    func rewritten(_ program: LoopProgram, skippedOperands: Int = 0) -> LoopProgram {
-      let first = skippedOperands
-      return program.storingNarrow(
-        operands: node.operands.indices.dropFirst(first).map { index in
-          narrow.contains(node.operands[index].value) ? types[index].dtype : nil
-        }, offset: first == 0 ? 0 : 1, outputs: node.results.map { narrow.contains($0) })
-    }
-    switch node.op {
-    case let product as MatMul:
-      let wide = graph.type(of: node.results[0]).dtype
-      op = product.giving(narrow.contains(node.results[0]) ? NarrowStorage.storage : wide)
-    case let fused as FusedMatMul:
-      let reads = node.operands.prefix(2).contains { narrow.contains($0.value) }
-      op = FusedMatMul(
-        reads ? fused.product.giving(fused.product.result ?? types[0].dtype) : fused.product,
-        program: rewritten(fused.program, skippedOperands: 2))
-    case let loop as Loop:
-      op = Loop(
-        domain: loop.domain, reducedAxes: loop.reducedAxes, program: rewritten(loop.program))
-    case let elementwise as any ElementwiseOp:
-      let program = LoopProgram(
-        [.init(.apply(elementwise), node.operands.indices.map { .operand($0) })], outputs: [0])
-      op = Loop(
-        domain: graph.type(of: node.results[0]).shape, reducedAxes: [],
-        program: rewritten(program))
-    case let reduction as any ReductionOp:
-      let program = LoopProgram(
-        [.init(.reduce(type(of: reduction)), [.operand(0)])], outputs: [0])
-      op = Loop(
-        domain: types[0].shape, reducedAxes: reduction.axes, program: rewritten(program))
-    default: preconditionFailure("\(node.op.mnemonic) has no narrow form")
-    }
-  }
-}
-
-extension MatMul {
-  fileprivate func giving(_ type: DType) -> MatMul {
-    MatMul(transposeA: transposeA, transposeB: transposeB, result: type)
-  }
-}
-
-extension LoopProgram {
-  /// The program that widens some operands before it uses them, and rounds some outputs.
-  ///
-  /// - Parameters:
-  ///   - operands: the element type to which each operand is widened; nil for one that is not narrow.
-  ///   - offset: the program's number of the first of them: 1 for a product's epilogue, whose operand 0
-  ///     is the product.
-  ///   - outputs: whether each output is rounded.
-  fileprivate func storingNarrow(operands: [DType?], offset: Int, outputs isRounded: [Bool])
-    -> LoopProgram
-  {
-    var casts: [Instruction] = []
-    var widened: [Int: Int] = [:]
-    for (index, type) in operands.enumerated() {
-      guard let type else { continue }
-      widened[index + offset] = casts.count
-      casts.append(Instruction(.apply(Cast(to: type)), [.operand(index + offset)]))
-    }
-    let shift = casts.count
-    var instructions =
-      casts
-      + self.instructions.map { instruction in
-        Instruction(
-          instruction.action,
-          instruction.arguments.map { argument in
-            switch argument {
-            case .operand(let index): widened[index].map { .value($0) } ?? argument
-            case .value(let index): .value(index + shift)
-            }
-          })
-      }
-    var outputs = self.outputs.map { $0 + shift }
-    for index in outputs.indices where isRounded[index] {
-      instructions.append(
-        Instruction(.apply(Cast(to: NarrowStorage.storage)), [.value(outputs[index])]))
-      outputs[index] = instructions.count - 1
-    }
-    return LoopProgram(instructions, outputs: outputs)
+extension NodeTypes {
+  init(_ node: Node, in graph: Graph) {
+    self.init(
+      operands: node.operands.map { graph.type(of: $0) },
+      results: node.results.map { graph.type(of: $0) })
   }
 }

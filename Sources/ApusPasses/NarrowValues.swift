@@ -10,16 +10,9 @@ import ApusOps
 /// parameters), not a reduction's result or what is computed from one element by element (a loss, a
 /// norm's statistics), not a value that a reader repeats over a larger domain (it is small), no scalar.
 ///
-/// Loops, elementwise ops, reductions and matrix products read narrow values; all but reductions make
-/// them. A view (`ViewOp`) is narrow as the value is that it looks at. All other ops have kernels for
-/// f32 alone.
-///
-/// Nor does a product of few rows or one column read or make any: it packs bf16, which that little work
-/// does not repay, where f32 would be read as it lies.
+/// What an op can read and make it says itself (`NarrowableOp`); all others have kernels for f32 alone.
+/// A view (`ViewOp`) is narrow as the value is that it looks at.
 struct NarrowValues {
-  /// From so many rows on a product of bf16 takes less time than one of f32.
-  private static let fewestRows = 4
-
   private(set) var values: Set<ValueID>
   private let graph: Graph
 
@@ -44,54 +37,17 @@ struct NarrowValues {
 
   /// Whether the node can store that result rounded.
   private func makes(_ result: ValueID, _ node: Node) -> Bool {
-    switch node.op {
-    case is MatMul, is FusedMatMul: productGains(node)
-    case is any ViewOp: true
-    case let loop as Loop: graph.type(of: result).count == loop.domain.count
-    case is any ElementwiseOp: isRunByLoops(node)
-    default: false
-    }
+    if node.op is any ViewOp { return true }
+    guard let op = node.op as? any NarrowableOp, let index = node.results.firstIndex(of: result)
+    else { return false }
+    return op.makesNarrow(result: index, of: NodeTypes(node, in: graph))
   }
 
-  /// Whether the node can widen that operand.
-  private func reads(_ operand: Operand, _ node: Node) -> Bool {
-    switch node.op {
-    case is MatMul: multipliesNarrow(operand, node)
-    case is FusedMatMul:
-      node.operands.prefix(2).contains(operand)
-        ? multipliesNarrow(operand, node)
-        : graph.type(of: operand).count == graph.type(of: node.results[0]).count
-    case is any ViewOp: values.contains(node.results[0])
-    case let loop as Loop: graph.type(of: operand).count == loop.domain.count
-    case is any ElementwiseOp:
-      isRunByLoops(node)
-        && graph.type(of: operand).count == graph.type(of: node.results[0]).count
-    case is any ReductionOp: isRunByLoops(node)
-    default: false
-    }
-  }
-
-  /// The rows of each matrix of a product, all of them where one right operand serves all.
-  private func rows(_ node: Node) -> Int {
-    let shape = graph.type(of: node.results[0]).shape
-    let right = graph.type(of: node.operands[1]).shape
-    let isShared = right.count == right[-2] * right[-1]
-    return isShared ? shape.count / max(shape[-1], 1) : shape[-2]
-  }
-
-  /// Whether the product has work enough to make a rounded result, or to read its left operand as such.
-  private func productGains(_ node: Node) -> Bool {
-    rows(node) >= Self.fewestRows && graph.type(of: node.results[0]).shape[-1] > 1
-  }
-
-  /// As above; a right operand of few columns or rows is read often enough, but for a vector's product.
-  private func multipliesNarrow(_ operand: Operand, _ node: Node) -> Bool {
-    if node.operands[0] == operand { return productGains(node) }
-    return rows(node) > 1 && graph.type(of: node.results[0]).shape[-1] > 1
-  }
-
-  private func isRunByLoops(_ node: Node) -> Bool {
-    Loop.supports(node.op, node.operands.map { graph.type(of: $0) })
+  /// Whether the node can widen the operand of that number.
+  private func reads(_ index: Int, _ node: Node) -> Bool {
+    if node.op is any ViewOp { return values.contains(node.results[0]) }
+    guard let op = node.op as? any NarrowableOp else { return false }
+    return op.readsNarrow(operand: index, of: NodeTypes(node, in: graph))
   }
 
   /// Values that nobody reads gain nothing.
@@ -105,8 +61,8 @@ struct NarrowValues {
   private mutating func removeRefused() -> Bool {
     let before = values.count
     for node in graph.nodes {
-      for operand in node.operands
-      where values.contains(operand.value) && !reads(operand, node) {
+      for (index, operand) in node.operands.enumerated()
+      where values.contains(operand.value) && !reads(index, node) {
         values.remove(operand.value)
       }
       if node.op is any ViewOp, let source = node.operands.first,

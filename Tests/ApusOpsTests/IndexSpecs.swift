@@ -26,6 +26,16 @@ private let gatherSpecs: [OpSpec] = [
     Gather(axis: 0), .uniform(-2...2), .integers(0...4), on: [[.bf16(5, 3), .i64(4)]],
     relativeTolerance: 1e-2),
   OpSpec(
+    Gather(axis: 0, result: .bf16), .uniform(-2...2), .integers(0...4),
+    on: [
+      [.f32(5, 3), .i64(4)], [.f32(9, 300), .i32(50)], [.bf16(5, 17), .u8(2, 3)],
+      [.f32(5, 3), .i64(0)],
+    ],
+    rejects: [[.i32(5, 3), .i64(2)], [.f32(5), .f32(2)]], relativeTolerance: 4e-3),
+  OpSpec(
+    Gather(axis: 1, result: .f32), .uniform(-2...2), .integers(0...4),
+    on: [[.bf16(3, 5, 33), .i64(4)]], relativeTolerance: 4e-3),
+  OpSpec(
     Gather(axis: 0), .integers(0...99), .integers(0...4),
     on: [[.i64(5, 17), .i32(9)], [.u8(5, 3), .u8(4)]], smoothness: .none),
   OpSpec(
@@ -46,6 +56,16 @@ private let gatherSpecs: [OpSpec] = [
       [.f32(4, 3), .i64(3)], [.f32(4), .f32(4)], [.bool(4), .i64(4)], [.f32(), .i64(1)],
     ],
     relativeTolerance: 1e-5),
+  OpSpec(
+    ScatterAdd(axis: 0, extent: 5, result: .f32), .uniform(-2...2), .integers(0...4),
+    on: [
+      [.bf16(4, 3), .i64(4)], [.bf16(50, 300), .i32(50)], [.bf16(33), .i32()],
+      [.f32(4, 3), .i64(4)],
+    ],
+    rejects: [[.i32(4, 3), .i64(4)], [.bf16(4, 3), .f32(4)]], relativeTolerance: 4e-3),
+  OpSpec(
+    ScatterAdd(axis: 1, extent: 5, isAlong: true, result: .f32), .uniform(-2...2), .integers(0...4),
+    on: [[.bf16(3, 7, 4), .i32(3, 7, 4)], [.bf16(40, 1), .u8(40, 1)]], relativeTolerance: 4e-3),
   OpSpec(
     ScatterAdd(axis: 0, extent: 5), .integers(-9...9), .integers(0...4),
     on: [[.i32(40, 3), .i64(40)], [.i64(40), .i64(40)]], smoothness: .none),

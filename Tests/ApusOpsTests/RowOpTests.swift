@@ -93,6 +93,7 @@ import Testing
     for isa in KernelRunner.levels {
       let cases: [(any Op, [NDArray])] = [
         (Gather(axis: 0), [x, NDArray([0, 3] as [Int64], shape: [2])]),
+        (Gather(axis: 0, result: .bf16), [x, NDArray([0, -1] as [Int64], shape: [2])]),
         (ScatterAdd(axis: 0, extent: 2), [x, NDArray([0, -1, 5] as [Int32], shape: [3])]),
         (OneHot(depth: 3), [NDArray([0, 3] as [UInt8], shape: [2])]),
         (CrossEntropy(), [x, NDArray([0, 2, 1] as [Int64], shape: [3])]),

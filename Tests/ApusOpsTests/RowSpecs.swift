@@ -300,6 +300,52 @@ private let normSpecs: [OpSpec] = [
     relativeTolerance: 1e-5),
 ]
 
+/// Rows of bf16, read or made: what is left of a result is one rounding.
+private let narrowNormSpecs: [OpSpec] = [
+  OpSpec(
+    LayerNorm(epsilon: 1e-5, result: .bf16),
+    on: [
+      [.f32(3, 17)], [.bf16(2, 3, 5), .f32(5)], [.bf16(64, 65), .f32(65), .f32(65)],
+      [.bf16(0, 3), .f32(3)],
+    ],
+    rejects: [[.i32(3, 4)], [.bf16()], [.bf16(3, 4), .bf16(4)], [.f32(3, 4), .f32(3)]],
+    relativeTolerance: 4e-3),
+  OpSpec(
+    LayerNorm(epsilon: 1e-5, result: .f32),
+    on: [[.bf16(3, 7), .f32(7), .f32(7)], [.f32(3, 7), .f32(7)], [.f16(3, 5), .f32(5)]],
+    relativeTolerance: 4e-3),
+  OpSpec(LayerNorm(), on: [[.bf16(3, 7), .bf16(7)]], relativeTolerance: 1e-2),
+  OpSpec(LayerNorm(result: .i32), on: [], rejects: [[.f32(3, 7)]]),
+  OpSpec(
+    LayerNormGradient(parameters: 2, result: .bf16), .uniform(-2...2), .uniform(-2...2),
+    .uniform(-1...1), .uniform(0.5...2), .uniform(0.5...2),
+    on: [
+      [.bf16(3, 7), .bf16(3, 7), .f32(3), .f32(3), .f32(7)],
+      [.f32(200, 33), .bf16(200, 33), .f32(200), .f32(200), .f32(33)],
+    ],
+    rejects: [
+      [.bf16(3, 7), .bf16(3, 7), .bf16(3), .bf16(3), .f32(7)],
+      [.bf16(3, 7), .bf16(3, 6), .f32(3), .f32(3), .f32(7)],
+      [.bf16(3, 7), .i32(3, 7), .f32(3), .f32(3), .f32(7)],
+      [.bf16(3, 7), .bf16(3, 7), .f32(3), .f32(3), .bf16(7)],
+    ], relativeTolerance: 4e-3),
+  OpSpec(
+    LayerNormGradient(parameters: 1, epsilon: 1e-3, result: .f32), .uniform(-2...2),
+    .uniform(-2...2), .uniform(0.5...2), on: [[.bf16(2, 3, 17), .f32(2, 3, 17), .f32(17)]],
+    relativeTolerance: 4e-3),
+  OpSpec(
+    RMSNorm(epsilon: 1e-6, result: .bf16), on: [[.bf16(3, 17), .f32(17)], [.f32(64, 65)]],
+    rejects: [[.i32(3, 4)], [.bf16(3, 4), .bf16(4)]], relativeTolerance: 4e-3),
+  OpSpec(
+    RMSNormGradient(parameters: 1, result: .bf16), .uniform(-2...2), .uniform(-2...2),
+    .uniform(0.5...2), .uniform(0.5...2),
+    on: [
+      [.bf16(3, 7), .f32(3, 7), .f32(3), .f32(7)],
+      [.bf16(200, 33), .bf16(200, 33), .f32(200), .f32(33)],
+    ],
+    rejects: [[.bf16(3, 7), .f32(3, 7), .bf16(3), .f32(7)]], relativeTolerance: 4e-3),
+]
+
 let rowSpecs: [OpSpec] =
   softmaxSpecs + narrowSoftmaxSpecs + crossEntropySpecs + narrowCrossEntropySpecs
-  + linearCrossEntropySpecs + normSpecs
+  + linearCrossEntropySpecs + normSpecs + narrowNormSpecs

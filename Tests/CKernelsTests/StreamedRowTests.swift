@@ -46,8 +46,8 @@ import Testing
     let x = Memory(Self.rows * Self.cols, seed: 3), gamma = Memory(Self.cols, seed: 5)
     check(ck_norm(CK_NORM_LAYER_FORWARD, ck_isa_best())) { y in
       var args = ck_norm_args()
-      args.y = y
-      args.x = UnsafePointer(x.floats)
+      args.y = UnsafeMutableRawPointer(y)
+      args.x = UnsafeRawPointer(x.floats)
       args.gamma = UnsafePointer(gamma.floats)
       args.rows = Int64(Self.rows)
       args.cols = Int64(Self.cols)
@@ -57,14 +57,57 @@ import Testing
     }
   }
 
+  /// As many bytes of bf16, each float two elements of its upper half.
+  static func pairs(seed: UInt32) -> Memory {
+    let memory = Memory(rows * cols, seed: seed)
+    for i in 0..<rows * cols {
+      let bits = memory.floats[i].bitPattern
+      memory.floats[i] = Float(bitPattern: bits & 0xffff_0000 | bits >> 16)
+    }
+    return memory
+  }
+
+  @Test func normalisedRowsOfHalfTheBytes_haveTheSameBits() {
+    let x = Self.pairs(seed: 3), gamma = Memory(Self.cols, seed: 5)
+    check(ck_norm(CK_NORM_LAYER_FORWARD, ck_isa_best())) { y in
+      var args = ck_norm_args()
+      args.y = UnsafeMutableRawPointer(y)
+      args.x = UnsafeRawPointer(x.floats)
+      args.gamma = UnsafePointer(gamma.floats)
+      args.rows = Int64(2 * Self.rows)
+      args.cols = Int64(Self.cols)
+      args.x_stride = Int64(Self.cols)
+      args.epsilon = 1e-5
+      args.x_dtype = Int32(CK_BF16.rawValue)
+      args.y_dtype = Int32(CK_BF16.rawValue)
+      return args
+    }
+    let dy = Self.pairs(seed: 9)
+    check(ck_norm(CK_NORM_RMS_BACKWARD, ck_isa_best())) { dx in
+      var args = ck_norm_backward_args()
+      args.dx = UnsafeMutableRawPointer(dx)
+      args.dy = UnsafeRawPointer(dy.floats)
+      args.x = UnsafeRawPointer(x.floats)
+      args.rows = Int64(2 * Self.rows)
+      args.cols = Int64(Self.cols)
+      args.x_stride = Int64(Self.cols)
+      args.dy_stride = Int64(Self.cols)
+      args.epsilon = 1e-5
+      args.dx_dtype = Int32(CK_BF16.rawValue)
+      args.dy_dtype = Int32(CK_BF16.rawValue)
+      args.x_dtype = Int32(CK_BF16.rawValue)
+      return args
+    }
+  }
+
   @Test func gradientsOfNormalisedRows_haveTheSameBits() {
     let x = Memory(Self.rows * Self.cols, seed: 7), dy = Memory(Self.rows * Self.cols, seed: 9)
     let mean = Memory(Self.rows, seed: 11), rstd = Memory(Self.rows, seed: 13)
     check(ck_norm(CK_NORM_LAYER_BACKWARD, ck_isa_best())) { dx in
       var args = ck_norm_backward_args()
-      args.dx = dx
-      args.dy = UnsafePointer(dy.floats)
-      args.x = UnsafePointer(x.floats)
+      args.dx = UnsafeMutableRawPointer(dx)
+      args.dy = UnsafeRawPointer(dy.floats)
+      args.x = UnsafeRawPointer(x.floats)
       args.mean = UnsafePointer(mean.floats)
       args.rstd = UnsafePointer(rstd.floats)
       args.rows = Int64(Self.rows)

@@ -301,8 +301,8 @@ static void others(void) {
   const ck_gather_args gather = {y, x, indices, error, outer, axis, 40, inner, 0, 1, 0, CK_I32, 4};
   run(ck_gather(CK_GATHER_GATHER, level), &gather, 0);
   report("gather", y, outer * 40 * inner);
-  const ck_scatter_args scatter = {y,  NULL,  x, indices, error, outer, axis,
-                                   40, inner, 0, 1,       0,     CK_I32};
+  const ck_scatter_args scatter = {y,  NULL,  x, indices, error, outer,  axis,
+                                   40, inner, 0, 1,       0,     CK_I32, CK_F32};
   run(ck_gather(CK_GATHER_SCATTER_ADD_F32, level), &scatter, 0);
   report("scatter_add", y, count);
 

@@ -1,7 +1,8 @@
-// Scatter-add of floats, compiled for the `ref` level.
+// Gathering and adding rows of floats, compiled for the `ref` level.
 #include "../core/ck_ref_begin.h"
 
 #include "ck_gather.h"
+#include "gather_body.h"
 #include "scatter_body.h"
 
 #include "../core/ck_target_end.h"
