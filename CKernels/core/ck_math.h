@@ -80,6 +80,39 @@ CK_INLINE ck_v16f ck_half_exp(ck_v16f x) {
   return x <= 0x1.65a9f8p+6f ? y : x + INFINITY;
 }
 
+/// 2^(k / 16), where k stands in the low bits of `shifted`: a sum with 1.5 2^19, which rounds to
+/// sixteenths. Bits of 0, and so 0, for 2^-127.
+CK_INLINE ck_v16f ck_exp2_sixteenths(ck_v16f shifted) {
+  // The bits of 2^(j / 16), less j << 19: the low bits of k stand there when k is shifted into the
+  // exponent.
+  const ck_v16i powers = {0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532,
+                          0x3f75fed7, 0x3f75583f, 0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c,
+                          0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
+  const ck_v16u power = (ck_v16u)ck_pick_i32(powers, (ck_v16i)shifted);
+  return (ck_v16f)(power + ((ck_v16u)shifted << 19));
+}
+
+/// 2^n e^x for x <= 0, 0 where that is < FLT_MIN; a NaN stays. By a table of sixteen and a cubic:
+/// Tang, "Table-driven implementation of the exponential function in IEEE floating-point
+/// arithmetic" (1989).
+CK_INLINE ck_v16f ck_exp_falling(ck_v16f x, int n) {
+  const ck_v16f low = ck_max_second(ck_splat(-88.0f - 0.6875f * (float)n), x);
+  const ck_v16f magic = ck_splat(0x1.8p19f + (float)n);
+  const ck_v16f shifted = ck_fma(low, ck_splat(0x1.715476p+0f), magic);
+  const ck_v16f whole = shifted - magic;
+  const ck_v16f high = ck_fnma(whole, ck_splat(0x1.62e430p-1f), low);
+  const ck_v16f r = ck_fnma(whole, ck_splat(-0x1.05c610p-29f), high);
+  const ck_v16f scale = ck_exp2_sixteenths(shifted);
+  // What the table's rounding lost of the powers, of their size.
+  const ck_v16f lost = {0,           4.6285e-08f,  -1.1992e-08f, 4.7298e-08f,
+                        3.1934e-08f, 3.6211e-08f,  -3.0991e-08f, -7.4752e-09f,
+                        1.7114e-08f, -3.0477e-08f, 5.2333e-09f,  6.1076e-09f,
+                        -1.472e-08f, -5.2588e-09f, -6.1283e-09f, 5.1406e-09f};
+  const ck_v16f cubic = ck_fma(r, ck_splat(0x1.555556p-3f), ck_splat(0.5f));
+  const ck_v16f rest = ck_fma(r * r, cubic, r + ck_pick(lost, (ck_v16i)shifted));
+  return ck_fma(scale, rest, scale);
+}
+
 CK_INLINE ck_v16f ck_vexp2(ck_v16f x) {
   const float c[] = {0x1.62e430p-1f, 0x1.ebfbdcp-3f,  0x1.c6af7cp-5f,
                      0x1.3b2de0p-7f, 0x1.5f0838p-10f, 0x1.416b80p-13f};
@@ -126,13 +159,10 @@ CK_INLINE ck_v16f ck_vtanh(ck_v16f x) {
 /// 1 / (1 + e^-x), for x < 0 as e^x / (1 + e^x). What rounding the denominator loses is given back:
 /// beside a quotient just below a power of two it would weigh a whole ulp.
 CK_INLINE ck_v16f ck_vsigmoid(ck_v16f x) {
-  const ck_v16f low = -ck_abs(x);
-  const ck_v16f raw = ck_exp_inside(low);
-  const ck_v16f e = low < -0x1.5d589ep+6f ? ck_splat(0) : raw;
+  const ck_v16f e = ck_exp_falling(-ck_abs(x), 0);
   const ck_v16f d = 1.0f + e;
   const ck_v16f y = (x < 0 ? e : ck_splat(1)) / d;
-  const ck_v16f result = ck_fnma(y, e - (d - 1.0f), y);
-  return x != x ? x : result;
+  return ck_fnma(y, e - (d - 1.0f), y);
 }
 
 /// x / (1 + e^-x). Where e^-x overflows but the result does not yet underflow, x e^(x + 20) e^-20;
@@ -146,6 +176,19 @@ CK_INLINE ck_v16f ck_vsilu(ck_v16f x) {
     return (tail & (x > -INFINITY)) ? small : y;
   }
   return y;
+}
+
+/// s + x s (1 - s) with s the sigmoid; with e = e^-|x| and q = 1 / (1 + e), for x < 0 e q (1 + x
+/// q), else q (1 + x e q). e is kept 256 times as large, so that e x is not flushed before its
+/// time.
+CK_INLINE ck_v16f ck_vsilu_derivative(ck_v16f x) {
+  const ck_v16i negative = x < 0;
+  const ck_v16f a = ck_min_second(ck_splat(93.5f), ck_abs(x));
+  const ck_v16f e = ck_exp_falling(-a, 8);
+  const ck_v16f q = 1.0f / ck_fma(e, ck_splat(0x1p-8f), ck_splat(1));
+  const ck_v16f eq = e * q;
+  const ck_v16f slope = ck_fma(ck_copysign(a, x), negative ? q : eq * 0x1p-8f, ck_splat(1));
+  return (negative ? eq : q * 0x1p8f) * (slope * 0x1p-8f);
 }
 
 CK_INLINE ck_v16f ck_vsinh(ck_v16f x) {

@@ -14,17 +14,10 @@
 /// lose. That L is not 2 ln 2 leaves the factor w(a) = e^(-a² (1/2 - ln 2 / L)), within 0.5 % of 1:
 /// the polynomials have it.
 CK_INLINE ck_v16f ck_bell(ck_v16f a, int n) {
-  // The bits of 2^(j / 16), less j << 19: the low bits of k stand there when k is shifted into the
-  // exponent.
-  const ck_v16i powers = {0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532,
-                          0x3f75fed7, 0x3f75583f, 0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c,
-                          0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
-  // Sums with it are rounded to a sixteenth, and k + n stands in their low bits.
   const ck_v16f magic = ck_splat(0x1.8p19f + (float)n);
   const ck_v16f shifted = ck_fma(a * a, ck_splat(-0x1.7158d2p-1f), magic);
   const ck_v16f u = ck_fma(a, a, (shifted - magic) * 0x1.62ep+0f);
-  const ck_v16i power = ck_pick_i32(powers, (ck_v16i)shifted);
-  const ck_v16f scale = (ck_v16f)((ck_v16u)power + ((ck_v16u)shifted << 19));
+  const ck_v16f scale = ck_exp2_sixteenths(shifted);
   const float c[] = {-0x1.000306p-1f, 0x1.00060ap-3f, -0x1.55616ap-6f};
   return ck_fma(scale, u * CK_HORNER(u, c), scale);
 }

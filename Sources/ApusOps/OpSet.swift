@@ -103,6 +103,7 @@ public let opSet: [any Op.Type] = [
   Sigmoid.self,
   Sign.self,
   Silu.self,
+  SiluDerivative.self,
   Sin.self,
   Sinh.self,
   Slice.self,

@@ -10,10 +10,9 @@ public struct Silu: PlainElementwiseOp {
 
   public init() {}
 
-  // dy/dx = s + y (1 - s), with s = sigmoid x
+  // dy/dx = s + x s (1 - s) with s = sigmoid x, an op of its own
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
-    let s = sigmoid(context.operands[0])
-    return [context.gradient * (s + context.result * (1 - s))]
+    [context.gradient * siluDerivative(context.operands[0])]
   }
 
   public func evaluate(_ x: [Double]) -> Double { x[0] * Sigmoid().evaluate(x) }

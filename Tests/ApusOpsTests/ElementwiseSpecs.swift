@@ -131,6 +131,9 @@ let elementwiseSpecs: [OpSpec] = [
   OpSpec(Sign(), kinks: [0], smoothness: .none, points: [([-3], -1), ([0], 0), ([.nan], .nan)]),
   OpSpec(Sign(), .integers(-3...3), smoothness: .none, dtype: .i32),
   OpSpec(Silu(), .uniform(-10...10), points: [([0], 0), ([1], 0.7310585786300049)]),
+  OpSpec(
+    SiluDerivative(), .uniform(-10...10),
+    points: [([0], 0.5), ([1], 0.9276705118714867), ([-inf], 0), ([inf], 1), ([.nan], .nan)]),
   OpSpec(Sin(), .uniform(-10...10), points: [([0], 0), ([inf], .nan)]),
   OpSpec(Sinh(), .uniform(-8...8), points: [([0], 0), ([-inf], -inf)]),
   OpSpec(

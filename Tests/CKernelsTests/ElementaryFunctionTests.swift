@@ -55,6 +55,7 @@ import Testing
     let k = (Double(sixteenth) + 0.5) / 16
     return (2 * ln2 * k).squareRoot()
   }
+  private static let sixteenthBreaks: [Double] = (0..<2170).map { (Double($0) + 0.5) / 16 * ln2 }
   private static let powersOfTwo: [Double] = (-126...127).map { exp2(Double($0)) }
   private static let powersOfTen: [Double] = (-37...38).map { pow(10.0, Double($0)) }
   private static let tenths: [Double] = (0...40).map { Double($0) / 10 }
@@ -85,9 +86,12 @@ import Testing
     Case("acosh", [0x1p30, 0x1p31, 0x1p63, 2], powersOfTwo),
     Case("atanh", [0.5, 1.0 / 3, 0.25], powersOfTwo),
     Case("erf", [0.92, 4, 3.92, 0.5], tenths),
-    Case("sigmoid", [126 * ln2, 128 * ln2, 17, 24 * ln2], expBreaks),
+    Case("sigmoid", [126 * ln2, 128 * ln2, 17, 24 * ln2], expBreaks + sixteenthBreaks),
     Case("softplus", [126 * ln2, 128 * ln2, 17, 24 * ln2], expBreaks),
     Case("silu", [128 * ln2, 17, 88, 89.5, 91.75, 100], expBreaks),
+    Case(
+      "silu_derivative", [1.2785, 126 * ln2, 88, 92.88, 93.5] + sixteenthBreaks.prefix(8),
+      sixteenthBreaks),
     Case("gelu", [13.2, 13.04] + bellPieces, bellBreaks),
     Case("gelu_derivative", [0.7518, 13.2, 13.34, 13.375] + bellPieces, bellBreaks),
     Case("gelu_tanh", [5, 10]),

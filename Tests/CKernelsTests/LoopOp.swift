@@ -67,6 +67,9 @@ struct LoopOp: Sendable {
     // It is 0 at -0.7518: near there units of 1/16.
     case "gelu_derivative":
       return Tolerance(ulp: 3, absolute: abs(read[0].real + 0.75) < 0.25 ? 3 * 0x1p-28 : 0)
+    // It is 0 at -1.2785: 1 + x s cancels.
+    case "silu_derivative":
+      return Tolerance(ulp: 5, absolute: abs(read[0].real + 1.5) < 1.5 ? 0x1p-25 : 0)
     // 1 + e^-2u cancels: the error is one of the operand's size.
     case "gelu_tanh":
       let x = read[0].real
@@ -273,6 +276,12 @@ private func transcendental(_ base: String) -> RealFunction {
       let density = exp(-0.5 * v.a * v.a) / (2 * Double.pi).squareRoot()
       if density == 0 { return v.a > 0 ? 1 : -0.0 }
       return 0.5 * erfc(-v.a * 0.5.squareRoot()) + v.a * density
+    }
+  case "silu_derivative":
+    { v in
+      let e = exp(-abs(v.a)), q = 1 / (1 + e)
+      if e == 0 { return v.a > 0 ? 1 : -0.0 }
+      return v.a < 0 ? e * q * (1 + v.a * q) : q * (1 + v.a * e * q)
     }
   case "gelu_tanh":
     { v in
