@@ -56,7 +56,24 @@ def gelu_tanh(x):
 
 def bias_gelu(case, dtype):
     operands = numbers(*case["shape"]), numbers(case["shape"][-1])
-    return (lambda x, b: functional.gelu(x + b)), operands, None
+    return (
+        (lambda x, b: functional.gelu(x + b)), operands,
+        lambda out, x, b: aten.gelu.out(torch.add(x, b, out=out), out=out))
+
+
+def dropout(case, dtype):
+    """Eagerly what `functional.dropout` does, into a mask and a result that are there already.
+
+    Most of its time are the random numbers: one generator, which one thread runs.
+    """
+    x = numbers(*case["shape"])
+    mask = torch.empty_like(x)
+
+    def into(out, x):
+        mask.bernoulli_(0.9).div_(0.9)
+        return torch.mul(x, mask, out=out)
+
+    return (lambda x: functional.dropout(x, 0.1, training=True)), (x,), into
 
 
 def activation(function, forward, backward):
@@ -154,7 +171,7 @@ OPERATIONS = {
         "gelu_tanh": same(
             1, gelu_tanh, lambda out, x: aten.gelu.out(x, approximate="tanh", out=out)),
         "bias_gelu": bias_gelu,
-        "dropout": same(1, lambda x: functional.dropout(x, 0.1, training=True)),
+        "dropout": dropout,
         "tanh_gradient": activation(
             torch.tanh, lambda x, y: torch.tanh(x, out=y),
             lambda g, x, y, dx: aten.tanh_backward.grad_input(g, y, grad_input=dx)),
