@@ -47,8 +47,9 @@ def versions(*modules):
     return found | {module: sys.modules[module].__version__ for module in modules}
 
 
-def timed(step, finish=lambda result: None):
-    """A `run` for `serve`: repeats `step`, and waits for its last result by `finish`."""
+def timed(step, finish=lambda result: None, report=lambda finished: {}):
+    """A `run` for `serve`: repeats `step`, and waits for its last result by `finish`, whose value
+    `report` makes more of the answer from."""
 
     def run(repetitions):
         for _ in range(max(1, repetitions // 10)):  # wakes the thread pool and the caches, untimed
@@ -57,8 +58,8 @@ def timed(step, finish=lambda result: None):
         start = time.perf_counter()
         for _ in range(repetitions):
             result = step()
-        finish(result)
-        return {"seconds": time.perf_counter() - start}
+        finished = finish(result)
+        return {"seconds": time.perf_counter() - start} | report(finished)
 
     return run
 

@@ -9,7 +9,6 @@ them, one jitted step with donated buffers in JAX. See protocol.py for what is r
 
 import argparse
 import math
-import time
 
 import protocol
 
@@ -143,18 +142,8 @@ def main():
         value(step())
     protocol.say(ready=True, versions=protocol.versions(module))
 
-    def run(steps):
-        for _ in range(max(1, steps // 10)):  # wakes the thread pool and the caches, untimed
-            loss = step()
-        value(loss)
-        start = time.perf_counter()
-        for _ in range(steps):
-            loss = step()
-        last_loss = value(loss)
-        seconds = time.perf_counter() - start
-        return {"seconds": seconds, "first_loss": first_loss, "loss": last_loss}
-
-    protocol.serve(run)
+    protocol.serve(
+        protocol.timed(step, value, lambda loss: {"first_loss": first_loss, "loss": loss}))
 
 
 if __name__ == "__main__":

@@ -291,6 +291,8 @@ ck_gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const 
   if (!gemm_is_vector(g)) {
     if (packs_a(g, level)) cut.pack_a = 0.25 * level->vector;
     if (packs_b(g, level)) cut.pack_b = 0.25 * level->vector;
+    // Rows of one tile stay together where there are columns for all.
+    if (g->M <= level->max_rows && g->N >= 2 * level->vector * t->count) cut.row_unit = g->M;
   }
   return gemm_part_by(g, cut, t);
 }

@@ -179,7 +179,7 @@ public struct MultiLoop: Op {
     bind(&call, operands: operands, instructions: n, loopOffset: loopOffset)
     call.scratchBytesPerThread = ck_loop_multi_scratch_bytes(args)
     call.partition = partition(of: call.arguments)
-    call.tile = Tile(rows: 1, columns: Int(CK_LOOP_TILE))
+    call.tile = Tile(rows: 1, columns: Int(args.pointee.loop.tile_columns))
     call.isa = LoopCompiler.level(site.isa)
     let elements = domains.reduce(0) { $0 + $1.count }
     call.flops = Double(elements * instructions.count)

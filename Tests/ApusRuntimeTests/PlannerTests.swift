@@ -149,6 +149,25 @@ import Testing
     #expect(Schedule(plan, threads: 2).entries.map(\.isAlone) == [alone])
   }
 
+  /// Threads have caches of their own and one memory together.
+  @Test func predictionsKnowTheCaches() {
+    let model = CostModel(isa: .avx512)
+    func call(_ bytes: Double) -> KernelCall {
+      var call = KernelCall("copy", entry: ByteCopy.call(.f32(1)).entry, block: 0)
+      call.bytes = bytes
+      return call
+    }
+    let (cached, beyond) = (call(model.cacheBytes / 2), call(model.cacheBytes * 4))
+    func speedUp(_ call: KernelCall) -> Double {
+      model.alone(call) / model.spread(call, threads: 2)
+    }
+    #expect(speedUp(cached) > 1.9 && speedUp(beyond) < 1.2)
+    #expect(model.alone(beyond) > 8 * model.alone(cached))
+    // 20 bytes an element: 14 µs of two threads, measured between products.
+    let update = model.spread(call(20 * 128 * 784), threads: 2)
+    #expect((12_000...16_000).contains(update))
+  }
+
   @Test func smallCallsOfOneIntervalGoToDifferentThreads() throws {
     let graph = try traced([.f32(20), .f32(20)]) { inputs in
       inputs.map { $0.sum() }

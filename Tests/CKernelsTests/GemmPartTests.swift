@@ -50,6 +50,21 @@ private let kinds = [
 ]
 
 @Suite struct GemmPartTests {
+  /// Where layers around them are cut by columns too, nothing crosses between threads.
+  @Test func fewRowsStayTogetherWhereThereAreColumnsForAll() {
+    func part(_ columns: Int64, _ threads: Int32) -> ck_gemm_part {
+      var args = ck_gemm_args()
+      (args.M, args.N, args.K) = (10, columns, 64)
+      (args.a_row, args.a_col, args.b_row, args.b_col) = (1, 10, columns, 1)
+      args.batch = (1, 1, 1, 1, 1, 1)
+      return ck_gemm_part_of(&args, CK_ISA_AVX512, 0, threads)
+    }
+    let wide = part(128, 2)
+    #expect(wide.row == 0 && wide.row_end == 10 && wide.column == 0 && wide.column_end == 64)
+    #expect(part(16, 2).row_end == 5)
+    #expect(part(128, 7).row_end < 10)
+  }
+
   @Test func threadsWriteTheirPartsOfOneMatrix() throws {
     for (M, N, K) in [
       (1, 1, 1), (1, 70, 9), (70, 1, 9), (5, 7, 3), (31, 33, 20), (33, 65, 40), (64, 128, 33),
