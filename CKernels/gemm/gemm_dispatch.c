@@ -152,10 +152,14 @@ static way emulated_way_of(question q) { return way_of(q, CK_ISA_REF); }
 
 bool ck_gemm_combines(const ck_gemm_args *args, ck_isa isa) {
   const way way = way_of(question_of(args), isa);
-  if (args->combination == CK_GEMM_MOMENTUM &&
-      (gemm_matrices(args) != 1 || args->K > ck_gemm_k_block(args->K) || args->relu))
+  if (way.parts || gemm_is_vector(args) || args->epilogue) return false;
+  const bool updates = args->combination == CK_GEMM_MOMENTUM;
+  if (way.narrow)
+    return way.narrow->steps == 2 && args->c_type != CK_F16 && args->other_type != CK_F16 &&
+           !updates;
+  if (updates && (gemm_matrices(args) != 1 || args->K > ck_gemm_k_block(args->K) || args->relu))
     return false;
-  return gemm_is_f32(args) && !way.parts && !way.narrow && !gemm_is_vector(args) && !args->epilogue;
+  return gemm_is_f32(args) && args->other_type == CK_F32;
 }
 
 static size_t greater(size_t a, size_t b) { return a > b ? a : b; }

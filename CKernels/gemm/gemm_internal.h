@@ -18,17 +18,21 @@ typedef struct gemm_tile {
   float *c;       // c[i * c_row + j]
   int64_t c_row;
   int64_t K;
-  const float *bias;   // of the tile's first column, or NULL
+  const float *bias;  // of the tile's first column, or NULL
+  const float *from;  // `accumulate` adds to from[i * from_row + j]; NULL: to C (pairs only)
+  int64_t from_row;
   const float *other;  // other[i * other_row + j], unless `combination` is CK_GEMM_ALONE
   int64_t other_row;
   float alpha;
   int32_t accumulate, relu;
-  int32_t combination;  // ck_gemm_combination, before `relu`; of the f32 tiles only
-  const float *weight;  // weight[i * other_row + j], of CK_GEMM_MOMENTUM
-  float *new_weight;    // new_weight[i * c_row + j]
+  int32_t combination;   // ck_gemm_combination, before `relu`
+  int32_t narrow_other;  // 1: other is bf16 (pairs only)
+  const float *weight;   // weight[i * other_row + j], of CK_GEMM_MOMENTUM (not of pairs)
+  float *new_weight;     // new_weight[i * c_row + j]
   float rate, momentum;
   int32_t rows, columns;
-  int32_t narrow;  // 1: c is bf16 (the tiles of bf16 pairs only; not with `accumulate`)
+  int32_t dots;    // 1: b lies [columns up to a power of two][b_row words] (pairs only)
+  int32_t narrow;  // 1: c is bf16 (pairs only; with `accumulate` only where there is `from`)
 } gemm_tile;
 
 enum {
@@ -91,6 +95,7 @@ static inline int64_t gemm_matrices(const ck_gemm_args *g) {
 // MARK: What the drivers share: gemm_share.c
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t greatest(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 typedef struct range {
@@ -103,6 +108,11 @@ static inline int64_t length(range r) { return r.end - r.begin; }
 static inline range block_of(range whole, int64_t count, int64_t i) {
   return (range){whole.begin + length(whole) * i / count,
                  whole.begin + length(whole) * (i + 1) / count};
+}
+
+/// The width of nearly equal blocks of at most `limit` columns, whole panels.
+static inline int64_t even_width(int64_t columns, int64_t limit, int64_t panel) {
+  return ceiling(ceiling(columns, ceiling(columns, limit)), panel) * panel;
 }
 
 /// Tiles of nearly equal height: 64 rows are 13 + 13 + 13 + 13 + 12, not 14 * 4 + 8.

@@ -7,7 +7,9 @@
 #include "gemm_narrow.h"
 
 enum {
+  BLOCK_WORDS = 512,      // of a panel, that a level's `block_columns` reckons with
   KEPT_WORDS = 1 << 19,   // of B, kept in scratch for all blocks of rows of a block of C
+  DOT_COLUMNS = 8,        // are so few that lanes run along K
   DIRECT_A_COLUMNS = 256  // A is read in place, where it can be, for so few columns of B
 };
 
@@ -26,12 +28,16 @@ static int64_t padded_columns(int64_t N, const gemm_narrow *narrow) {
 /// Words of the panels of one column from K = 0 up to there. All blocks but the last are even.
 static int64_t words_of(int64_t K, const gemm_narrow *narrow) { return ceiling(K, narrow->steps); }
 
+/// Whether the tiles of the last block of K round what they write to C.
+static bool rounds_in_tile(const ck_gemm_args *g, const gemm_narrow *narrow) {
+  return narrow->steps == 2 && g->c_type == CK_BF16 && !g->epilogue;
+}
+
 /// Whether C is summed in a block of scratch.
 static bool uses_block(const ck_gemm_args *g, const gemm_narrow *narrow) {
   if (g->epilogue) return true;
   if (g->c_type == CK_F32) return false;
-  return !(narrow->steps == 2 && g->c_type == CK_BF16 && !g->accumulate &&
-           g->K <= k_block_of(g->K, narrow));
+  return !rounds_in_tile(g, narrow) || g->accumulate || g->K > k_block_of(g->K, narrow);
 }
 
 /// The blocks that a thread works on at a time, and the words of scratch they take.
@@ -40,17 +46,24 @@ typedef struct blocking {
   bool in_block;     // C is summed in scratch
   bool keeps_b;      // B is packed once for all blocks of rows
   bool keeps_steps;  // and for all of K
-  int64_t a, b, c;   // b begins behind a, c behind b
+  int64_t a, b, c;   // b begins behind a, c behind b, turned panels behind c
+  int64_t turned;
 } blocking;
 
 static blocking blocking_of(const ck_gemm_args *g, const gemm_narrow *narrow) {
   const gemm_level *level = narrow->level;
   const int64_t padded = padded_columns(g->N, narrow);
   blocking k = {.in_block = uses_block(g, narrow), .k_block = k_block_of(g->K, narrow)};
-  k.rows = k.in_block ? level->fused_rows : level->block_rows;
-  k.columns = k.in_block ? level->fused_columns : level->block_columns;
-  const int64_t rows = least(g->M, k.rows), columns = least(padded, k.columns);
   const int64_t block_words = words_of(k.k_block, narrow);
+  k.rows = k.in_block ? level->fused_rows : level->block_rows;
+  k.columns = level->fused_columns;
+  if (!k.in_block) {
+    // The fewer words a panel has, the more panels go into the cache, and the less often A is
+    // packed.
+    const int64_t panels = (int64_t)level->block_columns * BLOCK_WORDS / block_words;
+    k.columns = greatest(level->block_columns, panels / level->columns * level->columns);
+  }
+  const int64_t rows = least(g->M, k.rows), columns = least(padded, k.columns);
   // A panel's last step may write seven words beyond it.
   k.a = ceiling(rows * block_words + 8, 16) * 16;
   if (!g->b_packed) {
@@ -62,15 +75,24 @@ static blocking blocking_of(const ck_gemm_args *g, const gemm_narrow *narrow) {
     k.b = ceiling(k.b + 8, 16) * 16;
   }
   // One vector more a row: rows a power of two apart would fall on one set of the cache.
-  if (k.in_block) k.c = rows * (columns + level->vector);
+  if (k.in_block) k.c = ceiling(rows * (columns + level->vector), 16) * 16;
+  if (narrow->turn && g->N <= DOT_COLUMNS)
+    k.turned = DOT_COLUMNS * ceiling(block_words + 8, 16) * 16;
   return k;
 }
 
-static int64_t blocking_words(blocking k) { return k.a + k.b + ceiling(k.c, 16) * 16; }
+static int64_t blocking_words(blocking k) { return k.a + k.b + k.c + k.turned; }
+
+/// Whether A's rows are whole words, if their first is aligned.
+static bool has_rows_of_pairs(const ck_gemm_args *g, const gemm_narrow *narrow) {
+  return narrow->steps == 2 && g->a_type == CK_BF16 && g->a_col == 1 && g->a_row % 2 == 0 &&
+         g->K % 2 == 0;
+}
 
 /// A product with one column fills one lane of a vector: its transpose, with one row, fills all.
-static bool is_better_transposed(const ck_gemm_args *g) {
-  return g->N == 1 && g->M > 1 && g->c_row == 1 && !g->bias && !g->epilogue && !g->b_packed;
+static bool is_better_transposed(const ck_gemm_args *g, const gemm_narrow *narrow) {
+  return g->N == 1 && g->M > 1 && g->c_row == 1 && !g->bias && !g->epilogue && !g->b_packed &&
+         !has_rows_of_pairs(g, narrow);
 }
 
 static ck_gemm_args transposed(const ck_gemm_args *g) {
@@ -115,8 +137,9 @@ typedef struct job {
   char *c;
   range rows, columns;
   bool direct_a;  // A is read in place, as words
+  bool dots;      // lanes run along K
   bool has_b;     // B's panels are packed from an earlier block of rows
-  float *a_scratch, *b_scratch, *c_scratch, *epilogue_scratch;
+  float *a_scratch, *b_scratch, *c_scratch, *dot_scratch, *epilogue_scratch;
   int64_t block_row;  // distance of the rows of C's block
 } job;
 
@@ -132,8 +155,9 @@ static void enter_matrix(job *job, int64_t index) {
   if (job->narrow->steps == 1) {
     job->direct_a &= g->a_type == CK_F32;
   } else {
-    job->direct_a &= g->a_type == CK_BF16 && g->a_col == 1 && g->a_row % 2 == 0 && g->K % 2 == 0;
+    job->direct_a &= has_rows_of_pairs(g, job->narrow);
   }
+  job->dots = job->direct_a && job->narrow->steps == 2 && g->N <= DOT_COLUMNS;
 }
 
 static void pack_a_block(const job *job, block at) {
@@ -150,10 +174,13 @@ static void pack_a_block(const job *job, block at) {
 }
 
 /// One column panel against all rows of a block. `c` is where the block's first row meets the
-/// panel, `c_size` bytes an element.
-static void multiply_panel(const job *job, gemm_tile *tile, block at, char *c, int64_t c_size) {
+/// panel, `c_size` bytes an element; `from` is that place in the sums so far, where they lie
+/// elsewhere.
+static void multiply_panel(const job *job, gemm_tile *tile, block at, char *c, int64_t c_size,
+                           const float *from) {
   const ck_gemm_args *g = job->g;
   const gemm_level *level = job->narrow->level;
+  const char *other = (const char *)g->other;
   const int64_t tiles = ceiling(at.rows, level->max_rows), steps = job->narrow->steps;
   for (int64_t i = 0; i < tiles; i++) {
     const int64_t begin = tile_begin(at.rows, tiles, i);
@@ -169,6 +196,12 @@ static void multiply_panel(const job *job, gemm_tile *tile, block at, char *c, i
       tile->a_col = tile->rows;
     }
     tile->c = (float *)(c + begin * tile->c_row * c_size);
+    if (from) tile->from = from + begin * tile->from_row;
+    if (tile->combination != CK_GEMM_ALONE) {
+      const int64_t place =
+          job->index * g->other_matrix + (at.row + begin) * g->other_row + at.column;
+      tile->other = (const float *)(other + place * gemm_type_bytes((int16_t)g->other_type));
+    }
     level->tile(tile);
   }
 }
@@ -202,30 +235,44 @@ static void take_panel(const job *job, gemm_tile *tile, block *at, range columns
   tile->b = panel;
 }
 
+/// Turns the only panel, for lanes along K.
+static void turn_panel(const job *job, gemm_tile *tile) {
+  job->narrow->turn(job->dot_scratch, tile->b, tile->b_row, tile->K);
+  tile->b = job->dot_scratch;
+  tile->b_row = tile->K;
+  tile->dots = 1;
+}
+
 /// One block of K against one block of rows and a range of columns.
 static void multiply_block(const job *job, range rows, range columns, int64_t step) {
   const ck_gemm_args *g = job->g;
-  const bool in_block = job->blocking.in_block;
   block at = {.row = rows.begin, .rows = length(rows), .step = step};
   at.steps = least(job->blocking.k_block, g->K - step);
   const bool last = step + at.steps == g->K;
+  const bool sums_in_block = job->blocking.in_block;
+  const bool to_block = sums_in_block && !(last && rounds_in_tile(g, job->narrow));
   gemm_tile tile = {
-      .c_row = in_block ? job->block_row : g->c_row,
+      .c_row = to_block ? job->block_row : g->c_row,
+      .from_row = job->block_row,
+      .other_row = g->other_row,
+      .combination = last ? (int32_t)g->combination : CK_GEMM_ALONE,
+      .narrow_other = g->other_type == CK_BF16,
       .K = words_of(at.steps, job->narrow),
       .alpha = g->alpha,
       .accumulate = g->accumulate || step > 0,
       .relu = g->relu && last,
-      .narrow = !in_block && g->c_type == CK_BF16,
+      .narrow = !to_block && g->c_type == CK_BF16,
   };
-  const int64_t c_size = in_block ? 4 : gemm_type_bytes(g->c_type);
+  const int64_t c_size = to_block ? 4 : gemm_type_bytes(g->c_type);
   if (!job->direct_a) pack_a_block(job, at);
   for (int64_t j = columns.begin; j < columns.end; j += at.columns) {
     at.column = j;
     take_panel(job, &tile, &at, columns);
+    if (job->dots) turn_panel(job, &tile);
     tile.bias = g->bias && last ? g->bias + j : NULL;
-    char *c = in_block ? (char *)(job->c_scratch + j - columns.begin)
-                       : job->c + (at.row * g->c_row + j) * c_size;
-    multiply_panel(job, &tile, at, c, c_size);
+    float *in_block = job->c_scratch + j - columns.begin;
+    char *c = to_block ? (char *)in_block : job->c + (at.row * g->c_row + j) * c_size;
+    multiply_panel(job, &tile, at, c, c_size, sums_in_block && !to_block ? in_block : NULL);
   }
 }
 
@@ -242,8 +289,8 @@ static void multiply(job *job, range columns) {
   } while (step < job->g->K);
 }
 
-/// Columns, then rows, then K: a block of C is finished in the cache and goes from there through
-/// the program, or is rounded.
+/// Columns, then rows, then K: a block of C is summed in the cache and goes from there through the
+/// program, or is rounded, which its last tiles do where they can.
 static void multiply_in_block(job *job, range columns) {
   const ck_gemm_args *g = job->g;
   const gemm_narrow *narrow = job->narrow;
@@ -271,7 +318,7 @@ static void multiply_in_block(job *job, range columns) {
       ck_loop_block(narrow->level->isa)(ck_gemm_epilogue(g), job->epilogue_scratch, job->index,
                                         rows.begin, length(rows), columns.begin, length(columns),
                                         job->c_scratch, job->block_row);
-    } else {
+    } else if (!rounds_in_tile(g, narrow)) {
       narrow->round(c, (ck_dtype)g->c_type, g->c_row, job->c_scratch, job->block_row, length(rows),
                     length(columns));
     }
@@ -299,7 +346,7 @@ ck_gemm_part gemm_narrow_part_of(const ck_gemm_args *g, const gemm_narrow *narro
 }
 
 void gemm_narrow_run(const ck_gemm_args *args, const ck_thread *t, const gemm_narrow *narrow) {
-  const bool transposes = is_better_transposed(args);
+  const bool transposes = is_better_transposed(args, narrow);
   const ck_gemm_args other = transposes ? transposed(args) : (ck_gemm_args){0};
   const ck_gemm_args *g = transposes ? &other : args;
   const ck_gemm_part part = gemm_narrow_part_of(args, narrow, t);
@@ -308,7 +355,8 @@ void gemm_narrow_run(const ck_gemm_args *args, const ck_thread *t, const gemm_na
   job.a_scratch = t->scratch;
   job.b_scratch = job.a_scratch + job.blocking.a;
   job.c_scratch = job.b_scratch + job.blocking.b;
-  job.epilogue_scratch = job.c_scratch + ceiling(job.blocking.c, 16) * 16;
+  job.dot_scratch = job.c_scratch + job.blocking.c;
+  job.epilogue_scratch = job.dot_scratch + job.blocking.turned;
   int64_t count;
   for (int64_t row = part.row; row < part.row_end; row += count) {
     const int64_t first = row % args->M;
@@ -317,8 +365,9 @@ void gemm_narrow_run(const ck_gemm_args *args, const ck_thread *t, const gemm_na
     const range rows = {first, first + count}, columns = {part.column, part.column_end};
     job.rows = transposes ? columns : rows;
     const range across = transposes ? rows : columns;
-    for (int64_t j = across.begin; j < across.end; j += job.blocking.columns) {
-      const range block = {j, least(j + job.blocking.columns, across.end)};
+    const int64_t width = even_width(length(across), job.blocking.columns, narrow->level->columns);
+    for (int64_t j = across.begin; j < across.end; j += width) {
+      const range block = {j, least(j + width, across.end)};
       if (job.blocking.in_block) {
         multiply_in_block(&job, block);
       } else {

@@ -18,6 +18,9 @@ typedef struct gemm_narrow {
   /// anything; up to seven words behind the panel may be written.
   void (*pack)(float *panel, int64_t stride, int64_t width, int64_t K, const void *source,
                ck_dtype type, int64_t across, int64_t along);
+  /// out[j * K + p] = panel[p * stride + j] for j < 8, for lanes along K; NULL where no tile has
+  /// them so.
+  void (*turn)(float *out, const float *panel, int64_t stride, int64_t K);
   /// Between a block of f32, in cache, and C.
   void (*widen)(float *block, int64_t row, const void *c, ck_dtype type, int64_t c_row,
                 int64_t rows, int64_t columns);

@@ -46,6 +46,11 @@ static inline __attribute__((always_inline)) void pack_along(float *panel, int64
                                                              int64_t width, int64_t K,
                                                              const char *source, ck_dtype type,
                                                              int64_t across) {
+#if STEPS == 2
+  // Rows of pairs as they are.
+  if (type == CK_BF16 && K % 2 == 0 && across % 2 == 0 && (uintptr_t)source % 4 == 0)
+    return PACK_WORDS(panel, stride, width, K / 2, (const float *)source, across / 2, 1);
+#endif
   float staged[STAGED_LANES * STAGED_WORDS] __attribute__((aligned(64)));
   for (int64_t begin = 0; begin < K; begin += STAGED_WORDS * STEPS) {
     const int64_t count = K - begin < STAGED_WORDS * STEPS ? K - begin : STAGED_WORDS * STEPS;

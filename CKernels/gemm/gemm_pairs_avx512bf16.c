@@ -14,6 +14,8 @@ static inline __attribute__((always_inline)) ck_v16h to_bf16(ck_v16f x) {
 #include "gemm_narrow_body.h"
 #include "gemm_pairs_tile.inc.h"
 
+#include "gemm_pairs_dots.inc.h"
+
 static void tile_one(const gemm_tile *t) {
   switch (t->rows) {
     case 1:
@@ -98,9 +100,14 @@ static void tile_four(const gemm_tile *t) {
 }
 
 static void tile(const gemm_tile *t) {
+  if (t->dots) return tile_dots(t);
   if (t->columns <= 16) return tile_one(t);
   if (t->columns <= 32) return tile_two(t);
   tile_four(t);
+}
+
+static void turn(float *out, const float *panel, int64_t stride, int64_t K) {
+  gemm_avx512.pack(out, K, K, 8, panel, stride, 1);
 }
 
 static const gemm_level tiles = {
@@ -119,8 +126,9 @@ static const gemm_level tiles = {
 const gemm_narrow gemm_pairs_avx512bf16 = {
     .level = &tiles,
     .steps = 2,
-    .k_block = 512,
+    .k_block = 1024,
     .pack = pack_narrow,
+    .turn = turn,
     .widen = widen_block,
     .round = round_block,
     .round_in_place = round_in_place,

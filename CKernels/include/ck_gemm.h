@@ -94,10 +94,12 @@ typedef struct ck_gemm_args {
 
   // Where `combination` says so, other[t * other_matrix + i * other_row + j] meets element (i, j)
   // of matrix t, counted through all batch dimensions, after the bias. Only where
-  // `ck_gemm_combines`. C may lie exactly where `other` does if K is one block.
+  // `ck_gemm_combines`. C may lie exactly where `other` does if both have one type and K is one
+  // block or C is bf16.
   const float *other;
   int64_t other_matrix, other_row;
   int64_t combination;  // ck_gemm_combination
+  int64_t other_type;   // ck_dtype: CK_F32 or CK_BF16; strides count such elements
 
   // Of CK_GEMM_MOMENTUM. Rows of `weight` lie as those of `other` do, rows of `new_weight` as C's,
   // and the two may be one array.
@@ -116,8 +118,9 @@ static inline const ck_loop_args *ck_gemm_epilogue(const ck_gemm_args *args) {
 ck_kernel ck_gemm(ck_isa isa);
 /// Scratch that each thread needs, in bytes.
 size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa);
-/// Whether the entry at that level takes `combination`: for f32 by fused multiply-adds, of more
-/// than one row and column, without a program; and as CK_GEMM_MOMENTUM says.
+/// Whether the entry at that level takes `combination`: of more than one row and column, without a
+/// program, by fused multiply-adds where everything is f32, and as CK_GEMM_MOMENTUM says; by pairs
+/// of bf16 all but that one, where C and `other` are f32 or bf16.
 bool ck_gemm_combines(const ck_gemm_args *args, ck_isa isa);
 /// Shared workspace, in bytes; 0 for most shapes.
 size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa);

@@ -27,6 +27,7 @@ extension GemmLowering {
       if let other = epilogue.other {
         product.block.other_matrix = Int64(batch[other])
         product.block.other_row = Int64(product.rows[other])
+        product.block.other_type = Int64(read[other].dtype.kernelCode)
         product.walk(operands: site.operands.count, results: site.results.count)
       }
       if epilogue.other == nil || product.combines(isa: site.isa) {
@@ -94,7 +95,7 @@ extension GemmLowering {
       call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.other)!, to: .operand(other + 1))
       call.bytes += Double(site.operands[other + 1].byteCount)
       call.name += epilogue.combination == CK_GEMM_GATE ? " gated" : " added"
-      if product.isOneBlock, site.operands[other + 1].shape == site.results[0].shape,
+      if product.isWrittenOnce, site.operands[other + 1] == site.results[0],
         site.views[other + 1].isContiguous, site.views[other + 1].offset == 0
       {
         call.inPlace.append((other + 1, 0))

@@ -146,8 +146,9 @@ enum GemmLowering {
         + (0..<results).map { .result($0) }
     }
 
-    /// Whether C is written once, complete, rather than added to for every block of K.
-    var isOneBlock: Bool { block.K <= ck_gemm_k_block(block.K) }
+    /// Whether C is written once, complete, rather than added to for every block of K: always where it
+    /// is narrow.
+    var isWrittenOnce: Bool { types[2] != .f32 || block.K <= ck_gemm_k_block(block.K) }
 
     /// Whether the kernel of that level takes the block's combination with another array.
     func combines(isa: ISA) -> Bool {

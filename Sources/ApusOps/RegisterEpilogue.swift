@@ -25,20 +25,35 @@ struct RegisterEpilogue {
     result = product.types[2]
     guard program.outputs == [program.instructions.count - 1], read.count <= 3 else { return nil }
     var value = LoopProgram.Argument.operand(0)
+    // Operands by the instruction that widens them, which loading them does.
+    var widened: [LoopProgram.Argument: Int] = [:]
+    /// The further operand that an instruction combines with the value so far.
+    func partner(_ arguments: [LoopProgram.Argument]) -> Int? {
+      let rest = arguments.filter { $0 != value }
+      guard arguments.count == 2, rest.count == 1 else { return nil }
+      if case .operand(let index) = rest[0], index > 0 { return index }
+      return widened[rest[0]]
+    }
     for (index, instruction) in program.instructions.enumerated() {
       let arguments = instruction.arguments
       // Nothing follows the rounding, and but for that nothing the rectifier.
       guard result == product.types[2], case .apply(let op) = instruction.action else { return nil }
       switch op {
-      case is Add where !hasRelu && other == nil:
-        guard let operand = Self.partner(of: value, in: arguments) else { return nil }
+      case let cast as Cast where cast.dtype == .f32 && arguments != [value]:
+        guard case .operand(let operand) = arguments[0], read[operand].dtype == .bf16 else {
+          return nil
+        }
+        widened[.value(index)] = operand
+        continue
+      case is Add where !hasRelu && other == nil && result == .f32:
+        guard let operand = partner(arguments) else { return nil }
         if bias == nil, Self.isBias(operand, read, product, batch) {
           bias = operand
         } else {
           (other, combination) = (operand, CK_GEMM_ADD)
         }
       case is Gate where !hasRelu && other == nil && arguments.last == value:
-        guard let operand = Self.partner(of: value, in: arguments) else { return nil }
+        guard let operand = partner(arguments) else { return nil }
         (other, combination) = (operand, CK_GEMM_GATE)
       case is Relu where !hasRelu && arguments == [value]:
         hasRelu = true
@@ -52,19 +67,9 @@ struct RegisterEpilogue {
     }
     let used = [bias, other].compactMap(\.self)
     guard Set(used) == Set(1..<read.count), used.count == read.count - 1 else { return nil }
-    if let other, read[other].dtype != .f32 || product.columns[other] != 1 || !product.isOneBlock {
+    if let other, ![.f32, .bf16].contains(read[other].dtype) || product.columns[other] != 1 {
       return nil
     }
-  }
-
-  /// The further operand that an instruction combines with the value so far.
-  private static func partner(
-    of value: LoopProgram.Argument, in arguments: [LoopProgram.Argument]
-  ) -> Int? {
-    let rest = arguments.filter { $0 != value }
-    guard arguments.count == 2, rest.count == 1, case .operand(let index) = rest[0], index > 0
-    else { return nil }
-    return index
   }
 
   /// Whether an operand is one dense row for all rows of all matrices.

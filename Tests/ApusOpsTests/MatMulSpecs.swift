@@ -10,7 +10,7 @@ private let biasAndRelu = FusedMatMul(
     [.init(.apply(Add()), [.operand(0), .operand(1)]), .init(.apply(Relu()), [.value(0)])],
     outputs: [1]))
 
-/// `relu(product + row + matrix)`, in registers where K is one block.
+/// `relu(product + row + matrix)`, in registers.
 private let biasResidualAndRelu = FusedMatMul(
   MatMul(),
   program: LoopProgram(
@@ -22,6 +22,25 @@ private let biasResidualAndRelu = FusedMatMul(
 private let gated = FusedMatMul(
   MatMul(transposeB: true),
   program: LoopProgram([.init(.apply(Gate()), [.operand(1), .operand(0)])], outputs: [0]))
+
+/// `round(gate(widened, product))`, the rectifier's gradient where activations are stored as bf16.
+private let gatedByNarrow = FusedMatMul(
+  MatMul(result: .f32),
+  program: LoopProgram(
+    [
+      .init(.apply(Cast(to: .f32)), [.operand(1)]),
+      .init(.apply(Gate()), [.value(0), .operand(0)]),
+      .init(.apply(Cast(to: .bf16)), [.value(1)]),
+    ], outputs: [2]))
+
+/// `relu(product + widened)`, a residual that is stored as bf16.
+private let addedNarrow = FusedMatMul(
+  MatMul(transposeB: true, result: .f32),
+  program: LoopProgram(
+    [
+      .init(.apply(Cast(to: .f32)), [.operand(1)]),
+      .init(.apply(Add()), [.operand(0), .value(0)]), .init(.apply(Relu()), [.value(1)]),
+    ], outputs: [2]))
 
 let matMulSpecs: [OpSpec] = [
   OpSpec(
@@ -130,6 +149,21 @@ let matMulSpecs: [OpSpec] = [
       [.f32(2, 3, 4), .f32(2, 5, 4), .f32(2, 3, 5)], [.f32(30, 4), .f32(1, 4), .f32(30, 1)],
       [.f32(20, 600), .f32(33, 600), .f32(20, 33)],
     ], smoothness: .unchecked),
+  OpSpec(
+    gatedByNarrow,
+    on: [
+      [.bf16(33, 20), .bf16(20, 40), .bf16(33, 40)], [.bf16(7, 70), .f32(70, 37), .bf16(7, 37)],
+      [.bf16(2, 5, 20), .bf16(2, 20, 40), .bf16(2, 5, 40)],
+      [.bf16(20, 2100), .bf16(2100, 33), .bf16(20, 33)],
+    ], smoothness: .unchecked, relativeTolerance: 2e-2, absoluteTolerance: 2e-2,
+    isConsistent: false),
+  OpSpec(
+    addedNarrow,
+    on: [
+      [.bf16(33, 20), .bf16(40, 20), .bf16(33, 40)], [.bf16(3, 20), .bf16(40, 20), .bf16(40)],
+      [.bf16(20, 2100), .bf16(33, 2100), .bf16(20, 33)],
+    ], smoothness: .unchecked, relativeTolerance: 2e-2, absoluteTolerance: 2e-2,
+    isConsistent: false),
   OpSpec(
     gated, on: [[.bf16(33, 20), .bf16(40, 20), .bf16(33, 40)]], smoothness: .unchecked,
     relativeTolerance: 2e-2, absoluteTolerance: 2e-2, isConsistent: false),

@@ -23,23 +23,34 @@ struct TypedProduct: CustomStringConvertible {
   var hasBias = false
   var hasReLU = false
   var isPacked = false
+  /// Whether A starts on a cache line, rather than off any alignment.
+  var alignsA = false
+  /// What each element meets at its place in another matrix of that type, whose rows have one element
+  /// more.
+  var combination = CK_GEMM_ALONE
+  var other = CK_F32
+  /// Whether that matrix is C as it was before.
+  var isInPlace = false
 
   var description: String {
     "\(M)x\(N)x\(K) types \(a.rawValue) \(b.rawValue) \(c.rawValue) precision \(precision.rawValue)"
       + " \(transposeA ? "T" : "N")\(transposeB ? "T" : "N") gap \(gap) step \(step)"
       + " matrices \(matrices) alpha \(alpha) accumulates \(accumulates) bias \(hasBias)"
-      + " relu \(hasReLU) packed \(isPacked)"
+      + " relu \(hasReLU) packed \(isPacked) aligned \(alignsA)"
+      + " combination \(combination.rawValue) \(other.rawValue) in place \(isInPlace)"
   }
 }
 
-/// Elements of one type, starting one element off any alignment.
+/// Elements of one type, starting one element off any alignment, or on a cache line.
 final class TypedElements {
   let type: ck_dtype
   let count: Int
   private let memory: UnsafeMutableRawPointer
+  private let isAligned: Bool
 
-  init(_ type: ck_dtype, count: Int) {
+  init(_ type: ck_dtype, count: Int, aligned: Bool = false) {
     self.type = type
+    isAligned = aligned
     self.count = count
     memory = .allocate(byteCount: (count + 1) * 4, alignment: 64)
     memory.initializeMemory(as: UInt8.self, repeating: 0, count: (count + 1) * 4)
@@ -48,7 +59,7 @@ final class TypedElements {
   deinit { memory.deallocate() }
 
   var size: Int { type == CK_F32 ? 4 : 2 }
-  var start: UnsafeMutableRawPointer { memory + size }
+  var start: UnsafeMutableRawPointer { memory + (isAligned ? 0 : size) }
   /// As the argument block wants it, whatever the type.
   var pointer: UnsafeMutablePointer<Float> {
     UnsafeMutablePointer(bitPattern: Int(bitPattern: start))!
@@ -170,7 +181,7 @@ private let runLoneThread: ck_kernel = { args, thread in
 final class TypedProblem {
   static let margin = 19
   let shape: TypedProduct
-  let a: TypedElements, b: TypedElements, bias: TypedElements
+  let a: TypedElements, b: TypedElements, bias: TypedElements, other: TypedElements
   private let c: [UInt32]
   private let aWidth: Int, bWidth: Int, cWidth: Int
   private let aSize: Int, bSize: Int, cSize: Int
@@ -184,20 +195,22 @@ final class TypedProblem {
     aSize = aWidth * (shape.transposeA ? shape.K : shape.M)
     bSize = bWidth * (shape.transposeB ? shape.N : shape.K)
     cSize = cWidth * shape.M
-    a = TypedElements(shape.a, count: aSize * shape.matrices)
+    a = TypedElements(shape.a, count: aSize * shape.matrices, aligned: shape.alignsA)
     b = TypedElements(shape.b, count: bSize * (shape.sharesB ? 1 : shape.matrices))
     bias = TypedElements(CK_F32, count: shape.N)
+    other = TypedElements(shape.other, count: (shape.N + 1) * shape.M * shape.matrices)
     var noise = ProductNoise(state: UInt64(shape.M * 7919 + shape.N * 104_729 + shape.K + 1))
     if fill {
       for index in 0..<a.count { a[index] = Double(noise.next()) }
       for index in 0..<b.count { b[index] = Double(noise.next()) }
     }
     for index in 0..<bias.count { bias[index] = Double(noise.next()) }
+    for index in 0..<other.count { other[index] = Double(noise.next()) }
     // A NaN's bits are the canary: whoever reads one spoils its result.
     var start = [UInt32](
       repeating: shape.c == CK_F32 ? 0x7fc5_4321 : 0x7fc5,
       count: cSize * shape.matrices + 2 * Self.margin)
-    if shape.accumulates {
+    if shape.accumulates || shape.isInPlace {
       for t in 0..<shape.matrices {
         for i in 0..<shape.M {
           for j in 0..<shape.N {
@@ -216,6 +229,13 @@ final class TypedProblem {
   }
   func placeInB(_ p: Int, _ j: Int) -> Int {
     shape.transposeB ? p * shape.step + j * bWidth : p * bWidth + j * shape.step
+  }
+
+  /// Whether the row takes the combination.
+  func combines(_ row: ck_gemm_row) -> Bool {
+    var args = arguments(TypedElements(shape.c, count: c.count))
+    args.b_packed = shape.isPacked ? 1 : 0
+    return !row.emulated && ck_gemm_combines(&args, row.isa)
   }
 
   /// C as the row computes it on a team of that size, all of its buffer.
@@ -305,6 +325,11 @@ final class TypedProblem {
     args.b_type = Int16(shape.b.rawValue)
     args.c_type = Int16(shape.c.rawValue)
     args.precision = Int16(shape.precision.rawValue)
+    args.combination = Int64(shape.combination.rawValue)
+    args.other_type = Int64(shape.other.rawValue)
+    args.other = shape.isInPlace ? UnsafePointer(args.c) : UnsafePointer(other.pointer)
+    args.other_row = Int64(shape.isInPlace ? cWidth : shape.N + 1)
+    args.other_matrix = Int64(shape.isInPlace ? cSize : (shape.N + 1) * shape.M)
     return args
   }
 
@@ -332,6 +357,12 @@ final class TypedProblem {
     sum *= Double(shape.alpha)
     if shape.accumulates { sum += TypedElements.value(c[place(t, i, j)], shape.c) }
     if shape.hasBias { sum += bias[j] }
+    let met =
+      shape.isInPlace
+      ? TypedElements.value(c[place(t, i, j)], shape.c)
+      : other[(t * shape.M + i) * (shape.N + 1) + j]
+    if shape.combination == CK_GEMM_ADD { sum += met }
+    if shape.combination == CK_GEMM_GATE, met <= 0 { sum = 0 }
     return (shape.hasReLU ? max(0, sum) : sum, magnitude * abs(Double(shape.alpha)) + 1)
   }
 

@@ -134,6 +134,76 @@ private let types = [CK_F32, CK_BF16, CK_F16]
     ] { try expectAllRowsAgree(shape) }
   }
 
+  /// A's rows lie as words: the pairs' level reads them in place, lanes along K up to eight columns.
+  @Test func fewColumnsOfAlignedRows() throws {
+    for N in 1...9 {
+      for (M, K) in [(1, 2), (5, 30), (33, 64), (6, 2110), (300, 34)] {
+        for options in 0..<8 {
+          try expectAllRowsAgree(
+            TypedProduct(
+              M: M, N: N, K: K, a: CK_BF16, b: options & 2 != 0 ? CK_F32 : CK_BF16,
+              c: options & 1 != 0 ? CK_F32 : CK_BF16, transposeB: options & 2 != 0, gap: 2,
+              matrices: M < 40 ? 2 : 1, accumulates: options & 4 != 0, hasBias: options == 3,
+              hasReLU: options == 5, isPacked: options & 4 != 0, alignsA: true), threads: [1, 2])
+        }
+      }
+    }
+  }
+
+  /// All tails of the tiles, and sums of one block and of several, which C is written after.
+  @Test func pairsMeetAnotherMatrixInRegisters() throws {
+    var shapes: [TypedProduct] = []
+    for N in 2...66 {
+      shapes.append(
+        TypedProduct(
+          M: N % 29 + 2, N: N, K: N % 7 * 5 + 1, transposeB: N % 2 == 0, gap: N % 3,
+          alpha: N % 5 == 0 ? -1.5 : 1, hasBias: N % 4 == 0, hasReLU: N % 3 == 0))
+    }
+    for (M, N, K) in [(150, 33, 10), (16, 35, 2060), (145, 3, 2060), (3, 600, 33)] {
+      for options in 0..<4 {
+        shapes.append(
+          TypedProduct(
+            M: M, N: N, K: K, matrices: 2, accumulates: options & 1 != 0, hasBias: true,
+            isPacked: options & 2 != 0))
+      }
+    }
+    for (index, shape) in shapes.enumerated() {
+      for (c, other) in [
+        (CK_F32, CK_F32), (CK_F32, CK_BF16), (CK_BF16, CK_F32), (CK_BF16, CK_BF16),
+      ] {
+        var shape = shape
+        (shape.a, shape.b, shape.c, shape.other) = (CK_BF16, CK_BF16, c, other)
+        shape.combination = index % 2 == 0 ? CK_GEMM_ADD : CK_GEMM_GATE
+        shape.isInPlace = c == CK_BF16 && other == CK_BF16 && index % 3 == 0 && !shape.accumulates
+        let problem = TypedProblem(shape)
+        for row in rows where problem.combines(row) {
+          let first = try problem.run(row, threads: 1)
+          problem.expectClose(first, name(row))
+          #expect(try problem.run(row, threads: 7) == first, "\(name(row)), \(shape)")
+        }
+      }
+    }
+  }
+
+  /// Where pairs are fast they meet what f32 and bf16 results may; nothing else does.
+  @Test func onlyWhatTilesCanCombineIsTaken() {
+    for c in types {
+      for other in types {
+        var shape = TypedProduct(M: 17, N: 37, K: 40, a: CK_BF16, b: CK_BF16, c: c)
+        (shape.combination, shape.other) = (CK_GEMM_ADD, other)
+        let problem = TypedProblem(shape)
+        for row in rows where problem.combines(row) {
+          #expect(row.isa == CK_ISA_AVX512BF16 && c != CK_F16 && other != CK_F16, "\(name(row))")
+        }
+        if ck_multiplies_bf16_pairs_fast(), c != CK_F16, other != CK_F16,
+          ck_isa_best().rawValue == CK_ISA_AVX512BF16.rawValue
+        {
+          #expect(rows.contains { problem.combines($0) }, "\(shape)")
+        }
+      }
+    }
+  }
+
   @Test func manySmallMatrices() throws {
     for matrices in [2, 5, 16] {
       try expectAllRowsAgree(
