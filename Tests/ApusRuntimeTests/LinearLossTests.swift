@@ -47,6 +47,19 @@ import Testing
     #expect(fused.arena <= whole.arena - logits * 3 / 4)
   }
 
+  @Test func inMixedNoneIsPlannedEither() throws {
+    let graph = try step(rows: 2048, depth: 384, classes: 8192)
+    let narrow = try optimised(graph, options: PassOptions(enabled: [NarrowStorage.name]))
+    let makes = narrow.nodes.flatMap { node in
+      node.results.map { "\(node.op.mnemonic) \(narrow.type(of: $0))" }
+    }
+    #expect(makes.contains("linear_cross_entropy f32[8192,384]"), "\(makes)")
+    #expect(!makes.contains { $0.contains("2048,8192") }, "\(makes)")
+    let plan = try Plan(narrow, isa: Environment.availableISAs.last!, precision: .mixed)
+    #expect(plan.steps.contains { $0.call.name == "ck_linear_cross_entropy 2048x8192x384" })
+    #expect(plan.memory.arena < 2048 * 8192 * 4)
+  }
+
   @Test func aStepInChunksComputesWhatTheInterpreterDoes() throws {
     let graph = try step(rows: 520, depth: 6, classes: 8100)
     #expect(try isFused(graph))
