@@ -7,7 +7,7 @@ import CKernels
 ///
 /// All floats have one type, unless `result` is given: then losses, log-sums, distributions and class
 /// weights are f32 where logits are narrower, and the gradient for these is rounded to `result` once.
-public protocol CrossEntropyOp: CompositeOp {
+public protocol CrossEntropyOp: CompositeOp, NarrowableOp {
   var rule: CrossEntropyRule { get }
   /// The element type of the gradient, or, where there is none, of the losses; nil for the logits'.
   var result: DType? { get }
@@ -61,5 +61,14 @@ extension CrossEntropyOp {
       && ([operands[0].dtype] + (result.map { [$0] } ?? [])).allSatisfy {
         $0 == .f32 || $0 == .bf16
       }
+  }
+
+  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { index == 0 }
+  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
+    index == Self.gradientResult
+  }
+
+  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+    Self(rule, result: results[Self.gradientResult ?? 0])
   }
 }

@@ -22,6 +22,10 @@ public struct LogSoftmax: SoftmaxOp {
 
   public var attributes: [Attribute] { sharedAttributes }
 
+  public func giving(_ result: DType) -> LogSoftmax {
+    LogSoftmax(axis: axis, result: result)
+  }
+
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let op = LogSoftmaxGradient(axis: axis, result: result.map { _ in context.operands[0].dtype })
     return [.apply(op, to: context.result, context.gradient)]
@@ -66,6 +70,10 @@ public struct LogSoftmaxGradient: SoftmaxOp {
   }
 
   public var attributes: [Attribute] { sharedAttributes }
+
+  public func giving(_ result: DType) -> LogSoftmaxGradient {
+    LogSoftmaxGradient(axis: axis, result: result)
+  }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
     if result != nil { return try gradientOfDecomposition(context) }

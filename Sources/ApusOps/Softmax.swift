@@ -24,6 +24,10 @@ public struct Softmax: SoftmaxOp {
 
   public var attributes: [Attribute] { sharedAttributes }
 
+  public func giving(_ result: DType) -> Softmax {
+    Softmax(axis: axis, result: result)
+  }
+
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let op = SoftmaxGradient(axis: axis, result: result.map { _ in context.operands[0].dtype })
     return [.apply(op, to: context.result, context.gradient)]
@@ -72,6 +76,10 @@ public struct SoftmaxGradient: SoftmaxOp {
 
   public var attributes: [Attribute] {
     sharedAttributes + (ofLogits ? [Attribute("ofLogits", .bool(true))] : [])
+  }
+
+  public func giving(_ result: DType) -> SoftmaxGradient {
+    SoftmaxGradient(axis: axis, ofLogits: ofLogits, result: result)
   }
 
   // Symmetric in dy: the gradient for dy is the same map of u.

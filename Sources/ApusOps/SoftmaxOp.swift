@@ -8,7 +8,7 @@ import CKernels
 ///
 /// All elements have one type, unless `result` is given: then what is read may be of different float
 /// types, and what is made of it is rounded to `result` once.
-public protocol SoftmaxOp: CompositeOp {
+public protocol SoftmaxOp: CompositeOp, NarrowableOp {
   /// From 0.
   var axis: Int { get }
   /// The element type of the result; nil for that of the operands.
@@ -17,6 +17,8 @@ public protocol SoftmaxOp: CompositeOp {
   static var rowOperands: Int { get }
   /// The longest slice that there is a kernel for.
   var longestRow: Int { get }
+  /// The same op with a result of that type.
+  func giving(_ result: DType) -> Self
 }
 
 extension SoftmaxOp {
@@ -55,10 +57,21 @@ extension SoftmaxOp {
 
   /// The slices must be dense rows.
   public func hasKernel(_ operands: [TensorType]) -> Bool {
-    operands[0].shape.split(at: axis).inner == 1 && operands[0].shape[axis] <= longestRow
+    hasRows(operands)
       && (operands.map(\.dtype) + (result.map { [$0] } ?? [])).allSatisfy {
         $0 == .f32 || result != nil && $0 == .bf16
       }
+  }
+
+  private func hasRows(_ operands: [TensorType]) -> Bool {
+    operands[0].shape.split(at: axis).inner == 1 && operands[0].shape[axis] <= longestRow
+  }
+
+  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { hasRows(node.operands) }
+  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { hasRows(node.operands) }
+
+  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+    giving(results[0])
   }
 
   // MARK: Decomposition
