@@ -53,17 +53,11 @@ CK_INLINE
 static __attribute__((noinline, unused))
 #endif
 ck_v16f exp_falling(ck_v16f d) {
-  // The bits of 2^(j / 16), less j << 19: the low bits of k stand there when k is shifted into the
-  // exponent.
-  const ck_v16i powers = {0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532,
-                          0x3f75fed7, 0x3f75583f, 0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c,
-                          0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
   // Sums with it are rounded to a sixteenth, and k stands in their low bits.
   const ck_v16f magic = ck_splat(0x1.8p19f);
   const ck_v16f shifted = ck_fma(d, ck_splat(0x1.715476p+0f), magic);
   const ck_v16f r = ck_fnma(shifted - magic, ck_splat(0x1.62e430p-1f), d);
-  const ck_v16u k = (ck_v16u)shifted << 19;
-  const ck_v16f power = (ck_v16f)((ck_v16u)ck_pick_i32(powers, (ck_v16i)shifted) + k);
+  const ck_v16f power = ck_exp2_sixteenths(shifted);
   const ck_v16f cubic = ck_fma(r, ck_splat(0x1.555556p-3f), ck_splat(0.5f));
   const ck_v16f y = ck_fma(power, ck_fma(r * r, cubic, r), power);
   // Below the least normal number 0; false for a NaN.
