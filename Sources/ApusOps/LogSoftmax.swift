@@ -5,7 +5,7 @@ import CKernels
 import Glibc
 
 /// `y = x - m - log Σ exp(x - m)` along `axis`, with `m` the greatest element there.
-public struct LogSoftmax: SoftmaxOp {
+public struct LogSoftmax: PlainSoftmaxOp {
   public static let mnemonic = "log_softmax"
   public static let rowOperands = 1
   public let axis: Int
@@ -14,16 +14,6 @@ public struct LogSoftmax: SoftmaxOp {
   public init(axis: Int, result: DType? = nil) {
     self.axis = axis
     self.result = result
-  }
-
-  public init(attributes: AttributeReader) throws {
-    self.init(axis: try attributes.int("axis"), result: try Self.result(attributes))
-  }
-
-  public var attributes: [Attribute] { sharedAttributes }
-
-  public func giving(_ result: DType) -> LogSoftmax {
-    LogSoftmax(axis: axis, result: result)
   }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
@@ -54,7 +44,7 @@ public struct LogSoftmax: SoftmaxOp {
 }
 
 /// `dx = dy - exp(y) Σ dy` along `axis`: the gradient of ``LogSoftmax``, from its result and `dy`.
-public struct LogSoftmaxGradient: SoftmaxOp {
+public struct LogSoftmaxGradient: PlainSoftmaxOp {
   public static let mnemonic = "log_softmax_gradient"
   public static let rowOperands = 2
   public let axis: Int
@@ -63,16 +53,6 @@ public struct LogSoftmaxGradient: SoftmaxOp {
   public init(axis: Int, result: DType? = nil) {
     self.axis = axis
     self.result = result
-  }
-
-  public init(attributes: AttributeReader) throws {
-    self.init(axis: try attributes.int("axis"), result: try Self.result(attributes))
-  }
-
-  public var attributes: [Attribute] { sharedAttributes }
-
-  public func giving(_ result: DType) -> LogSoftmaxGradient {
-    LogSoftmaxGradient(axis: axis, result: result)
   }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {

@@ -7,7 +7,7 @@ import Glibc
 /// `y = exp(x - m) / Σ exp(x - m)` along `axis`, with `m` the greatest element there.
 ///
 /// A slice of -∞ only, or with +∞ or NaN in it, gives NaN, as in PyTorch.
-public struct Softmax: SoftmaxOp {
+public struct Softmax: PlainSoftmaxOp {
   public static let mnemonic = "softmax"
   public static let rowOperands = 1
   public let axis: Int
@@ -16,16 +16,6 @@ public struct Softmax: SoftmaxOp {
   public init(axis: Int, result: DType? = nil) {
     self.axis = axis
     self.result = result
-  }
-
-  public init(attributes: AttributeReader) throws {
-    self.init(axis: try attributes.int("axis"), result: try Self.result(attributes))
-  }
-
-  public var attributes: [Attribute] { sharedAttributes }
-
-  public func giving(_ result: DType) -> Softmax {
-    Softmax(axis: axis, result: result)
   }
 
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {

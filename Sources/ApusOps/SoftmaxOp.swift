@@ -21,6 +21,21 @@ public protocol SoftmaxOp: CompositeOp, NarrowableOp {
   func giving(_ result: DType) -> Self
 }
 
+/// Those that are told nothing else.
+public protocol PlainSoftmaxOp: SoftmaxOp {
+  init(axis: Int, result: DType?)
+}
+
+extension PlainSoftmaxOp {
+  public init(attributes: AttributeReader) throws {
+    self.init(axis: try attributes.int("axis"), result: try Self.result(attributes))
+  }
+
+  public var attributes: [Attribute] { sharedAttributes }
+
+  public func giving(_ result: DType) -> Self { Self(axis: axis, result: result) }
+}
+
 extension SoftmaxOp {
   public var longestRow: Int { .max }
 

@@ -20,42 +20,27 @@ public struct FuseCrossEntropy: Pass {
   public init() {}
 
   public func run(on graph: inout Graph) throws -> Statistics {
-    var readers = [Int](repeating: 0, count: graph.types.count)
-    for operand in graph.outputs.map(\.operand) + graph.assignments.map(\.operand)
-      + graph.nodes.flatMap(\.operands)
-    {
-      readers[operand.value.index] += 1
-    }
-    // The node that makes each value; inputs, states and constants are there from the start.
-    var maker = [Int](repeating: -1, count: graph.types.count)
-    for (index, node) in graph.nodes.enumerated() {
-      for result in node.results { maker[result.index] = index }
-    }
-
+    let readers = graph.useCounts
+    let makers = graph.definingNodes
     var removed = Set<Int>()
     for (index, node) in graph.nodes.enumerated() {
       guard let backward = node.op as? CrossEntropyGradient else { continue }
       let logSum = node.operands[1], upstream = node.operands[2]
-      let first = maker[logSum.value.index]
-      guard first >= 0, logSum.view == nil, readers[logSum.value.index] == 1,
+      guard let first = makers[logSum.value.index], logSum.view == nil,
+        readers[logSum.value.index] == 1,
         let forward = graph.nodes[first].op as? CrossEntropy, forward.rule == backward.rule,
         graph.nodes[first].results[1] == logSum.value,
         graph.nodes[first].recomputation == node.recomputation,
         graph.nodes[first].operands == [node.operands[0]] + node.operands[3...],
-        maker[upstream.value.index] < first
+        (makers[upstream.value.index] ?? -1) < first
       else { continue }
-      let fused = graph.nodes[first]
-      graph.nodes[first] = Node(
-        op: CrossEntropyWithGradient(backward.rule),
+      let both = node.absorbing(
+        graph.nodes[first], as: CrossEntropyWithGradient(backward.rule),
         operands: [node.operands[0], upstream] + node.operands[3...],
-        results: [fused.results[0], node.results[0]],
-        origins: fused.origins + node.origins.filter { !fused.origins.contains($0) },
-        recomputation: fused.recomputation)
+        results: [graph.nodes[first].results[0], node.results[0]])
+      graph.nodes[first] = both
       removed.insert(index)
     }
-    guard !removed.isEmpty else { return [:] }
-    graph.nodes = graph.nodes.enumerated().filter { !removed.contains($0.offset) }.map(\.element)
-    graph = graph.compacted()
-    return ["fused": removed.count]
+    return graph.remove(absorbed: removed)
   }
 }

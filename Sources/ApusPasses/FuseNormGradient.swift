@@ -34,18 +34,12 @@ public struct FuseNormGradient: Pass {
         readers[forward.results[0].index] == 0,
         statistics.allSatisfy({ readers[$0.value.index] == 1 })
       else { continue }
-      graph.nodes[index] = Node(
-        op: fused(backward, epsilon),
-        operands: Array(node.operands[..<2] + node.operands[(2 + count)...]),
-        results: node.results,
-        origins: forward.origins + node.origins.filter { !forward.origins.contains($0) },
-        recomputation: node.recomputation)
+      graph.nodes[index] = node.absorbing(
+        forward, as: fused(backward, epsilon),
+        operands: Array(node.operands[..<2] + node.operands[(2 + count)...]))
       removed.insert(first)
     }
-    guard !removed.isEmpty else { return [:] }
-    graph.nodes = graph.nodes.enumerated().filter { !removed.contains($0.offset) }.map(\.element)
-    graph = graph.compacted()
-    return ["fused": removed.count]
+    return graph.remove(absorbed: removed)
   }
 
   /// What the normalisation adds to the variance; nil where the gradient is not that of such a one.

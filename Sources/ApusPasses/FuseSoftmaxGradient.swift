@@ -31,16 +31,11 @@ public struct FuseSoftmaxGradient: Pass {
         graph.type(of: node.operands[0]).shape[forward.axis] <= SoftmaxGradient.longestRowOfLogits
       else { continue }
       let softmax = graph.nodes[first]
-      graph.nodes[index] = Node(
-        op: SoftmaxGradient(axis: backward.axis, ofLogits: true),
-        operands: [softmax.operands[0], node.operands[1]], results: node.results,
-        origins: softmax.origins + node.origins.filter { !softmax.origins.contains($0) },
-        recomputation: node.recomputation)
+      graph.nodes[index] = node.absorbing(
+        softmax, as: SoftmaxGradient(axis: backward.axis, ofLogits: true),
+        operands: [softmax.operands[0], node.operands[1]])
       removed.insert(first)
     }
-    guard !removed.isEmpty else { return [:] }
-    graph.nodes = graph.nodes.enumerated().filter { !removed.contains($0.offset) }.map(\.element)
-    graph = graph.compacted()
-    return ["fused": removed.count]
+    return graph.remove(absorbed: removed)
   }
 }
