@@ -66,7 +66,9 @@ extension FusedMatMul {
   /// momentum, where the product is of one matrix and its sums are of one block.
   ///
   /// - Parameters:
+  ///   - product: what makes the gradient.
   ///   - factors: the product's operands.
+  ///   - program: the update, the gradient its operand 0.
   ///   - others: the program's operands from 1 on.
   public static func updates(
     _ product: MatMul, _ factors: [TensorType], by program: LoopProgram, _ others: [TensorType]

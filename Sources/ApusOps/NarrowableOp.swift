@@ -28,7 +28,9 @@ public protocol NarrowableOp: Op {
   /// The op that reads operands and gives results of other float types, and else computes the same.
   ///
   /// - Parameters:
-  ///   - operands, results: the element types in memory. They differ from those of `node` only where the
-  ///     rules above allow it.
+  ///   - operands: the operands' element types in memory. They differ from those of `node` only where
+  ///     `readsNarrow` allows it.
+  ///   - results: likewise of the results, and `makesNarrow`.
+  ///   - node: the types before anything is stored narrow.
   func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op
 }
