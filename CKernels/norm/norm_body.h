@@ -157,7 +157,7 @@ CK_INLINE void backward(const ck_norm_backward_args *a, int64_t row, float *dgam
     for (int j = 0; j < 2; ++j) add_up(&r, &sum_g, &sum_gn, u[j], v[j], i + j * CK_LANES, CK_LANES);
   }
   for (; i < n; i += CK_LANES) {
-    const int count = n - i < CK_LANES ? (int)(n - i) : CK_LANES;
+    const int count = lanes_left(n - i);
     add_up(&r, &sum_g, &sum_gn, load_lanes(dy, i, count, types.dy),
            load_lanes(x, i, count, types.x), i, count);
   }
@@ -171,7 +171,7 @@ CK_INLINE void backward(const ck_norm_backward_args *a, int64_t row, float *dgam
     store_two(r.dx, i, v, types.dx, streams);
   }
   for (; i < n; i += CK_LANES) {
-    const int count = n - i < CK_LANES ? (int)(n - i) : CK_LANES;
+    const int count = lanes_left(n - i);
     const ck_v16f value = downstream(&r, &m, load_lanes(dy, i, count, types.dy),
                                      load_lanes(x, i, count, types.x), i, count);
     store_lanes(r.dx, i, value, count, types.dx, streams && count == CK_LANES);
@@ -182,7 +182,7 @@ CK_INLINE void backward(const ck_norm_backward_args *a, int64_t row, float *dgam
 CK_INLINE void combine(float *out, const float *sums, int64_t blocks, int64_t stride, int64_t begin,
                        int64_t end) {
   for (int64_t i = begin; i < end; i += CK_LANES) {
-    const int count = end - i < CK_LANES ? (int)(end - i) : CK_LANES;
+    const int count = lanes_left(end - i);
     ck_v16f sum = ck_splat(0);
     for (int64_t b = 0; b < blocks; ++b) sum += load_lanes(sums + b * stride, i, count, CK_F32);
     store_lanes(out, i, sum, count, CK_F32, false);

@@ -166,5 +166,5 @@ CK_INLINE ck_v16f short_exp_sum(short_columns v, ck_v16f m, int64_t cols) {
 /// How many of the rows from `row` to `end` are taken together; 0: too few for that.
 CK_INLINE int rows_together(int64_t row, int64_t end, int64_t cols) {
   if (cols > CK_SHORT_COLUMNS || end - row < FEWEST_ROWS) return 0;
-  return end - row < CK_LANES ? (int)(end - row) : CK_LANES;
+  return lanes_left(end - row);
 }

@@ -7,10 +7,8 @@ import CKernels
 ///
 /// All floats have one type, unless `result` is given: then losses, log-sums, distributions and class
 /// weights are f32 where logits are narrower, and the gradient for these is rounded to `result` once.
-public protocol CrossEntropyOp: CompositeOp, NarrowableOp {
+public protocol CrossEntropyOp: StoredRowsOp {
   var rule: CrossEntropyRule { get }
-  /// The element type of the gradient, or, where there is none, of the losses; nil for the logits'.
-  var result: DType? { get }
   /// The result that is the gradient, if any.
   static var gradientResult: Int? { get }
   init(_ rule: CrossEntropyRule, result: DType?)
@@ -20,16 +18,16 @@ extension CrossEntropyOp {
   public init(attributes: AttributeReader) throws {
     self.init(
       try CrossEntropyRule(attributes: attributes),
-      result: attributes.has("result") ? try attributes.dtype("result") : nil)
+      result: try attributes.storageType())
   }
 
   public var attributes: [Attribute] {
-    rule.attributes + (result.map { [Attribute("result", .dtype($0))] } ?? [])
+    rule.attributes + Attribute.storageType(result)
   }
 
   /// The element type of losses, log-sums, distributions and class weights.
   func arithmetic(_ logits: TensorType) -> DType {
-    result != nil && logits.dtype.byteCount < DType.f32.byteCount ? .f32 : logits.dtype
+    arithmetic([logits.dtype])
   }
 
   func lossType(_ operands: [TensorType], targetAt place: Int) throws -> TensorType {
@@ -51,16 +49,11 @@ extension CrossEntropyOp {
 
   /// The logits in a decomposition.
   func widened(_ logits: Tensor) -> Tensor { logits.cast(to: arithmetic(logits.type)) }
-  /// The gradient as it is stored.
-  func stored(_ gradient: Tensor) -> Tensor { gradient.cast(to: result ?? gradient.dtype) }
 
   public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
   public func hasKernel(_ operands: [TensorType]) -> Bool {
-    arithmetic(operands[0]) == .f32
-      && ([operands[0].dtype] + (result.map { [$0] } ?? [])).allSatisfy {
-        $0 == .f32 || $0 == .bf16
-      }
+    hasKernel([operands[0].dtype])
   }
 
   public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { index == 0 }

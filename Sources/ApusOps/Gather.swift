@@ -29,12 +29,12 @@ public struct Gather: Op {
   public init(attributes: AttributeReader) throws {
     self.init(
       axis: try attributes.int("axis"), isAlong: try attributes.bool("along"),
-      result: attributes.has("result") ? try attributes.dtype("result") : nil)
+      result: try attributes.storageType())
   }
 
   public var attributes: [Attribute] {
     [Attribute("axis", .int(axis)), Attribute("along", .bool(isAlong))]
-      + (result.map { [Attribute("result", .dtype($0))] } ?? [])
+      + Attribute.storageType(result)
   }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {

@@ -23,12 +23,12 @@ public struct MatMul: Op {
   public init(attributes: AttributeReader) throws {
     transposeA = try attributes.bool("transposeA")
     transposeB = try attributes.bool("transposeB")
-    result = attributes.has("result") ? try attributes.dtype("result") : nil
+    result = try attributes.storageType()
   }
 
   public var attributes: [Attribute] {
     [Attribute("transposeA", .bool(transposeA)), Attribute("transposeB", .bool(transposeB))]
-      + (result.map { [Attribute("result", .dtype($0))] } ?? [])
+      + Attribute.storageType(result)
   }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {

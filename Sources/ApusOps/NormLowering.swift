@@ -14,9 +14,7 @@ extension TensorType {
 /// All elements have one type, unless `result` is given: then the rows read may be of different float
 /// types, what is made of them is rounded to `result` once, and parameters, statistics and the gradients
 /// of parameters are f32.
-public protocol RowNormOp: CompositeOp, NarrowableOp {
-  /// The element type of the rows made; nil for that of the rows read.
-  var result: DType? { get }
+public protocol RowNormOp: StoredRowsOp {
   /// How many operands are rows, from the first on.
   static var rowOperands: Int { get }
 }
@@ -25,8 +23,7 @@ extension RowNormOp {
   public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
   public func hasKernel(_ operands: [TensorType]) -> Bool {
-    let rows = operands.prefix(Self.rowOperands).map(\.dtype) + (result.map { [$0] } ?? [])
-    return rows.allSatisfy { $0 == .f32 || result != nil && $0 == .bf16 }
+    hasKernel(operands.prefix(Self.rowOperands).map(\.dtype))
   }
 
   public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
@@ -37,13 +34,8 @@ extension RowNormOp {
 
   /// The element type that rows are computed in, and that parameters and statistics have.
   func arithmetic(_ operands: [TensorType]) -> DType {
-    let read = operands.prefix(Self.rowOperands).map(\.dtype)
-    let wide = read.dropFirst().reduce(read[0], DType.promoted)
-    return result != nil && wide.byteCount < DType.f32.byteCount ? .f32 : wide
+    arithmetic(operands.prefix(Self.rowOperands).map(\.dtype))
   }
-
-  /// In a decomposition, the rows made.
-  func stored(_ rows: Tensor) -> Tensor { rows.cast(to: result ?? rows.dtype) }
 
   /// Rows of floats with a last axis, and parameters of it.
   func expectNormOperands(_ operands: [TensorType], _ parameters: some Sequence<TensorType>) throws
@@ -106,12 +98,12 @@ extension NormOp {
   public init(attributes: AttributeReader) throws {
     self.init(
       epsilon: try attributes.double("epsilon"),
-      result: attributes.has("result") ? try attributes.dtype("result") : nil)
+      result: try attributes.storageType())
   }
 
   public var attributes: [Attribute] {
     [Attribute("epsilon", .double(epsilon))]
-      + (result.map { [Attribute("result", .dtype($0))] } ?? [])
+      + Attribute.storageType(result)
   }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
@@ -166,13 +158,13 @@ extension NormGradientOp {
     self.init(
       parameters: try attributes.int("parameters"),
       epsilon: attributes.has("epsilon") ? try attributes.double("epsilon") : nil,
-      result: attributes.has("result") ? try attributes.dtype("result") : nil)
+      result: try attributes.storageType())
   }
 
   public var attributes: [Attribute] {
     [Attribute("parameters", .int(parameters))]
       + (epsilon.map { [Attribute("epsilon", .double($0))] } ?? [])
-      + (result.map { [Attribute("result", .dtype($0))] } ?? [])
+      + Attribute.storageType(result)
   }
 
   public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {

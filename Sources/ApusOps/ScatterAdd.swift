@@ -29,14 +29,14 @@ public struct ScatterAdd: Op {
     self.init(
       axis: try attributes.int("axis"), extent: try attributes.int("extent"),
       isAlong: try attributes.bool("along"),
-      result: attributes.has("result") ? try attributes.dtype("result") : nil)
+      result: try attributes.storageType())
   }
 
   public var attributes: [Attribute] {
     [
       Attribute("axis", .int(axis)), Attribute("extent", .int(extent)),
       Attribute("along", .bool(isAlong)),
-    ] + (result.map { [Attribute("result", .dtype($0))] } ?? [])
+    ] + Attribute.storageType(result)
   }
 
   public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {

@@ -61,7 +61,7 @@ public struct SoftmaxGradient: SoftmaxOp {
     self.init(
       axis: try attributes.int("axis"),
       ofLogits: attributes.has("ofLogits") ? try attributes.bool("ofLogits") : false,
-      result: try Self.result(attributes))
+      result: try attributes.storageType())
   }
 
   public var attributes: [Attribute] {

@@ -8,11 +8,9 @@ import CKernels
 ///
 /// All elements have one type, unless `result` is given: then what is read may be of different float
 /// types, and what is made of it is rounded to `result` once.
-public protocol SoftmaxOp: CompositeOp, NarrowableOp {
+public protocol SoftmaxOp: StoredRowsOp {
   /// From 0.
   var axis: Int { get }
-  /// The element type of the result; nil for that of the operands.
-  var result: DType? { get }
   /// How many operands there are, all of one shape.
   static var rowOperands: Int { get }
   /// The longest slice that there is a kernel for.
@@ -28,7 +26,7 @@ public protocol PlainSoftmaxOp: SoftmaxOp {
 
 extension PlainSoftmaxOp {
   public init(attributes: AttributeReader) throws {
-    self.init(axis: try attributes.int("axis"), result: try Self.result(attributes))
+    self.init(axis: try attributes.int("axis"), result: try attributes.storageType())
   }
 
   public var attributes: [Attribute] { sharedAttributes }
@@ -40,11 +38,7 @@ extension SoftmaxOp {
   public var longestRow: Int { .max }
 
   var sharedAttributes: [Attribute] {
-    [Attribute("axis", .int(axis))] + (result.map { [Attribute("result", .dtype($0))] } ?? [])
-  }
-
-  static func result(_ attributes: AttributeReader) throws -> DType? {
-    attributes.has("result") ? try attributes.dtype("result") : nil
+    [Attribute("axis", .int(axis))] + Attribute.storageType(result)
   }
 
   /// Floats of one shape with that axis.
@@ -72,10 +66,7 @@ extension SoftmaxOp {
 
   /// The slices must be dense rows.
   public func hasKernel(_ operands: [TensorType]) -> Bool {
-    hasRows(operands)
-      && (operands.map(\.dtype) + (result.map { [$0] } ?? [])).allSatisfy {
-        $0 == .f32 || result != nil && $0 == .bf16
-      }
+    hasRows(operands) && hasKernel(operands.map(\.dtype))
   }
 
   private func hasRows(_ operands: [TensorType]) -> Bool {
@@ -93,13 +84,8 @@ extension SoftmaxOp {
 
   /// An operand in the type that a decomposition computes in.
   func widened(_ x: Tensor, of operands: [Tensor]) -> Tensor {
-    guard result != nil else { return x }
-    let wide = operands.dropFirst().reduce(operands[0].dtype) { DType.promoted($0, $1.dtype) }
-    return x.cast(to: wide.byteCount < DType.f32.byteCount ? .f32 : wide)
+    x.cast(to: arithmetic(operands.map(\.dtype)))
   }
-
-  /// The rows made, as they are stored.
-  func stored(_ rows: Tensor) -> Tensor { result.map { rows.cast(to: $0) } ?? rows }
 
   // MARK: Lowering
 
