@@ -94,7 +94,7 @@ final class GraphSide: KernelSide {
     _ body: ([Tensor]) -> [Tensor]
   ) throws {
     let trace = Trace()
-    trace.isTraining = true
+    trace.mode = .training
     let states = StateStore()
     let tensors = operands.indices.map { trace.state("x\($0)", operands[$0].type) }
     try Trace.$current.withValue(trace) {
@@ -104,11 +104,15 @@ final class GraphSide: KernelSide {
       }
       try trace.check()
     }
+    let graph = try trace.finish()
     for (index, operand) in operands.enumerated() {
       try states.set("x\(index)", operand.array(seed: index))
     }
+    for state in graph.states where states.type(of: state.name) == nil {
+      try states.set(state.name, NDArray(zeros: graph.type(of: state.value)))
+    }
     executable = try Executable(
-      try trace.finish(), states: states, options: CompileOptions(options))
+      graph, states: states, options: CompileOptions(options))
     var names: [String] = []
     for step in executable.plan.steps where !names.contains(step.call.name) {
       names.append(step.call.name)

@@ -182,19 +182,20 @@ public struct MemoryOperation: Sendable {
   private static func update(
     _ name: String, _ optimizer: some Optimizer & Sendable, flops: Double
   ) -> MemoryOperation {
-    let slots = optimizer.slots.count
+    let slots = UpdateOutline(optimizer, of: .f32(1)).slots.count
     return MemoryOperation(
       .optimizer, name, flops: flops, updated: 1 + slots,
       { shape in
         [Operand(shape)] + [Operand](repeating: Operand(shape, .constant(0)), count: slots)
           + [Operand(shape)]
-          + optimizer.scalars(at: 0).map { Operand([], .constant(Float($0))) }
+          + UpdateOutline(optimizer, of: .f32(1)).scalars.map {
+            Operand([], .constant(Float($0.value(0))))
+          }
       },
       { operands in
-        let next = optimizer.update(
-          operands[0], gradient: operands[slots + 1], slots: Array(operands[1..<slots + 1]),
+        UpdateOutline(optimizer, of: operands[0].type).record(
+          operands[0], operands[slots + 1], slots: Array(operands[1..<slots + 1]),
           scalars: Array(operands[(slots + 2)...]))
-        return [next.parameter] + next.slots
       })
   }
 }
@@ -206,7 +207,7 @@ extension BenchmarkCase {
   public static func memory(_ operation: MemoryOperation, _ shape: Shape) throws -> BenchmarkCase {
     let operands = operation.operands(shape)
     let trace = Trace()
-    trace.isTraining = true
+    trace.mode = .training
     let results = try Trace.$current.withValue(trace) {
       let results = operation.body(
         operands.indices.map { trace.input("x\($0)", operands[$0].type) })

@@ -40,14 +40,13 @@ private struct StepProfile {
   let precision: Precision
 
   init(
-    _ step: TrainingStep<Perceptron>, _ batch: Batch, seconds: Double, precision: Precision
+    _ step: TrainingStep, _ batch: Batch, seconds: Double, precision: Precision
   ) throws {
     self.precision = precision
-    let scalars = step.executable.plan.inputs.dropFirst(batch.arrays.count).map {
-      NDArray(doubles: [Double](repeating: 1e-5, count: $0.type.count), type: $0.type)
-    }
-    let inputs = batch.arrays + scalars
-    let executable = step.executable
+    let inputs = batch.arrays
+    let executable = try step.executable(for: batch)
+    // Gives the optimiser its numbers of a first step.
+    try step.run(batch)
     for _ in 0..<3 { _ = try executable.run(inputs) }
     var profiles: [Profile] = []
     var plain: [Double] = []

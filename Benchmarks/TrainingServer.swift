@@ -25,27 +25,24 @@ public func serveTraining(
   let start = ContinuousClock.now
   let step = try trainingStep(workload, batch, options)
   let compileSeconds = (ContinuousClock.now - start) / .seconds(1)
-  let firstLoss = try step.run(batch.arrays, at: 0).loss
+  let firstLoss = try step.run(batch).loss
   func say(_ members: [(String, JSON)]) {
     print(JSON.object(members).text)
     fflush(nil)
   }
   say([("first_step", true)])
-  for index in 1..<3 { _ = try step.run(batch.arrays, at: index) }
-  let memory = step.executable.memory
-  let moved = step.executable.plan.steps.reduce(0) { $0 + $1.call.bytes }
+  for _ in 1..<3 { try step.run(batch) }
+  let executable = try step.executable(for: batch)
+  let memory = executable.memory
+  let moved = executable.plan.steps.reduce(0) { $0 + $1.call.bytes }
   say([
     ("ready", true), ("compile_s", .number(compileSeconds)), ("bytes", .number(moved)),
     ("arena_mib", .number(Double(memory.arena) / 1_048_576)),
     ("lower_bound_mib", .number(Double(memory.lowerBound) / 1_048_576)),
   ])
-  var index = 3
   var lastLoss = firstLoss
   func run(_ count: Int) throws {
-    for _ in 0..<count {
-      lastLoss = try step.run(batch.arrays, at: index).loss
-      index += 1
-    }
+    for _ in 0..<count { lastLoss = try step.run(batch).loss }
   }
   while let line = readLine() {
     guard line.hasPrefix("run "), let count = Int(line.dropFirst(4)), count > 0 else {
@@ -63,7 +60,7 @@ public func serveTraining(
 /// The compiled step of a workload.
 func trainingStep(
   _ workload: TrainingWorkload, _ batch: Batch, _ options: BenchmarkOptions
-) throws -> TrainingStep<Perceptron> {
+) throws -> TrainingStep {
   let compile = CompileOptions(options)
   let model = Perceptron(widths: workload.widths)
   func loss(_ model: Perceptron, _ batch: SymbolicBatch) -> Tensor {
@@ -78,7 +75,7 @@ func trainingStep(
     case .adam:
       try Trainer(model, optimizer: Adam(learningRate: 1e-5), compile: compile, loss: loss)
     }
-  return try trainer.trainingStep(for: batch)
+  return trainer.trainingStep
 }
 
 /// Normally distributed images, uniformly distributed labels.

@@ -51,6 +51,16 @@ public func gradients(
   }
 }
 
+/// The gradients of a scalar with respect to tensors, nil for those that it does not depend on, or only
+/// through what lets no gradient through (`stopGradient`, `argmax`, integers): what a step must leave alone.
+///
+/// - Throws: what gradient rules throw.
+public func flows(of output: Tensor, into inputs: [Tensor]) throws -> [Tensor?] {
+  var walk = ReverseWalk(trace: output.trace, targets: inputs.compactMap(\.value))
+  try walk.run(from: output, seed: output.scalar(1).broadcast(to: output.shape))
+  return inputs.map { walk.gradient(of: $0) }
+}
+
 private struct ReverseWalk {
   let trace: Trace
   let targets: Set<ValueID>
@@ -75,6 +85,8 @@ private struct ReverseWalk {
     accumulated[outputValue] = seed.cast(to: output.dtype)
     for (index, node) in nodes.enumerated().reversed() {
       guard node.results.contains(where: { accumulated[$0] != nil }) else { continue }
+      // A parameter after its update is a new beginning: nobody differentiates through an optimiser.
+      if node.results.contains(where: trace.isDetached) { continue }
       let isNeeded = node.operands.map { active.contains($0.value) }
       guard isNeeded.contains(true) else { continue }
       try visit(node, region: trace.checkpointRegions[index], nodes: nodes, isNeeded: isNeeded)

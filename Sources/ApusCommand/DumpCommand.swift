@@ -71,7 +71,8 @@ struct DumpCommand: ParsableCommand {
       let level = try execution.level.isa
       return text(try optimised(graphs.step, options: options.passOptions(for: level)))
     case .plan:
-      let executable = try Executable(graphs.step, options: options)
+      let executable = try Executable(
+        graphs.step, states: StateStore(zerosFor: graphs.step), options: options)
       let (plan, schedule) = (executable.plan, executable.schedule)
       switch format {
       case .text: return plan.text(schedule)

@@ -35,7 +35,7 @@ struct LargePerceptron: Module {
 }
 
 private func classificationLoss(_ logits: Tensor, _ batch: SymbolicBatch) -> Tensor {
-  metric("accuracy", accuracy(logits, batch.labels))
+  batch.report("accuracy", accuracy(logits, batch.labels))
   return crossEntropy(logits, batch.labels)
 }
 
@@ -59,13 +59,12 @@ enum DumpableModel: String, CaseIterable, ExpressibleByArgument {
   func graphs(batch: Int) throws -> (forward: Graph, step: Graph) {
     let fields = [BatchField("images", .f32(batch, 28, 28, 1)), BatchField("labels", .i32(batch))]
     func record<Model: Module>(
-      _ model: Model, _ optimizer: some Optimizer, _ loss: LossFunction<Model>
+      _ model: Model, _ optimizer: some Optimizer, _ loss: @escaping LossFunction<Model>
     ) throws -> (forward: Graph, step: Graph) {
-      // Names the parameters by their paths.
-      try model.initialize(seed: 0, in: StateStore())
+      let trainer = try Trainer(model, optimizer: optimizer, loss: loss)
       return (
-        try evaluationGraph(model, batch: fields, loss: loss),
-        try trainingGraph(model, optimizer: optimizer, batch: fields, loss: loss)
+        try EvaluationStep(trainer.model, loss: loss).graph(for: fields),
+        try trainer.trainingStep.graph(for: fields)
       )
     }
     switch self {

@@ -64,7 +64,7 @@ struct TrainCommand: ParsableCommand {
     // Hours of training must not end in a folder that cannot be written.
     try AtomicFile.checkWritable(output)
     let data = try FashionMNIST(folder: data)
-    let training = try data.train.batched(batch, shuffle: seed)
+    let training = try data.train.batched(batch, shuffle: .seed(seed))
     let testing = try data.test.batched(1000)
     let trainer = try Trainer(
       FashionClassifier(), optimizer: Adam(learningRate: schedule(training)), seed: seed,
@@ -84,7 +84,7 @@ struct TrainCommand: ParsableCommand {
     do {
       history = try trainer.fit(
         training, validation: testing, epochs: epochs - trainer.epoch,
-        progress: CommandProgress(json: json))
+        callbacks: [CommandProgress(json: json)])
     } catch let stop as Interrupted {
       throw try interrupted(trainer, stop)
     }

@@ -3,23 +3,23 @@
 import Apus
 
 /// A bar for people, or a JSON line an epoch; either way ends training on Ctrl-C.
-struct CommandProgress: TrainingProgress {
+struct CommandProgress: Callback {
   let json: Bool
   private let bar = ProgressBar()
 
   init(json: Bool) { self.json = json }
 
-  func epochBegins(_ epoch: Int, of epochs: Int, batches: Int) {
-    if !json { bar.epochBegins(epoch, of: epochs, batches: batches) }
+  func handle(_ event: TrainingEvent, in run: any TrainingRun) throws -> Verdict {
+    if !json {
+      _ = bar.handle(event, in: run)
+    } else if case .epochEnded(let summary) = event {
+      try Output.line(line(summary))
+    }
+    if case .stepEnded = event { try Interruption.check() }
+    return .goOn
   }
 
-  func stepEnded(_ step: Int, _ result: StepResult) throws {
-    if !json { bar.stepEnded(step, result) }
-    try Interruption.check()
-  }
-
-  func epochEnded(_ summary: EpochSummary) throws {
-    guard json else { return bar.epochEnded(summary) }
+  private func line(_ summary: EpochSummary) -> JSON {
     var members: [(String, JSON)] = [
       ("event", "epoch"), ("epoch", .integer(summary.epoch + 1)),
       ("steps", .integer(summary.steps)), ("seconds", .number(summary.seconds)),
@@ -30,7 +30,7 @@ struct CommandProgress: TrainingProgress {
       members.append(("test_loss", .number(test.loss)))
       for (name, value) in test.metrics { members.append(("test_\(name)", .number(value))) }
     }
-    try Output.line(.object(members))
+    return .object(members)
   }
 }
 

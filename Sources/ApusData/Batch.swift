@@ -20,7 +20,7 @@ public struct Batch: Sendable {
     self.arrays = arrays
   }
 
-  /// The number of examples.
+  /// The number of examples; 0 where there are no arrays, 1 where they have no axes.
   public var count: Int { arrays.first?.shape[0] ?? 0 }
 
   /// The array of that name, or nil.
@@ -41,9 +41,17 @@ public protocol BatchSource: Sendable {
   /// Starts an epoch at a batch, from 0 on, to go on where an interrupted run stopped. By default the
   /// batches before are read and dropped.
   func makeIterator(epoch: Int, startingAt batch: Int) throws -> any BatchIterator
+  /// What the course of a run depends on, in words: two sources of one identity give the same batches.
+  var identity: String { get }
+  /// The source as training reads it: shuffled by `seed` where it leaves that open. Itself by default.
+  func forTraining(seed: UInt64) -> any BatchSource
 }
 
 extension BatchSource {
+  public var identity: String { "\(exampleCount) examples in \(batchCount) batches" }
+
+  public func forTraining(seed: UInt64) -> any BatchSource { self }
+
   public func makeIterator(epoch: Int, startingAt batch: Int) throws -> any BatchIterator {
     let iterator = try makeIterator(epoch: epoch)
     for _ in 0..<max(batch, 0) {

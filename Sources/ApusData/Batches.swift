@@ -2,6 +2,22 @@
 
 import ApusGraph
 
+/// In which order the examples of a data set are read.
+///
+///     data.train.batched(64)                     // shuffled where a trainer learns from it
+///     data.train.batched(64, shuffle: 7)         // shuffled by seed 7, whoever reads it
+///     data.train.batched(64, shuffle: nil)       // as they stand
+public enum Shuffle: Sendable, Hashable, ExpressibleByIntegerLiteral, ExpressibleByNilLiteral {
+  /// Shuffled anew in each epoch of training, by the trainer's seed; as they stand elsewhere.
+  case whenTraining
+  case never
+  /// Shuffled anew in each epoch, by this seed.
+  case seed(UInt64)
+
+  public init(integerLiteral value: UInt64) { self = .seed(value) }
+  public init(nilLiteral: ()) { self = .never }
+}
+
 /// A data set in batches; made by ``Dataset/batched(_:shuffle:prefetch:)``.
 ///
 ///     let batches = try data.train.batched(64, shuffle: 7)
@@ -14,14 +30,13 @@ public struct Batches: BatchSource {
   public let dataset: any Dataset
   /// Examples in every batch but, possibly, the last.
   public let size: Int
-  /// The seed of the order; nil for the order of the set.
-  public let seed: UInt64?
+  public let shuffle: Shuffle
   /// Batches prepared ahead; 0 prepares each when it is asked for.
   public let prefetch: Int
 
   /// - Throws: `invalidArgument` for a size below 1, negative prefetching, or 2^32 examples and more.
   public init(
-    _ dataset: any Dataset, size: Int, shuffle seed: UInt64? = nil, prefetch: Int? = nil
+    _ dataset: any Dataset, size: Int, shuffle: Shuffle = .whenTraining, prefetch: Int? = nil
   ) throws {
     guard size >= 1 else {
       throw ApusError(
@@ -37,10 +52,25 @@ public struct Batches: BatchSource {
     }
     self.dataset = dataset
     self.size = size
-    self.seed = seed
+    self.shuffle = shuffle
     let examples = min(size, max(dataset.count, 1))
     let bytes = dataset.fields.reduce(0) { $0 + $1.batched(examples).byteCount }
     self.prefetch = prefetch ?? min(max((4 << 20) / max(bytes, 1), 2), 16)
+  }
+
+  private init(_ other: Batches, shuffle: Shuffle) {
+    (dataset, size, prefetch) = (other.dataset, other.size, other.prefetch)
+    self.shuffle = shuffle
+  }
+
+  /// The same batches, shuffled by `seed` unless they have an order of their own.
+  public func forTraining(seed: UInt64) -> any BatchSource {
+    shuffle == .whenTraining ? Batches(self, shuffle: .seed(seed)) : self
+  }
+
+  public var identity: String {
+    let order = if case .seed(let seed) = shuffle { "shuffled by seed \(seed)" } else { "in order" }
+    return "\(exampleCount) examples in batches of \(size), \(order)"
   }
 
   public var exampleCount: Int { dataset.count }
@@ -53,8 +83,8 @@ public struct Batches: BatchSource {
 
   /// The order in which an epoch reads the examples.
   public func order(epoch: Int) -> [Int] {
-    seed.map { permutation(of: dataset.count, seed: $0, epoch: epoch) }
-      ?? Array(0..<dataset.count)
+    guard case .seed(let seed) = shuffle else { return Array(0..<dataset.count) }
+    return permutation(of: dataset.count, seed: seed, epoch: epoch)
   }
 
   /// Starts an epoch. With prefetching, a thread prepares batches until the epoch or the iterator's

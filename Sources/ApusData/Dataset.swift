@@ -51,15 +51,15 @@ public protocol Dataset: Sendable {
 extension Dataset {
   /// The set cut into batches of `size` examples, the last one smaller where the set does not divide.
   ///
-  /// - `seed`: where given, examples come in a random order that depends on the seed and the epoch
-  ///   alone; otherwise in the order of the set, every time.
+  /// - `shuffle`: a seed, for a random order that depends on it and the epoch alone; nil for the order of the
+  ///   set, every time. By default training shuffles and evaluation does not.
   /// - `prefetch`: how many batches are prepared ahead on another thread; 0 prepares each when it is
   ///   asked for. By default as many as fit in 4 MB, from 2 to 16.
   /// - Throws: `invalidArgument` for a batch of less than one example or negative prefetching.
-  public func batched(_ size: Int, shuffle seed: UInt64? = nil, prefetch: Int? = nil) throws
-    -> Batches
-  {
-    try Batches(self, size: size, shuffle: seed, prefetch: prefetch)
+  public func batched(
+    _ size: Int, shuffle: Shuffle = .whenTraining, prefetch: Int? = nil
+  ) throws -> Batches {
+    try Batches(self, size: size, shuffle: shuffle, prefetch: prefetch)
   }
 
   /// The examples of a range as a set of their own, such as a part kept back for validation.
@@ -94,7 +94,7 @@ public struct DatasetSlice: Dataset {
 /// A set of examples that lie in memory: element `i` of every array's first axis is example `i`.
 ///
 ///     let data = try ArrayDataset(["points": points, "classes": classes])
-///     try trainer.fit(data.batched(32, shuffle: 1), epochs: 10)
+///     try trainer.fit(data.batched(32), epochs: 10)
 public struct ArrayDataset: Dataset {
   public let count: Int
   public let fields: [ExampleField]

@@ -183,7 +183,32 @@ public func crossEntropy(
   let rule = CrossEntropyRule(
     reduction: reduction, smoothing: labelSmoothing, ignoreIndex: ignoreIndex)
   let target = target.dtype.isFloat ? target.cast(to: logits.dtype) : target
-  return Tensor.applyAll(
+  let location = sourceLocation(file, line)
+  let loss = Tensor.applyAll(
     CrossEntropy(rule), to: [logits, target] + (weights.map { [$0] } ?? []), resultCount: 2,
-    location: sourceLocation(file, line))[0]
+    location: location)[0]
+  if reduction == .mean, !target.dtype.isFloat {
+    loss.trace.noteMean(loss) {
+      rule.meanWeight(labels: target, weights: weights, of: logits, location)
+    }
+  }
+  return loss
+}
+
+extension CrossEntropyRule {
+  /// What the mean over integer labels is divided by: the weights of the rows that count, added up.
+  fileprivate func meanWeight(
+    labels: Tensor, weights: Tensor?, of logits: Tensor, _ location: String
+  ) -> Tensor {
+    logits.trace.withCallLocation(location) {
+      guard let weights else {
+        let holdsIndex = labels.dtype != .u8 || (0...255).contains(ignoreIndex)
+        guard holdsIndex else { return logits.trace.constant(Double(labels.type.count)) }
+        let ignored = equal(labels, labels.scalar(Double(ignoreIndex))).cast(to: .f32)
+        return Double(labels.type.count) - ignored.sum()
+      }
+      return self.weights([logits, labels, weights.cast(to: logits.dtype)], targetAt: 1)
+        .divisor.cast(to: .f32)
+    }
+  }
 }

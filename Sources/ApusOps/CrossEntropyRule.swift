@@ -139,7 +139,7 @@ public struct CrossEntropyRule: Sendable, Hashable {
   // MARK: Decomposition
 
   /// q for every class, and the mean's divisor, in primitives.
-  func weights(_ operands: [Tensor], targetAt place: Int) -> (Tensor, Tensor) {
+  func weights(_ operands: [Tensor], targetAt place: Int) -> (q: Tensor, divisor: Tensor) {
     let (logits, target) = (operands[0], operands[place])
     let weights = Self.weights(of: operands, targetAt: place)
     let classes = logits.shape[-1]

@@ -78,13 +78,13 @@ public struct Dropout: CompositeOp {
 
 extension Tensor {
   /// This tensor with elements dropped at random, new ones in every step; the tensor itself in
-  /// evaluation (`trace.isTraining` false) or where `p` is 0.
+  /// evaluation (the trace's mode) or where `p` is 0.
   ///
   ///     let h = relu(hidden(x)).dropout(0.1)
   public func dropout(
     _ p: Double, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
-    guard trace.isTraining, p != 0 else { return self }
+    guard trace.mode == .training, p != 0 else { return self }
     let op = Dropout(p: p, stream: trace.nextRandomStream())
     return .apply(op, to: self, trace.randomKey, location: sourceLocation(file, line))
   }

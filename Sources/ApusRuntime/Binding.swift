@@ -10,30 +10,33 @@ final class Binding: @unchecked Sendable {
   private let planSteps: Int
   /// {position, index} of the first bad index of each slot; position is -1 where there is none.
   let errorSlots: UnsafeMutableBufferPointer<(position: Int64, index: Int64)>
-  private let arena: Memory
   private let blocks: UnsafeMutableRawBufferPointer
-  private let states: [StateStore.Buffer]
-  private let forms: [StateStore.PackedForm]
-  /// Of the states that a run changes.
-  private let changed: [StateStore.Generation]
+  private let states: [StateCell]
+  private let forms: [StateCell.PackedForm]
+  /// The states that a run changes.
+  private let changed: [StateCell]
+  /// The locks of all states, in order.
+  let locks: [StateLock]
+  /// Where the arena was when the blocks were last pointed into it.
+  private var arena: UnsafeMutableRawPointer?
+  /// Where in the blocks a pointer into the arena stands.
+  private var arenaFields: [(field: UnsafeMutableRawPointer, offset: Int)] = []
   private let constants: [NDArray]
   /// Where in the blocks a pointer into an input stands.
   private var inputFields: [(input: Int, field: UnsafeMutableRawPointer, offset: Int)] = []
   private var inputAddresses: [UnsafeRawPointer?]
 
-  /// - Throws: `resource` where there is no memory, `shapeMismatch` where the store has a
-  ///   state of another type.
+  /// - Throws: `resource` where there is no memory, `missing` or `shapeMismatch` where the store lacks a
+  ///   state or has it in another type.
   init(_ plan: Plan, schedule: Schedule, states store: StateStore) throws {
-    arena = try Memory(byteCount: plan.memory.arena, for: "an arena")
-    let states = try plan.states.map { try store.buffer($0.name, $0.type) }
+    let states = try plan.states.map { try store.cell($0.name, $0.type) }
     self.states = states
+    locks = StateLock.ordered(states.map(\.lock))
     forms = try plan.packings.map { packing in
-      try store.packedForm(
-        of: states[packing.state], plan.states[packing.state].name, packing.form,
-        byteCount: packing.byteCount)
+      try states[packing.state].packedForm(packing.form, byteCount: packing.byteCount)
     }
     let written = Set(plan.steps.flatMap(\.results).map(\.place.space))
-    changed = states.indices.filter { written.contains(.state($0)) }.map { states[$0].generation }
+    changed = states.indices.filter { written.contains(.state($0)) }.map { states[$0] }
     constants = plan.constants
     inputAddresses = Array(repeating: nil, count: plan.inputs.count)
     let all = plan.steps + plan.packings.map(\.step)
@@ -95,7 +98,7 @@ final class Binding: @unchecked Sendable {
 
   /// Notes that a run has changed states. Only while the store is locked.
   func noteChanges() {
-    for generation in changed { generation.count += 1 }
+    for state in changed { state.changes += 1 }
   }
 
   private func bind(
@@ -115,6 +118,8 @@ final class Binding: @unchecked Sendable {
     guard let place else { return }
     if case .input(let input) = place.space {
       inputFields.append((input, field, place.offset + binding.byteOffset))
+    } else if case .arena = place.space {
+      arenaFields.append((field, place.offset + binding.byteOffset))
     } else if let address = address(of: place) {
       store(address + binding.byteOffset, at: field)
     }
@@ -124,11 +129,11 @@ final class Binding: @unchecked Sendable {
     field.storeBytes(of: UInt(bitPattern: pointer), as: UInt.self)
   }
 
-  /// Where a place is now; nil for an input outside a run.
+  /// Where a place is now; nil for an input, or one in the arena, outside a run.
   func address(of place: Place) -> UnsafeRawPointer? {
     let base: UnsafeRawPointer? =
       switch place.space {
-      case .arena: UnsafeRawPointer(arena.base)
+      case .arena: UnsafeRawPointer(arena)
       case .state(let index): UnsafeRawPointer(states[index].address)
       case .constant(let index): constants[index].withUnsafeBytes { $0.baseAddress }
       case .packed(let index): UnsafeRawPointer(forms[index].address)
@@ -137,8 +142,13 @@ final class Binding: @unchecked Sendable {
     return base.map { $0 + place.offset }
   }
 
-  /// Points the kernels at these arrays, which must outlive the run, and clears the error slots.
-  func prepare(_ inputs: [NDArray]) {
+  /// Points the kernels at these arrays and at that arena, which must outlive the run, and clears the error
+  /// slots.
+  func prepare(_ inputs: [NDArray], _ arena: UnsafeMutableRawPointer) {
+    if arena != self.arena {
+      self.arena = arena
+      for entry in arenaFields { store(UnsafeRawPointer(arena + entry.offset), at: entry.field) }
+    }
     for (index, input) in inputs.enumerated() {
       inputAddresses[index] = input.withUnsafeBytes { $0.baseAddress }
     }

@@ -2,14 +2,22 @@
 
 import ApusGraph
 
-/// A compiled closure.
+/// A compiled closure. A model that it calls is read where its parameters live, so that the newest values
+/// count; random numbers are others in each call.
 ///
 ///     let f = try compile(.f32(64, 784), .f32(784, 10)) { x, w in softmax(x.matmul(w)) }
 ///     let probabilities: NDArray = try f(x, w)
 public struct CompiledFunction: Sendable {
   public let executable: Executable
+  private let random: RandomSource
 
-  public init(_ executable: Executable) { self.executable = executable }
+  init(_ executable: Executable, _ random: RandomSource) {
+    self.executable = executable
+    self.random = random
+  }
+
+  /// Starts the random numbers again with a seed.
+  public func reseed(_ seed: UInt64) throws { try random.reset(seed: seed) }
 
   /// The result for these arrays.
   ///
@@ -38,46 +46,60 @@ public struct CompiledFunction: Sendable {
 ///     let f = try compile([.f32(4), .f32(4)]) { [$0[0] + $0[1], $0[0] * $0[1]] }
 ///     let both: [NDArray] = try f(a, b)
 ///
-/// - Throws: the first mistake in the closure, with its place; else as ``Executable/init(_:states:options:)``.
+/// - Parameters:
+///   - mode: how layers behave; dropout drops in `.training`.
+///   - seed: of the random numbers that the closure draws.
+/// - Throws: the first mistake in the closure, with its place; else as
+///   ``Executable/init(_:states:options:arena:)``.
 public func compile(
-  _ types: [TensorType], options: CompileOptions = CompileOptions(),
-  _ body: ([Tensor]) throws -> [Tensor]
+  _ types: [TensorType], mode: Mode = .training, seed: UInt64 = 0,
+  options: CompileOptions = CompileOptions(), _ body: ([Tensor]) throws -> [Tensor]
 ) throws -> CompiledFunction {
   let trace = Trace()
+  trace.mode = mode
   try Trace.$current.withValue(trace) {
     let arguments = types.enumerated().map { trace.input("argument\($0)", $1) }
     for (index, result) in try body(arguments).enumerated() {
       trace.output("result\(index)", result)
     }
+    trace.advanceRandomKey()
   }
-  return CompiledFunction(try Executable(trace.finish(), options: options))
+  let random = try RandomSource(seed: seed)
+  let states = try StateStore(of: trace, random: random.cell)
+  return CompiledFunction(
+    try Executable(trace.finish(), states: states, options: options), random)
 }
 
 /// Compiles a closure over one tensor.
 ///
-/// - Throws: as ``compile(_:options:_:)-([TensorType],_,_)``.
+/// - Throws: as ``compile(_:mode:seed:options:_:)-([TensorType],_,_,_,_)``.
 public func compile(
-  _ type: TensorType, options: CompileOptions = CompileOptions(), _ body: (Tensor) throws -> Tensor
+  _ type: TensorType, mode: Mode = .training, seed: UInt64 = 0,
+  options: CompileOptions = CompileOptions(), _ body: (Tensor) throws -> Tensor
 ) throws -> CompiledFunction {
-  try compile([type], options: options) { [try body($0[0])] }
+  try compile([type], mode: mode, seed: seed, options: options) { [try body($0[0])] }
 }
 
 /// Compiles a closure over two tensors.
 ///
-/// - Throws: as ``compile(_:options:_:)-([TensorType],_,_)``.
+/// - Throws: as ``compile(_:mode:seed:options:_:)-([TensorType],_,_,_,_)``.
 public func compile(
-  _ a: TensorType, _ b: TensorType, options: CompileOptions = CompileOptions(),
+  _ a: TensorType, _ b: TensorType, mode: Mode = .training, seed: UInt64 = 0,
+  options: CompileOptions = CompileOptions(),
   _ body: (Tensor, Tensor) throws -> Tensor
 ) throws -> CompiledFunction {
-  try compile([a, b], options: options) { [try body($0[0], $0[1])] }
+  try compile([a, b], mode: mode, seed: seed, options: options) { [try body($0[0], $0[1])] }
 }
 
 /// Compiles a closure over three tensors.
 ///
-/// - Throws: as ``compile(_:options:_:)-([TensorType],_,_)``.
+/// - Throws: as ``compile(_:mode:seed:options:_:)-([TensorType],_,_,_,_)``.
 public func compile(
-  _ a: TensorType, _ b: TensorType, _ c: TensorType, options: CompileOptions = CompileOptions(),
+  _ a: TensorType, _ b: TensorType, _ c: TensorType, mode: Mode = .training, seed: UInt64 = 0,
+  options: CompileOptions = CompileOptions(),
   _ body: (Tensor, Tensor, Tensor) throws -> Tensor
 ) throws -> CompiledFunction {
-  try compile([a, b, c], options: options) { [try body($0[0], $0[1], $0[2])] }
+  try compile([a, b, c], mode: mode, seed: seed, options: options) {
+    [try body($0[0], $0[1], $0[2])]
+  }
 }

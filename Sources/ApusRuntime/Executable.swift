@@ -2,7 +2,6 @@
 
 import ApusGraph
 import ApusPasses
-import Synchronization
 
 /// A graph that has been optimised, planned and bound to memory.
 ///
@@ -21,17 +20,20 @@ public final class Executable: Sendable {
   public let team: Team
   public let check: Environment.Check
   let binding: Binding
-  private let running = Mutex(())
+  private let arena: Arena
 
   /// Optimises, plans and binds `graph`.
   ///
   /// - `graph`: any valid graph.
-  /// - `states`: where the graph's states live; missing ones are made, zeroed.
+  /// - `states`: where the graph's states live, all of them.
+  /// - `arena`: the memory of intermediate values, where it is shared.
   /// - Throws: `unsupported` where an op has no kernel or the level is not available, `invalidArgument`
-  ///   for a bad option or environment variable, `shapeMismatch` where `states` has a state of another
-  ///   type, `resource` where memory or threads are short or the arena would exceed the limit.
+  ///   for a bad option or environment variable, `missing` or `shapeMismatch` where `states` lacks a state
+  ///   or has it in another type, `resource` where memory or threads are short or the arena would exceed
+  ///   the limit.
   public init(
-    _ graph: Graph, states: StateStore = StateStore(), options: CompileOptions = CompileOptions()
+    _ graph: Graph, states: StateStore = StateStore(), options: CompileOptions = CompileOptions(),
+    arena: Arena = Arena()
   ) throws {
     let environment = Environment.current
     let isa = try options.isa ?? environment.isa()
@@ -50,6 +52,8 @@ public final class Executable: Sendable {
     schedule = Schedule(plan, threads: team.threads.count)
     self.states = states
     binding = try Binding(plan, schedule: schedule, states: states)
+    self.arena = arena
+    try arena.reserve(plan.memory.arena)
     options.dump?("plan", plan.text(schedule))
   }
 
@@ -106,10 +110,10 @@ public final class Executable: Sendable {
     _ inputs: [NDArray], nanoseconds: UnsafeMutablePointer<Int64>?
   ) throws -> [NDArray] {
     try validate(inputs)
-    return try running.withLock { _ in
-      try states.withExclusiveAccess {
+    return try StateLock.withLocks(binding.locks) {
+      try arena.withMemory { memory in
         try withExtendedLifetime(inputs) {
-          binding.prepare(inputs)
+          binding.prepare(inputs, memory)
           try binding.refreshForms {
             try team.run($0, scratchBytes: plan.memory.scratchPerThread)
           }

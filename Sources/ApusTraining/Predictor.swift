@@ -4,36 +4,43 @@ import ApusGraph
 import ApusNN
 import ApusRuntime
 
-/// A function of a model's parameters and some arrays, compiled for evaluation.
+/// A function of a model's parameters and some arrays, compiled as arrays of new types come.
 ///
 ///     let classify = try Predictor(trainer.model) { model, x in softmax(model(x), axis: -1) }
 ///     let probabilities = try classify(images)          // f32[n,784] → f32[n,10]
 ///
-/// Layers behave as in evaluation: nothing is dropped, nothing is changed. It reads the parameters where
-/// training keeps them, so that it always predicts with their newest values.
+/// Layers behave as in evaluation, unless `mode` says otherwise. It reads the parameters where training
+/// keeps them, so that it always predicts with their newest values. Random numbers are others in each call:
 ///
-/// A graph is compiled when arrays of new types come, and the last eight are kept: feed batches of a few
+///     let sample = try Predictor(vae, seed: 7) { vae, x in vae.decoder(.randomNormal([8, 20])) }
+///
+/// A graph is compiled when arrays of new types come, and the last ones are kept: feed batches of a few
 /// sizes rather than of every size.
 public final class Predictor<Model: Module> {
   /// Maps the model and the symbolic arguments to the results.
   public typealias Function = (Model, [Tensor]) throws -> [Tensor]
 
   public let model: Model
-  public let states: StateStore
+  private let mode: Mode
+  private let random: RandomSource
   private let compileOptions: CompileOptions
   private let function: Function
-  /// Used longest ago first.
-  private var compiled: [(types: [TensorType], executable: Executable)] = []
-  private static var capacity: Int { 8 }
+  private let shapes = CompiledShapes<Executable>("a predictor")
 
-  /// - `function`: any number of tensors to any number of tensors; nothing is recorded before the first
-  ///   call.
+  /// - Parameters:
+  ///   - mode: `.training` keeps dropout at work, as Monte Carlo dropout wants it.
+  ///   - seed: of the random numbers that the function draws.
+  ///   - function: any number of tensors to any number of tensors; nothing is recorded before the first
+  ///     call.
   /// - Throws: `missing` where the model has not been initialised.
   public init(
-    _ model: Model, compile: CompileOptions = CompileOptions(), function: @escaping Function
+    _ model: Model, mode: Mode = .evaluation, seed: UInt64 = 0,
+    compile: CompileOptions = CompileOptions(), function: @escaping Function
   ) throws {
+    try model.requireInitialized()
     self.model = model
-    states = try model.states()
+    self.mode = mode
+    random = try RandomSource(seed: seed)
     compileOptions = compile
     self.function = function
   }
@@ -42,10 +49,11 @@ public final class Predictor<Model: Module> {
   ///
   /// - Throws: as the form for any number.
   public convenience init(
-    _ model: Model, compile: CompileOptions = CompileOptions(),
+    _ model: Model, mode: Mode = .evaluation, seed: UInt64 = 0,
+    compile: CompileOptions = CompileOptions(),
     function: @escaping (Model, Tensor) throws -> Tensor
   ) throws {
-    try self.init(model, compile: compile) { model, arguments in
+    try self.init(model, mode: mode, seed: seed, compile: compile) { model, arguments in
       guard arguments.count == 1 else {
         throw ApusError(
           .invalidArgument, "\(arguments.count) arrays for a predictor of one",
@@ -75,38 +83,40 @@ public final class Predictor<Model: Module> {
     return results[0]
   }
 
+  /// Starts the random numbers again with a seed.
+  public func reseed(_ seed: UInt64) throws { try random.reset(seed: seed) }
+
   /// The compiled function for arguments of these types, compiled now where it is new.
   ///
   /// - Throws: mistakes of the model, with module path and line.
   public func executable(for types: [TensorType]) throws -> Executable {
-    if let index = compiled.firstIndex(where: { $0.types == types }) {
-      let entry = compiled.remove(at: index)
-      compiled.append(entry)
-      return entry.executable
+    let fields = types.enumerated().map { BatchField("argument\($0)", $1) }
+    return try shapes.entry(for: fields) {
+      let trace = try record(fields)
+      return try Executable(
+        trace.finish(), states: StateStore(of: trace, random: random.cell), options: compileOptions,
+        arena: shapes.arena)
     }
-    let graph = try evaluationGraph(model, arguments: types, function)
-    let executable = try Executable(graph, states: states, options: compileOptions)
-    if compiled.count == Self.capacity { compiled.removeFirst() }
-    compiled.append((types, executable))
-    return executable
   }
-}
 
-/// Records a function of a model in evaluation, nothing changed: inputs `argument0`, …, outputs
-/// `result0`, ….
-///
-/// - Throws: the first mistake of the model, with module path and line.
-public func evaluationGraph<Model: Module>(
-  _ model: Model, arguments types: [TensorType], _ function: Predictor<Model>.Function
-) throws -> Graph {
-  let trace = Trace()
-  trace.isTraining = false
-  try Trace.$current.withValue(trace) {
-    let arguments = types.enumerated().map { trace.input("argument\($0)", $1) }
-    for (index, result) in try function(model, arguments).enumerated() {
-      trace.output("result\(index)", result)
-    }
-    try trace.check()
+  /// The graph of the function for arguments of these types: inputs `argument0`, …, outputs `result0`, ….
+  ///
+  /// - Throws: mistakes of the model, with module path and line.
+  public func graph(for types: [TensorType]) throws -> Graph {
+    try record(types.enumerated().map { BatchField("argument\($0)", $1) }).finish()
   }
-  return try trace.finish()
+
+  private func record(_ fields: [BatchField]) throws -> Trace {
+    let trace = Trace()
+    trace.mode = mode
+    try Trace.$current.withValue(trace) {
+      let arguments = fields.map { trace.input($0.name, $0.type) }
+      for (index, result) in try function(model, arguments).enumerated() {
+        trace.output("result\(index)", result)
+      }
+      trace.advanceRandomKey()
+      try trace.check()
+    }
+    return trace
+  }
 }

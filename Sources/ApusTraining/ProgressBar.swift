@@ -8,13 +8,15 @@ import Foundation
 ///
 /// On a terminal the line is redrawn at most ten times a second; elsewhere (a file, a pipe) a line is
 /// written every few seconds and after each epoch. `NO_COLOR` leaves colours out.
-public final class ProgressBar: TrainingProgress {
-  /// Where text goes.
-  public typealias Output = (String) -> Void
+public final class ProgressBar: Callback {
+  /// Where text goes; false where it goes nowhere any more.
+  public typealias Output = (String) -> Bool
 
   private let isTerminal: Bool
   private let hasColor: Bool
-  private let output: Output
+  private let write: Output
+  /// False once text could not be written: training goes on without a bar.
+  private var isShown = true
   private let now: () -> Double
   private let plainInterval: Double
 
@@ -35,7 +37,7 @@ public final class ProgressBar: TrainingProgress {
     self.init(
       isTerminal: isTerminal && environment["TERM"] != "dumb",
       hasColor: isTerminal && (environment["NO_COLOR"] ?? "").isEmpty,
-      output: { FileHandle.standardError.write(Data($0.utf8)) })
+      output: StandardError.write)
   }
 
   /// - `isTerminal`: whether a line can be redrawn.
@@ -48,11 +50,31 @@ public final class ProgressBar: TrainingProgress {
     self.isTerminal = isTerminal
     self.hasColor = hasColor
     self.plainInterval = plainInterval
-    self.output = output
+    write = output
     self.now = now
   }
 
-  public func epochBegins(_ epoch: Int, of epochs: Int, batches: Int) {
+  public func handle(_ event: TrainingEvent, in run: any TrainingRun) -> Verdict {
+    show(event)
+    return .goOn
+  }
+
+  /// Shows an event, whoever's.
+  package func show(_ event: TrainingEvent) {
+    switch event {
+    case .epochBegan(let epoch, let epochs, let batches):
+      epochBegins(epoch, of: epochs, batches: batches)
+    case .stepEnded(let step, let result): stepEnded(step, result)
+    case .epochEnded(let summary): epochEnded(summary)
+    case .ended(let reason): if let reason { output("ended: \(reason)\n") }
+    }
+  }
+
+  private func output(_ text: String) {
+    if isShown { isShown = write(text) }
+  }
+
+  private func epochBegins(_ epoch: Int, of epochs: Int, batches: Int) {
     self.epoch = epoch
     self.epochs = epochs
     self.batches = batches
@@ -62,7 +84,7 @@ public final class ProgressBar: TrainingProgress {
     stepsBefore = nil
   }
 
-  public func stepEnded(_ step: Int, _ result: StepResult) {
+  private func stepEnded(_ step: Int, _ result: StepResult) {
     // A moving mean: single batches jump about.
     loss = loss.isNaN ? result.loss : 0.98 * loss + 0.02 * result.loss
     let before = stepsBefore ?? step - 1
@@ -82,7 +104,7 @@ public final class ProgressBar: TrainingProgress {
     }
   }
 
-  public func epochEnded(_ summary: EpochSummary) {
+  private func epochEnded(_ summary: EpochSummary) {
     var line =
       "\(head) \(summary.steps) steps in \(Self.seconds(summary.seconds))"
       + " (\(Self.rate(summary.stepsPerSecond)) steps/s)  loss \(Self.number(summary.training.loss))"

@@ -6,7 +6,7 @@ import ApusNN
 import ApusRuntime
 import Foundation
 
-/// Trains a model on batches.
+/// Trains a model on batches: a ``TrainingStep``, an ``EvaluationStep`` and the loop around them.
 ///
 ///     let trainer = try Trainer(Classifier(), optimizer: Adam(learningRate: 1e-3)) { model, batch in
 ///       crossEntropy(model(batch.images), batch.labels)
@@ -16,206 +16,168 @@ import Foundation
 ///
 /// The step is recorded and compiled when the first batch shows its shapes, and again for another shape
 /// (the last partial batch); all compiled steps share the same parameters.
-public final class Trainer<Model: Module> {
+public final class Trainer<Model: Module>: TrainingRun {
   public let model: Model
-  /// Parameters, optimiser slots and the random key.
-  public let states: StateStore
-  public let optimizer: any Optimizer
-  /// Steps taken so far; schedules count them.
-  public private(set) var step = 0
+  /// What is run for each batch.
+  public let trainingStep: TrainingStep
   /// Epochs finished so far; the order of the data follows from it.
   public private(set) var epoch = 0
   /// Batches finished so far of the epoch under way; above 0 only after training has been interrupted.
   public private(set) var batch = 0
+  /// All epochs finished so far by this object.
+  public private(set) var history: [EpochSummary] = []
+  /// Why a callback ended the last call of `fit`; nil where none did.
+  public private(set) var stopReason: String?
 
-  private let options: StepOptions
-  private let compileOptions: CompileOptions
-  private let loss: LossFunction<Model>
-  private var trainingSteps: [[BatchField]: TrainingStep<Model>] = [:]
-  private var evaluationSteps: [[BatchField]: EvaluationStep<Model>] = [:]
+  let seed: UInt64
+  /// The rule of each optimiser.
+  let rule: String
+  private let evaluation: EvaluationStep<Model>
+  /// The data of the epoch under way, or of the last one: its identity, and its number of batches.
+  private var data: (identity: String, batches: Int)?
+  /// What the checkpoint that is resumed was trained on.
+  private var expectedData: String?
 
-  /// Initialises the model.
+  /// Gives the model first values where it has none. What has values keeps them: a second trainer goes on
+  /// with what a first one learnt, and weights that were loaded stay.
   ///
-  /// - `seed`: determines first values and dropout; equal seeds and data give equal bits, whatever the
-  ///   number of threads.
-  /// - `loss`: maps model and batch to a scalar; may call `metric(_:_:)`.
-  /// - Throws: `invalidArgument` for settings that make no sense.
+  /// - Parameters:
+  ///   - training: the part of the model that learns; all of it by default.
+  ///   - seed: determines first values, the order of the data and dropout; equal seeds and data give equal
+  ///     bits, whatever the number of threads.
+  ///   - loss: maps model and batch to one float; may call `batch.report`.
+  /// - Throws: `invalidArgument` for settings that make no sense, and as
+  ///   ``Module/initialize(seed:reinitialize:)``.
   public init(
-    _ model: Model, optimizer: some Optimizer, seed: UInt64 = 0,
+    _ model: Model, optimizer: some Optimizer, training part: (any Module)? = nil, seed: UInt64 = 0,
     options: StepOptions = StepOptions(), compile: CompileOptions = CompileOptions(),
-    loss: @escaping LossFunction<Model>
+    file: StaticString = #fileID, line: UInt = #line, loss: @escaping LossFunction<Model>
   ) throws {
-    try optimizer.validate()
-    if let norm = options.clipNorm, !(norm > 0) {
-      throw ApusError(
-        .invalidArgument, "clipNorm is \(norm)", expected: "a number above 0")
-    }
     self.model = model
-    self.optimizer = optimizer
-    self.options = options
-    compileOptions = compile
-    self.loss = loss
-    states = StateStore()
-    try model.initialize(seed: seed, in: states)
-    try states.set(Trace.randomKeyState, NDArray([Int64(bitPattern: seed), 0], shape: [2]))
+    self.seed = seed
+    let groups = options.groups.map { "; \($0.key): \($0.value.rule)" }.joined()
+    let clip = options.clipNorm.map { ", clipNorm: \($0)" } ?? ""
+    rule = optimizer.rule + groups + clip
+    trainingStep = try TrainingStep(
+      model, optimizer: optimizer, training: part, seed: seed, options: options, compile: compile,
+      file: file, line: line, loss: loss)
+    try model.initialize(seed: seed)
+    evaluation = try EvaluationStep(
+      model, seed: seed, compile: compile, file: file, line: line, loss: loss)
   }
 
-  /// The compiled training step for batches like this one, compiled now where it is new.
-  ///
-  /// - Throws: mistakes of the model, with module path and line.
-  public func trainingStep(for batch: Batch) throws -> TrainingStep<Model> {
-    let fields = Self.fields(batch)
-    if let step = trainingSteps[fields] { return step }
-    let step = try TrainingStep(
-      model, optimizer: optimizer, batch: fields, states: states, options: options,
-      compile: compileOptions, loss: loss)
-    trainingSteps[fields] = step
-    return step
-  }
+  /// Steps taken so far; schedules count them.
+  public var step: Int { trainingStep.count }
+  public var trainedModel: any Module { model }
 
   /// Takes one step on one batch.
   ///
-  /// - Throws: see `TrainingStep.run`.
+  /// - Throws: as ``TrainingStep/run(_:)``.
   @discardableResult
-  public func train(on batch: Batch) throws -> StepResult {
-    let result = try trainingStep(for: batch).run(batch.arrays, at: step)
-    step += 1
-    return result
-  }
+  public func train(on batch: Batch) throws -> StepResult { try trainingStep.run(batch) }
 
   /// Trains for `epochs` epochs, evaluating on `validation` after each. An epoch that was interrupted,
   /// in this process or in the one that wrote the checkpoint, is finished first and counts as one.
   ///
-  /// - `progress`: hears of every step and epoch; a bar on standard error by default. It may throw to
-  ///   end training: the parameters stay as the last step left them.
-  /// - Returns: a summary of each epoch.
-  /// - Throws: `invalidArgument` for less than one epoch or a source without examples, and what reading
-  ///   data and running steps throw.
+  /// - Parameters:
+  ///   - data: shuffled anew in each epoch, by the trainer's seed, unless it has an order of its own.
+  ///   - callbacks: hear of every step and epoch, and may end the run; a bar on standard error by default.
+  /// - Returns: a summary of each epoch that was finished.
+  /// - Throws: `invalidArgument` for less than one epoch, a source without examples, or another than the
+  ///   checkpoint that is resumed was trained on; what reading data, running steps and callbacks throw.
+  ///   `history` then has the epochs so far.
   @discardableResult
   public func fit(
     _ data: any BatchSource, validation: (any BatchSource)? = nil, epochs: Int,
-    progress: any TrainingProgress = ProgressBar()
+    callbacks: [any Callback] = [ProgressBar()]
   ) throws -> [EpochSummary] {
     guard epochs >= 1 else {
       throw ApusError(.invalidArgument, "\(epochs) epochs", expected: "at least 1")
     }
+    let data = data.forTraining(seed: seed)
     guard data.exampleCount > 0 else {
       throw ApusError(.invalidArgument, "the training data is empty", expected: "examples")
     }
-    var history: [EpochSummary] = []
-    for index in 0..<epochs {
-      let start = ContinuousClock.now
-      try progress.epochBegins(index, of: epochs, batches: data.batchCount)
-      let iterator = try data.makeIterator(epoch: epoch, startingAt: batch)
-      var total = WeightedMean()
-      var count = 0
-      while let next = try iterator.next() {
-        let result = try train(on: next)
-        total.add(result, weight: next.count)
-        count += 1
-        batch += 1
-        try progress.stepEnded(batch, result)
-      }
-      let seconds = (ContinuousClock.now - start) / .seconds(1)
-      epoch += 1
-      batch = 0
-      let summary = EpochSummary(
-        epoch: index, steps: count, seconds: seconds, training: total.mean,
-        validation: try validation.map(evaluate))
-      history.append(summary)
-      try progress.epochEnded(summary)
+    if let expectedData, expectedData != data.identity {
+      throw ApusError(
+        .invalidArgument, "the training data is \(data.identity)",
+        expected: "\(expectedData), as in the checkpoint that is resumed")
     }
-    return history
+    expectedData = nil
+    self.data = (data.identity, data.batchCount)
+    stopReason = nil
+    let start = history.count
+    for index in 0..<epochs {
+      try run(index, of: epochs, data, validation, callbacks)
+      if stopReason != nil { break }
+    }
+    _ = try tell(callbacks, .ended(reason: stopReason))
+    return Array(history[start...])
   }
 
-  /// The loss and metrics over a data set, weighted by the sizes of the batches.
-  public func evaluate(_ data: any BatchSource) throws -> StepResult {
-    let iterator = try data.makeIterator(epoch: 0)
-    var total = WeightedMean()
-    while let batch = try iterator.next() {
-      let fields = Self.fields(batch)
-      let step =
-        try evaluationSteps[fields]
-        ?? EvaluationStep(model, batch: fields, states: states, compile: compileOptions, loss: loss)
-      evaluationSteps[fields] = step
-      total.add(try step.run(batch.arrays), weight: batch.count)
+  /// One epoch, or what is left of it; ended early where a callback says so.
+  private func run(
+    _ index: Int, of epochs: Int, _ data: any BatchSource, _ validation: (any BatchSource)?,
+    _ callbacks: [any Callback]
+  ) throws {
+    let start = ContinuousClock.now
+    if try !tell(callbacks, .epochBegan(epoch: index, of: epochs, batches: data.batchCount)) {
+      return
     }
-    return total.mean
+    let iterator = try data.makeIterator(epoch: epoch, startingAt: batch)
+    var total = ResultMean()
+    var count = 0
+    while let next = try iterator.next() {
+      let result = try train(on: next)
+      if !result.wasSkipped { total.add(result, count: next.count) }
+      count += 1
+      batch += 1
+      if try !tell(callbacks, .stepEnded(step: batch, result)), batch < data.batchCount { return }
+    }
+    let seconds = (ContinuousClock.now - start) / .seconds(1)
+    epoch += 1
+    batch = 0
+    let summary = EpochSummary(
+      epoch: index, steps: count, seconds: seconds, training: total.mean,
+      validation: try validation.map(evaluate))
+    history.append(summary)
+    _ = try tell(callbacks, .epochEnded(summary))
   }
+
+  /// Whether training goes on after an event.
+  private func tell(_ callbacks: [any Callback], _ event: TrainingEvent) throws -> Bool {
+    for callback in callbacks {
+      if case .stop(let reason) = try callback.handle(event, in: self) {
+        stopReason = stopReason ?? reason
+      }
+    }
+    return stopReason == nil
+  }
+
+  /// The loss and metrics over a data set, whatever the sizes of its batches.
+  ///
+  /// - Throws: as ``EvaluationStep/run(over:)``.
+  public func evaluate(_ data: any BatchSource) throws -> StepResult {
+    try evaluation.run(over: data)
+  }
+
+  // MARK: Checkpoints
+
+  /// The counters that a checkpoint keeps. After the last batch of an epoch that is the next epoch's start.
+  var counters: (step: Int, epoch: Int, batch: Int) {
+    let isWhole = batch > 0 && batch == data?.batches
+    return (step, isWhole ? epoch + 1 : epoch, isWhole ? 0 : batch)
+  }
+
+  /// What the data was, if any has been seen.
+  var dataIdentity: String? { data?.identity ?? expectedData }
 
   /// Moves the counters of a run that is being resumed.
-  func resume(step: Int, epoch: Int, batch: Int) {
-    self.step = step
-    self.epoch = epoch
-    self.batch = batch
-  }
-
-  private static func fields(_ batch: Batch) -> [BatchField] {
-    zip(batch.names, batch.arrays).map { BatchField($0, $1.type) }
-  }
-}
-
-/// What came of one epoch.
-public struct EpochSummary: Sendable {
-  /// From 0 on, within this call of `fit`.
-  public var epoch: Int
-  public var steps: Int
-  /// Of training, without validation.
-  public var seconds: Double
-  /// Means over the epoch, while the parameters were changing.
-  public var training: StepResult
-  public var validation: StepResult?
-
-  public init(
-    epoch: Int, steps: Int, seconds: Double, training: StepResult, validation: StepResult?
-  ) {
-    self.epoch = epoch
-    self.steps = steps
-    self.seconds = seconds
-    self.training = training
-    self.validation = validation
-  }
-
-  public var stepsPerSecond: Double { Double(steps) / max(seconds, 1e-9) }
-}
-
-/// Hears of the course of training.
-public protocol TrainingProgress {
-  func epochBegins(_ epoch: Int, of epochs: Int, batches: Int) throws
-  /// `step` counts from 1 within the epoch.
-  func stepEnded(_ step: Int, _ result: StepResult) throws
-  func epochEnded(_ summary: EpochSummary) throws
-}
-
-/// Hears and says nothing.
-public struct SilentProgress: TrainingProgress {
-  public init() {}
-  public func epochBegins(_ epoch: Int, of epochs: Int, batches: Int) {}
-  public func stepEnded(_ step: Int, _ result: StepResult) {}
-  public func epochEnded(_ summary: EpochSummary) {}
-}
-
-/// The mean of results, each weighted by its number of examples.
-struct WeightedMean {
-  private var weight = 0.0
-  private var loss = 0.0
-  private var metrics: [(name: String, value: Double)] = []
-
-  mutating func add(_ result: StepResult, weight count: Int) {
-    let share = Double(count)
-    weight += share
-    loss += result.loss * share
-    for (name, value) in result.metrics {
-      if let index = metrics.firstIndex(where: { $0.name == name }) {
-        metrics[index].value += value * share
-      } else {
-        metrics.append((name, value * share))
-      }
-    }
-  }
-
-  var mean: StepResult {
-    StepResult(
-      loss: loss / max(weight, 1), metrics: metrics.map { ($0.name, $0.value / max(weight, 1)) })
+  func resume(_ counters: (step: Int, epoch: Int, batch: Int), data: String?) {
+    trainingStep.count = counters.step
+    epoch = counters.epoch
+    batch = counters.batch
+    self.data = nil
+    expectedData = data
   }
 }

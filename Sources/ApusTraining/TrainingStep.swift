@@ -1,96 +1,219 @@
-// Compiled steps: what `Trainer` runs, and what a user with their own loop runs.
+// Compiled training steps: what `Trainer` runs, and what a user with their own loop runs.
 
+import ApusData
 import ApusGraph
 import ApusNN
 import ApusRuntime
-import Foundation
+import Synchronization
 
-/// A compiled training step of one batch signature.
-///
-///     let step = try TrainingStep(model, optimizer: SGD(learningRate: 0.1), batch: fields) {
-///       crossEntropy($0($1.images), $1.labels)
-///     }
-///     let loss = try step.run([images, labels], at: 0).loss
-///
-/// Steps that share a `StateStore` train the same parameters.
-public final class TrainingStep<Model: Module> {
-  public let executable: Executable
-  private let optimizer: any Optimizer
-  private let metricNames: [String]
-  private var arguments: [NDArray] = []
+/// Maps a model and a symbolic batch to the loss, one float.
+public typealias LossFunction<Model: Module> = (Model, SymbolicBatch) throws -> Tensor
 
-  /// Records and compiles the step. Optimiser slots are made in `states` where they are missing; the
-  /// model must have been initialised in it.
-  ///
-  /// - Throws: mistakes of the model or the optimiser's settings; see `trainingGraph`.
+/// Settings of a training step that belong to no optimiser.
+public struct StepOptions: Sendable {
+  /// Gradients are scaled down together so that their joint L2 norm is at most this: Pascanu et al. 2013.
+  public var clipNorm: Double?
+  /// Other rules for parameters whose paths match a pattern; see ``ParameterGroups``.
+  public var groups: ParameterGroups
+  /// Whether metrics are computed in training steps too, not only in evaluation.
+  public var trainingMetrics = false
+
   public init(
-    _ model: Model, optimizer: some Optimizer, batch fields: [BatchField], states: StateStore,
-    options: StepOptions = StepOptions(), compile: CompileOptions = CompileOptions(),
-    loss: LossFunction<Model>
+    clipNorm: Double? = nil, groups: ParameterGroups = [:], trainingMetrics: Bool = false
+  ) {
+    self.clipNorm = clipNorm
+    self.groups = groups
+    self.trainingMetrics = trainingMetrics
+  }
+}
+
+/// A training step: forward, backward and update, compiled for the shapes of batches as they come.
+///
+///     let gan = GAN()
+///     try gan.initialize(seed: 1)
+///     let step = try TrainingStep { step, batch in
+///       let real = bceWithLogits(gan.discriminator(batch.images), 1)
+///       step.minimize(real, over: gan.discriminator, with: Adam(learningRate: 2e-4))
+///     }
+///     for batch in batches { print(try step.run(batch).loss) }
+///
+/// It finds the parameters where the models keep them: any number of steps may train parts of one model, in
+/// turns. It keeps the slots of its optimisers, the count of its steps and a random key of its own. What is
+/// frozen or unfrozen between two steps counts from the next one on.
+///
+/// A step is used by one task at a time.
+public final class TrainingStep {
+  /// Records the step: calls models and `step.minimize`.
+  public typealias Body = (_ step: StepRecorder, _ batch: SymbolicBatch) throws -> Void
+
+  /// Steps taken so far; schedules and bias corrections count them from 0 on.
+  public package(set) var count = 0
+  let slots = OptimizerSlots()
+  let scalars = HostScalars()
+  let random: RandomSource
+  private let compileOptions: CompileOptions
+  private let reportsMetrics: Bool
+  private let body: Body
+  private let shapes = CompiledShapes<Compiled>("a training step")
+  /// The rules by the optimisers' names, once the step has been recorded.
+  private(set) var rules: [(name: String, rule: String)] = []
+
+  /// - Parameters:
+  ///   - seed: of dropout and all other random numbers in the step; equal seeds and batches give equal
+  ///     bits, whatever the number of threads.
+  ///   - reportsMetrics: whether what `batch.report` notes is computed.
+  ///   - body: nothing is recorded before the first batch.
+  public init(
+    seed: UInt64 = 0, compile: CompileOptions = CompileOptions(), reportsMetrics: Bool = true,
+    _ body: @escaping Body
   ) throws {
-    let graph = try trainingGraph(
-      model, optimizer: optimizer, batch: fields, options: options, loss: loss)
-    self.optimizer = optimizer
-    metricNames = graph.outputs.dropFirst().map(\.name)
-    executable = try Executable(graph, states: states, options: compile)
+    random = try RandomSource(seed: seed)
+    compileOptions = compile
+    self.reportsMetrics = reportsMetrics
+    self.body = body
   }
 
-  /// Runs step `index` (from 0 on, which schedules and bias corrections count) on one batch.
+  /// A step that trains a model, or a part of one, by one loss.
   ///
-  /// - `batch`: arrays in the order of the fields.
-  /// - Throws: `shapeMismatch` or `dtypeMismatch` for arrays of other types, `outOfRange` for a bad label,
-  ///   `nonFinite` where the loss is NaN or infinite (the update has then already been made).
-  public func run(_ batch: [NDArray], at index: Int) throws -> StepResult {
-    arguments.removeAll(keepingCapacity: true)
-    arguments.append(contentsOf: batch)
-    for scalar in optimizer.scalars(at: index) { arguments.append(NDArray(Float(scalar))) }
-    let results = try executable.run(arguments)
-    let result = StepResult(results, metricNames)
-    guard result.loss.isFinite else {
-      throw ApusError(
-        .nonFinite, "the loss is \(result.loss.isNaN ? "NaN" : "\(result.loss)") at step \(index)",
-        expected: "a finite loss; a lower learning rate, or APUS_CHECK=nan to name the first op")
+  ///     let step = try TrainingStep(model, optimizer: SGD(learningRate: 0.1)) {
+  ///       crossEntropy($0($1.images), $1.labels)
+  ///     }
+  ///
+  /// - Parameters:
+  ///   - training: the part that learns; the whole model by default.
+  ///   - loss: maps model and batch to one float.
+  /// - Throws: `invalidArgument` for settings that make no sense.
+  public convenience init<Model: Module>(
+    _ model: Model, optimizer: some Optimizer, training part: (any Module)? = nil, seed: UInt64 = 0,
+    options: StepOptions = StepOptions(), compile: CompileOptions = CompileOptions(),
+    file: StaticString = #fileID, line: UInt = #line, loss: @escaping LossFunction<Model>
+  ) throws {
+    try optimizer.validate()
+    for (_, optimizer) in options.groups { try optimizer.validate() }
+    if let norm = options.clipNorm, !(norm > 0) {
+      throw ApusError(.invalidArgument, "clipNorm is \(norm)", expected: "a number above 0")
     }
+    try self.init(seed: seed, compile: compile, reportsMetrics: options.trainingMetrics) {
+      step, batch in
+      let value = try loss(model, batch)
+      func minimize(_ learner: some Module) {
+        step.minimize(
+          value, over: learner, with: optimizer, groups: options.groups, clipNorm: options.clipNorm,
+          file: file, line: line)
+      }
+      if let part { minimize(part) } else { minimize(model) }
+    }
+  }
+
+  // MARK: Running
+
+  /// Takes one step.
+  ///
+  /// - Throws: mistakes of the model, with module path and line; `shapeMismatch` for a batch without
+  ///   examples; `outOfRange` for a bad label; `nonFinite` where the loss is NaN or infinite.
+  @discardableResult
+  public func run(_ batch: Batch) throws -> StepResult {
+    let compiled = try compiled(batch.fields)
+    guard batch.count > 0 || batch.arrays.isEmpty else {
+      throw ApusError(.shapeMismatch, "a batch of 0 examples", expected: "at least one")
+    }
+    try scalars.set(at: count)
+    let result = StepResult(try compiled.executable.run(batch.arrays), compiled.layout)
+    guard result.loss.isFinite else { throw nonFinite(result.loss, batch) }
+    count += 1
     return result
   }
+
+  /// The compiled step for batches like this one, compiled now where it is new.
+  ///
+  /// - Throws: mistakes of the model, with module path and line.
+  public func executable(for batch: Batch) throws -> Executable {
+    try compiled(batch.fields).executable
+  }
+
+  /// The step's graph as it is recorded, before any pass: forward, backward, update.
+  ///
+  /// - Throws: mistakes of the model, with module path and line.
+  public func graph(for fields: [BatchField]) throws -> Graph { try record(fields).trace.finish() }
+
+  // MARK: Compiling
+
+  private final class Compiled {
+    let executable: Executable
+    let layout: ResultLayout
+    let considered: [(parameter: Parameter, isTrainable: Bool)]
+    /// How often parameters had been frozen or unfrozen when this was last seen to fit.
+    private var freezes: Int
+
+    init(
+      _ executable: Executable, _ layout: ResultLayout,
+      _ considered: [(parameter: Parameter, isTrainable: Bool)], freezes: Int
+    ) {
+      self.executable = executable
+      self.layout = layout
+      self.considered = considered
+      self.freezes = freezes
+    }
+
+    /// Whether what is trainable is what it was when this was recorded.
+    var fits: Bool {
+      let now = Parameter.freezes.load(ordering: .acquiring)
+      if now == freezes { return true }
+      guard considered.allSatisfy({ $0.parameter.isTrainable == $0.isTrainable }) else {
+        return false
+      }
+      freezes = now
+      return true
+    }
+  }
+
+  /// Makes the next step compile anew: its slots are others.
+  func forgetCompiled() { shapes.removeAll() }
+
+  private func compiled(_ fields: [BatchField]) throws -> Compiled {
+    try shapes.entry(for: fields, where: { $0.fits }) {
+      let freezes = Parameter.freezes.load(ordering: .acquiring)
+      let (trace, recorder, layout) = try record(fields)
+      let executable = try Executable(
+        trace.finish(), states: StateStore(of: trace, random: random.cell), options: compileOptions,
+        arena: shapes.arena)
+      rules = recorder.rules
+      return Compiled(executable, layout, recorder.considered, freezes: freezes)
+    }
+  }
+
+  private func record(
+    _ fields: [BatchField]
+  ) throws -> (trace: Trace, recorder: StepRecorder, layout: ResultLayout) {
+    let trace = Trace()
+    trace.mode = .training
+    return try Trace.$current.withValue(trace) {
+      let batch = SymbolicBatch(trace, fields)
+      let recorder = StepRecorder(trace, batch, slots: slots, scalars: scalars)
+      try body(recorder, batch)
+      try trace.check()
+      guard !recorder.losses.isEmpty else {
+        throw ApusError(
+          .invalidArgument, "the step minimizes nothing", expected: "a call of step.minimize")
+      }
+      trace.advanceRandomKey()
+      let layout = ResultLayout(
+        trace, losses: recorder.losses, batch.reports, metrics: reportsMetrics, weights: false)
+      try trace.check()
+      return (trace, recorder, layout)
+    }
+  }
+
+  // MARK: Mistakes
+
+  private func nonFinite(_ loss: Double, _ batch: Batch) -> ApusError {
+    ApusError(
+      .nonFinite, "the loss is \(loss.isNaN ? "NaN" : "\(loss)") at step \(count)",
+      expected: "a finite loss; a lower learning rate, or APUS_CHECK=nan to name the first op")
+  }
 }
 
-/// A compiled evaluation step of one batch signature.
-public final class EvaluationStep<Model: Module> {
-  public let executable: Executable
-  private let metricNames: [String]
-
-  /// - Throws: mistakes of the model; see `evaluationGraph`.
-  public init(
-    _ model: Model, batch fields: [BatchField], states: StateStore,
-    compile: CompileOptions = CompileOptions(), loss: LossFunction<Model>
-  ) throws {
-    let graph = try evaluationGraph(model, batch: fields, loss: loss)
-    metricNames = graph.outputs.dropFirst().map(\.name)
-    executable = try Executable(graph, states: states, options: compile)
-  }
-
-  /// The loss and metrics of one batch.
-  public func run(_ batch: [NDArray]) throws -> StepResult {
-    StepResult(try executable.run(batch), metricNames)
-  }
-}
-
-/// What a step reports.
-public struct StepResult: Sendable {
-  public var loss: Double
-  public var metrics: [(name: String, value: Double)]
-
-  /// - `metrics`: in the order in which they were reported.
-  public init(loss: Double, metrics: [(name: String, value: Double)]) {
-    self.loss = loss
-    self.metrics = metrics
-  }
-
-  init(_ results: [NDArray], _ names: [String]) {
-    self.init(
-      loss: results[0].scalar, metrics: zip(names, results.dropFirst()).map { ($0, $1.scalar) })
-  }
-
-  public subscript(metric: String) -> Double? { metrics.first { $0.name == metric }?.value }
+extension Batch {
+  /// Names and types of the arrays.
+  var fields: [BatchField] { zip(names, arrays).map { BatchField($0, $1.type) } }
 }

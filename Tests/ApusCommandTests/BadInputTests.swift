@@ -244,7 +244,7 @@ import Testing
       model(batch.x).sum()
     }
     do {
-      try trainer.fit(data, epochs: 1, progress: SilentProgress())
+      try trainer.fit(data, epochs: 1, callbacks: [])
       Issue.record("nothing was thrown")
     } catch let error as ApusError {
       #expect(error.kind == .shapeMismatch)
@@ -266,7 +266,7 @@ import Testing
       model(batch.x).sum()
     }
     do {
-      try trainer.fit(data, epochs: 1, progress: SilentProgress())
+      try trainer.fit(data, epochs: 1, callbacks: [])
       Issue.record("nothing was thrown")
     } catch let error as ApusError {
       #expect(error.kind == .dtypeMismatch, "\(error)")

@@ -40,7 +40,7 @@ private func all(_ iterator: any BatchIterator) throws -> [[Int]] {
   @Test(arguments: [0, 1, 3, 16])
   func shufflingDependsOnSeedAndEpochAlone(prefetch: Int) throws {
     func order(_ seed: UInt64, _ epoch: Int) throws -> [Int] {
-      let batches = try Numbers(count: 1000).batched(64, shuffle: seed, prefetch: prefetch)
+      let batches = try Numbers(count: 1000).batched(64, shuffle: .seed(seed), prefetch: prefetch)
       return try all(try batches.makeIterator(epoch: epoch)).flatMap { $0 }
     }
     let first = try order(7, 0)

@@ -28,30 +28,30 @@ import Testing
   ]
 
   /// The update as a graph over f64: parameter, gradient, slots, scalars in; parameter and slots out.
-  static func graph(_ optimizer: any Optimizer) throws -> Graph {
-    let inputs = 2 + optimizer.slots.count
+  static func graph(_ outline: UpdateOutline) throws -> Graph {
+    let inputs = 2 + outline.slots.count
     let types =
       Array(repeating: TensorType.f64(3), count: inputs)
-      + optimizer.scalarNames.map { _ in TensorType.f64() }
+      + outline.scalars.map { _ in TensorType.f64() }
     return try traced(types) { tensors in
-      let update = optimizer.update(
-        tensors[0], gradient: tensors[1], slots: Array(tensors[2..<inputs]),
+      outline.record(
+        tensors[0], tensors[1], slots: Array(tensors[2..<inputs]),
         scalars: Array(tensors[inputs...]))
-      return [update.parameter] + update.slots
     }
   }
 
   @Test(arguments: optimizers.indices)
   func fiveSteps_followPyTorch(index: Int) throws {
     let (name, optimizer) = Self.optimizers[index]
-    let graph = try Self.graph(optimizer)
+    let outline = UpdateOutline(optimizer, of: .f64(3))
+    let graph = try Self.graph(outline)
     var parameter = [0.5, -1.25, 2.0]
-    var slots = optimizer.slots.map { _ in NDArray(zeros: .f64(3)) }
+    var slots = outline.slots.map { _ in NDArray(zeros: .f64(3)) }
     for (step, expected) in try #require(Self.reference[name]).enumerated() {
       let gradient = zip(zip([1.0, 3.0, 0.25], parameter), [0.1, 0.2, -0.3]).map {
         $0.0 * ($0.1 - $1)
       }
-      let scalars = optimizer.scalars(at: step).map { NDArray(doubles: [$0], type: .f64()) }
+      let scalars = outline.scalars.map { NDArray(doubles: [$0.value(step)], type: .f64()) }
       let run = try graph.interpret(
         inputs: [
           NDArray(doubles: parameter, type: .f64(3)), NDArray(doubles: gradient, type: .f64(3)),
@@ -66,17 +66,16 @@ import Testing
   @Test(
     arguments: [Adam(), Adam(weightDecay: 0.1), AdamW()] as [any Optimizer & Sendable], [1, 3])
   func updateOfAdam_isOneChain(optimizer: any Optimizer & Sendable, arrays: Int) throws {
-    let each = 2 + optimizer.slots.count
+    let outline = UpdateOutline(optimizer, of: .f32(100))
+    let each = 2 + outline.slots.count
     let types =
       Array(repeating: TensorType.f32(100), count: each * arrays)
-      + optimizer.scalarNames.map { _ in TensorType.f32() }
+      + outline.scalars.map { _ in TensorType.f32() }
     let function = try compile(types) { tensors in
       (0..<arrays).flatMap { index -> [Tensor] in
         let own = Array(tensors[index * each..<(index + 1) * each])
-        let update = optimizer.update(
-          own[0], gradient: own[1], slots: Array(own[2...]),
-          scalars: Array(tensors[(each * arrays)...]))
-        return [update.parameter] + update.slots
+        return outline.record(
+          own[0], own[1], slots: Array(own[2...]), scalars: Array(tensors[(each * arrays)...]))
       }
     }
     let steps = function.executable.plan.steps

@@ -126,10 +126,10 @@ import Testing
 
   @Test func dropout_isTheIdentityInEvaluation() throws {
     let trace = Trace()
-    trace.isTraining = false
+    trace.mode = .evaluation
     let x = trace.input("x", .f32(3))
     #expect(x.dropout(0.5).value == x.value)
-    trace.isTraining = true
+    trace.mode = .training
     let first = x.dropout(0.5), second = x.dropout(0.5)
     trace.output("0", first)
     trace.output("1", second)

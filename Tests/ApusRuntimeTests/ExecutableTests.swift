@@ -156,7 +156,7 @@ private func largestDifference(_ a: NDArray, _ b: NDArray) -> Double {
         name: "row", operand: Operand(x, view: View(shape: [3], strides: [1], offset: 3))))
     graph.assign(s, Operand(x, view: transposed))
     try graph.verify()
-    let executable = try Executable(graph)
+    let executable = try Executable(graph, states: StateStore(zerosFor: graph))
     let outputs = try executable.run([NDArray([1, 2, 3, 4, 5, 6], shape: [2, 3])])
     #expect(outputs[0] == NDArray([1, 4, 2, 5, 3, 6], shape: [3, 2]))
     #expect(outputs[1] == NDArray([4, 5, 6], shape: [3]))
@@ -187,7 +187,9 @@ private func largestDifference(_ a: NDArray, _ b: NDArray) -> Double {
     let count = trace.state("count", .f32())
     trace.assign(count, count + 1)
     trace.output("y", x.matmul(w) + x.sum(axes: [1], keepDims: true))
-    let executable = try Executable(trace.finish(), options: CompileOptions(threads: 2))
+    let graph = try trace.finish()
+    let executable = try Executable(
+      graph, states: StateStore(zerosFor: graph), options: CompileOptions(threads: 2))
     var generator = SplitMix("tasks")
     let w0 = randomArray(.f32(33, 40), &generator)
     let xs = (0..<8).map { _ in randomArray(.f32(64, 33), &generator) }

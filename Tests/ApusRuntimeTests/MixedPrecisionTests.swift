@@ -61,7 +61,7 @@ private func roundingOperands(_ graph: Graph) throws -> Graph {
     check: Environment.Check? = nil
   ) throws -> Executable {
     try Executable(
-      graph, states: store(states),
+      graph, states: states.isEmpty ? StateStore(zerosFor: graph) : store(states),
       options: CompileOptions(
         isa: isa, threads: threads, disabledPasses: disabled,
         enabledPasses: precision == .mixed ? [NarrowStorage.name] : [], precision: precision,
@@ -167,7 +167,8 @@ private func roundingOperands(_ graph: Graph) throws -> Graph {
     let graph = try perceptronStep(batch: 64, widths: [100, 130, 70, 10])
     for precision in Precision.allCases {
       let executable = try Executable(
-        graph, options: CompileOptions(isa: isa, precision: precision))
+        graph, states: StateStore(zerosFor: graph),
+        options: CompileOptions(isa: isa, precision: precision))
       let isNarrow = executable.passes.contains { $0.name == NarrowStorage.name }
       #expect(isNarrow == (precision == .mixed && Self.rounds(isa)))
     }

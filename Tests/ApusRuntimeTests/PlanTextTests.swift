@@ -97,7 +97,7 @@ import Testing
 
   @Test func aProfileTimesEveryStepAndWritesATrace() throws {
     let graph = try perceptronStep(batch: 32, widths: [200, 100, 10])
-    let executable = try Executable(graph)
+    let executable = try Executable(graph, states: StateStore(zerosFor: graph))
     var generator = SplitMix("profile")
     let (outputs, profile) = try executable.profile([
       randomArray(.f32(32, 200), &generator), randomArray(.f32(32, 10), &generator),
@@ -115,7 +115,7 @@ import Testing
 
   @Test func memoryIsKnownBeforeTheFirstRun() throws {
     let graph = try perceptronStep(batch: 16, widths: [10, 20, 5], momentum: true)
-    let memory = try Executable(graph).memory
+    let memory = try Executable(graph, states: StateStore(zerosFor: graph)).memory
     #expect(memory.states == 2 * 4 * (10 * 20 + 20 + 20 * 5 + 5))
     #expect(memory.inputs == 4 * 16 * (10 + 5))
     #expect(memory.arena >= memory.lowerBound)

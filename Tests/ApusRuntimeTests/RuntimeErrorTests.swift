@@ -78,12 +78,13 @@ private func failure(_ body: () throws -> Void) -> ApusError? {
 
   @Test func aMemoryLimitThatIsTooSmallIsAnError() throws {
     let graph = try perceptronStep(batch: 8, widths: [20, 30, 5])
-    let needed = try Executable(graph).memory.arena
+    let states = try StateStore(zerosFor: graph)
+    let needed = try Executable(graph, states: states).memory.arena
     let error = failure {
-      _ = try Executable(graph, options: CompileOptions(memoryLimit: needed - 1))
+      _ = try Executable(graph, states: states, options: CompileOptions(memoryLimit: needed - 1))
     }
     #expect(error?.kind == .resource)
-    _ = try Executable(graph, options: CompileOptions(memoryLimit: needed))
+    _ = try Executable(graph, states: states, options: CompileOptions(memoryLimit: needed))
   }
 
   @Test func aPassThatDoesNotExistCannotBeSwitchedOff() {

@@ -8,7 +8,7 @@ import Testing
   static func trained() throws -> Trainer<RingClassifier> {
     let trainer = try TrainerTests.trainer()
     try trainer.fit(
-      RingClassifier.data(96).batched(32), epochs: 30, progress: SilentProgress())
+      RingClassifier.data(96).batched(32), epochs: 30, callbacks: [])
     return trainer
   }
 
@@ -38,7 +38,7 @@ import Testing
     try trainer.model.output.bias?.set(NDArray([100, 0, 0], shape: [3]))
     let after = try logits(Self.points(5)).floats
     #expect(after[0] > before.floats[0] + 50)
-    _ = try trainer.fit(RingClassifier.data(96).batched(32), epochs: 1, progress: SilentProgress())
+    _ = try trainer.fit(RingClassifier.data(96).batched(32), epochs: 1, callbacks: [])
     #expect(try logits(Self.points(5)).floats != after)
   }
 
@@ -95,9 +95,9 @@ import Testing
     }
     let foreign = try #require(kept)
     let error = #expect(throws: ApusError.self) {
-      _ = try trainingGraph(
-        trainer.model, optimizer: SGD(learningRate: 0.1), batch: [BatchField("points", .f32(4, 2))]
-      ) { _, _ in (foreign * foreign).sum() }
+      _ = try TrainingStep(trainer.model, optimizer: SGD(learningRate: 0.1)) { _, _ in
+        (foreign * foreign).sum()
+      }.graph(for: [BatchField("points", .f32(4, 2))])
     }
     #expect("\(error!)".contains("another trace"))
   }

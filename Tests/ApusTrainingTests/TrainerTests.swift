@@ -14,7 +14,7 @@ struct RingClassifier: Module {
 
   static func loss(_ model: RingClassifier, _ batch: SymbolicBatch) -> Tensor {
     let logits = model(batch.points)
-    metric("accuracy", accuracy(logits, batch.labels))
+    batch.report("accuracy", accuracy(logits, batch.labels))
     return crossEntropy(logits, batch.labels)
   }
 
@@ -59,7 +59,7 @@ struct RingClassifier: Module {
     let trainer = try Self.trainer()
     // 100 = 3·32 + 4: the last batch has a shape of its own.
     let data = try RingClassifier.data(100).batched(32, shuffle: 1)
-    let history = try trainer.fit(data, validation: data, epochs: 60, progress: SilentProgress())
+    let history = try trainer.fit(data, validation: data, epochs: 60, callbacks: [])
     #expect(history.allSatisfy { $0.steps == 4 })
     #expect(trainer.step == 240)
     let first = try #require(history.first?.training.loss)
@@ -72,13 +72,13 @@ struct RingClassifier: Module {
     let data = try RingClassifier.data(50).batched(16, shuffle: 1)
     let results = try [1, 2, 7].map { threads in
       let trainer = try Self.trainer(threads: threads)
-      try trainer.fit(data, epochs: 3, progress: SilentProgress())
+      try trainer.fit(data, epochs: 3, callbacks: [])
       return try Self.weights(trainer)
     }
     #expect(results[0] == results[1])
     #expect(results[0] == results[2])
     let other = try Self.trainer(seed: 8)
-    try other.fit(data, epochs: 3, progress: SilentProgress())
+    try other.fit(data, epochs: 3, callbacks: [])
     #expect(try Self.weights(other) != results[0])
   }
 
@@ -86,14 +86,14 @@ struct RingClassifier: Module {
     let data = try RingClassifier.data(50).batched(16, shuffle: 1)
     let path = try Self.folder().appendingPathComponent("run.safetensors").path
     let whole = try Self.trainer(rate: .cosine(from: 0.02, steps: 24))
-    try whole.fit(data, epochs: 6, progress: SilentProgress())
+    try whole.fit(data, epochs: 6, callbacks: [])
     let half = try Self.trainer(rate: .cosine(from: 0.02, steps: 24))
-    try half.fit(data, epochs: 3, progress: SilentProgress())
+    try half.fit(data, epochs: 3, callbacks: [])
     try half.saveCheckpoint(path)
     let resumed = try Self.trainer(seed: 99, rate: .cosine(from: 0.02, steps: 24))
     try resumed.resume(from: path)
     #expect(resumed.step == 12 && resumed.epoch == 3)
-    try resumed.fit(data, epochs: 3, progress: SilentProgress())
+    try resumed.fit(data, epochs: 3, callbacks: [])
     #expect(try Self.weights(resumed) == Self.weights(whole))
   }
 
@@ -111,7 +111,9 @@ struct RingClassifier: Module {
     }
     #expect(try Self.weights(b) == before)
     #expect(
-      try b.load(path).sorted() == ["hidden.bias", "hidden.weight", "output.bias", "output.weight"])
+      try b.load(path).loaded.sorted() == [
+        "hidden.bias", "hidden.weight", "output.bias", "output.weight",
+      ])
     #expect(try Self.weights(b) == Self.weights(a))
     #expect(throws: ApusError.self) { try b.resume(from: path) }
   }
@@ -135,7 +137,7 @@ struct RingClassifier: Module {
     let initial = try trainer.evaluate(data).loss
     #expect(try initial == expected())
     try trainer.save(saved)
-    try trainer.fit(data, epochs: 2, progress: SilentProgress())
+    try trainer.fit(data, epochs: 2, callbacks: [])
     let trained = try trainer.evaluate(data).loss
     #expect(try trained != initial && trained == expected())
     try trainer.saveCheckpoint(checkpoint)
@@ -165,7 +167,7 @@ struct RingClassifier: Module {
   @Test func labelOutsideTheClasses_endsTheRun() throws {
     let data = try RingClassifier.data(20, badLabel: true).batched(20)
     let error = #expect(throws: ApusError.self) {
-      try Self.trainer().fit(data, epochs: 1, progress: SilentProgress())
+      try Self.trainer().fit(data, epochs: 1, callbacks: [])
     }
     #expect(error?.kind == .outOfRange)
     #expect(error?.description.contains("3") == true)
@@ -177,7 +179,7 @@ struct RingClassifier: Module {
       "points": points, "labels": NDArray([0, 1, 2, 0] as [Int32], shape: [4]),
     ])
     let error = #expect(throws: ApusError.self) {
-      try Self.trainer().fit(data.batched(4), epochs: 1, progress: SilentProgress())
+      try Self.trainer().fit(data.batched(4), epochs: 1, callbacks: [])
     }
     #expect(error?.kind == .nonFinite)
   }
@@ -191,7 +193,7 @@ struct RingClassifier: Module {
     }
     let data = try RingClassifier.data(8).batched(8)
     let error = #expect(throws: ApusError.self) {
-      try trainer.fit(data, epochs: 1, progress: SilentProgress())
+      try trainer.fit(data, epochs: 1, callbacks: [])
     }
     #expect(error?.kind == .shapeMismatch)
     #expect(error?.description.contains("blocks.1.output") == true)
@@ -199,7 +201,7 @@ struct RingClassifier: Module {
       model(batch.images).sum()
     }
     let second = #expect(throws: ApusError.self) {
-      try missing.fit(data, epochs: 1, progress: SilentProgress())
+      try missing.fit(data, epochs: 1, callbacks: [])
     }
     #expect(second?.description.contains("points, labels") == true)
   }
@@ -237,16 +239,21 @@ struct RingClassifier: Module {
 
   static func run(isTerminal: Bool, _ log: Log) {
     let bar = ProgressBar(
-      isTerminal: isTerminal, output: { log.text += $0 }, now: { log.time })
-    bar.epochBegins(1, of: 5, batches: 100)
+      isTerminal: isTerminal,
+      output: {
+        log.text += $0
+        return true
+      }, now: { log.time })
+    bar.show(.epochBegan(epoch: 1, of: 5, batches: 100))
     for step in 1...100 {
       log.time += 0.11
-      bar.stepEnded(step, StepResult(loss: 0.5, metrics: []))
+      bar.show(.stepEnded(step: step, StepResult(loss: 0.5)))
     }
-    bar.epochEnded(
-      EpochSummary(
-        epoch: 1, steps: 100, seconds: 11, training: StepResult(loss: 0.5, metrics: []),
-        validation: StepResult(loss: 0.25, metrics: [("accuracy", 0.75)])))
+    bar.show(
+      .epochEnded(
+        EpochSummary(
+          epoch: 1, steps: 100, seconds: 11, training: StepResult(loss: 0.5),
+          validation: StepResult(loss: 0.25, metrics: [("accuracy", 0.75)]))))
   }
 
   @Test func terminal_seesOneLineRedrawn() {

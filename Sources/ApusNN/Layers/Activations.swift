@@ -5,12 +5,14 @@ import ApusOps
 
 /// `max(x, 0)`.
 public struct ReLU: Layer {
+  let scope = Scope()
   public init() {}
   public func forward(_ x: Tensor) -> Tensor { relu(x) }
 }
 
 /// `x` above 0, `slope·x` below.
 public struct LeakyReLU: Layer {
+  let scope = Scope()
   public let slope: Double
   public init(slope: Double = 0.01) { self.slope = slope }
   public func forward(_ x: Tensor) -> Tensor { leakyRelu(x, slope: slope) }
@@ -18,6 +20,7 @@ public struct LeakyReLU: Layer {
 
 /// `x·Φ(x)`, or its approximation by a hyperbolic tangent: Hendrycks & Gimpel 2016.
 public struct GELU: Layer {
+  let scope = Scope()
   public let isApproximate: Bool
   public init(approximate: Bool = false) { isApproximate = approximate }
   public func forward(_ x: Tensor) -> Tensor { isApproximate ? geluTanh(x) : gelu(x) }
@@ -25,24 +28,28 @@ public struct GELU: Layer {
 
 /// `x·sigmoid(x)`, also known as swish: Elfwing et al. 2018.
 public struct SiLU: Layer {
+  let scope = Scope()
   public init() {}
   public func forward(_ x: Tensor) -> Tensor { silu(x) }
 }
 
 /// `1 / (1 + e⁻ˣ)`.
 public struct Sigmoid: Layer {
+  let scope = Scope()
   public init() {}
   public func forward(_ x: Tensor) -> Tensor { sigmoid(x) }
 }
 
 /// The hyperbolic tangent.
 public struct Tanh: Layer {
+  let scope = Scope()
   public init() {}
   public func forward(_ x: Tensor) -> Tensor { tanh(x) }
 }
 
 /// Probabilities over the last axis.
 public struct Softmax: Layer {
+  let scope = Scope()
   public init() {}
   public func forward(_ x: Tensor) -> Tensor { softmax(x, axis: -1) }
 }

@@ -6,6 +6,7 @@ import ApusOps
 /// Sets each element to 0 with probability `p` and scales the others by 1/(1-p), in training only:
 /// Srivastava et al. 2014. Each step drops others; equal seeds drop the same.
 public struct Dropout: Layer {
+  let scope = Scope()
   public let p: Double
 
   public init(_ p: Double = 0.5) { self.p = p }

@@ -5,6 +5,7 @@ import ApusOps
 
 /// Joins all axes from `axis` on into one: `[N, 28, 28, 1]` → `[N, 784]`.
 public struct Flatten: Layer {
+  let scope = Scope()
   public let axis: Int
 
   public init(from axis: Int = 1) { self.axis = axis }

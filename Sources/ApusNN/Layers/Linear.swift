@@ -7,6 +7,7 @@ import ApusOps
 ///
 /// The weight is `[out, in]`, as in PyTorch; weight and bias start in U(±1/√in).
 public struct Linear: Layer {
+  let scope = Scope()
   public let weight: Parameter
   public let bias: Parameter?
 
@@ -20,6 +21,6 @@ public struct Linear: Layer {
   public func forward(_ x: Tensor) -> Tensor {
     let product = x.matmul(weight.tensor, transposeOther: true)
     guard let bias else { return product }
-    return product + bias
+    return product + bias.tensor
   }
 }

@@ -5,6 +5,7 @@ import ApusOps
 
 /// `y = (x - mean) / √(variance + ε) · weight + bias` over the last axis: Ba, Kiros & Hinton 2016.
 public struct LayerNorm: Layer {
+  let scope = Scope()
   public let weight: Parameter
   public let bias: Parameter?
   public let epsilon: Double
@@ -23,6 +24,7 @@ public struct LayerNorm: Layer {
 
 /// `y = x / √(mean(x²) + ε) · weight` over the last axis: Zhang & Sennrich 2019.
 public struct RMSNorm: Layer {
+  let scope = Scope()
   public let weight: Parameter
   public let epsilon: Double
 

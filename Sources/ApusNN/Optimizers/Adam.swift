@@ -11,7 +11,7 @@ import Foundation
 ///     p ← p - η/(1-β₁ᵗ) · m / (√(v/(1-β₂ᵗ)) + ε)
 ///
 /// `weightDecay` adds λ·p to the gradient; see `AdamW` for the decoupled form.
-public struct Adam: Optimizer, Hashable {
+public struct Adam: Optimizer {
   public var learningRate: LearningRate
   public var beta1: Double
   public var beta2: Double
@@ -29,23 +29,29 @@ public struct Adam: Optimizer, Hashable {
     self.weightDecay = weightDecay
   }
 
-  public var slots: [String] { ["first_moment", "second_moment"] }
-  public var scalarNames: [String] { ["step_size", "inverse_root_correction"] }
-
-  /// η/(1-β₁ᵗ) and 1/√(1-β₂ᵗ), with t from 1 on.
-  public func scalars(at step: Int) -> [Double] {
-    let t = Double(step + 1)
-    return [
-      learningRate.value(at: step) / (1 - pow(beta1, t)), 1 / (1 - pow(beta2, t)).squareRoot(),
-    ]
+  public var rule: String {
+    "Adam(beta1: \(beta1), beta2: \(beta2), epsilon: \(epsilon), weightDecay: \(weightDecay))"
   }
 
-  public func update(
-    _ parameter: Tensor, gradient: Tensor, slots: [Tensor], scalars: [Tensor]
-  ) -> (parameter: Tensor, slots: [Tensor]) {
-    let g = weightDecay == 0 ? gradient : gradient + parameter * weightDecay
-    return adamStep(
-      parameter, g, slots, scalars, beta1: beta1, beta2: beta2, epsilon: epsilon)
+  public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
+    adamStep(p, weightDecay == 0 ? gradient : gradient + p * weightDecay, &state)
+  }
+
+  /// The rule for a parameter that has been decayed.
+  fileprivate func adamStep(_ p: Tensor, _ g: Tensor, _ state: inout UpdateState) -> Tensor {
+    let (beta1, beta2, learningRate) = (beta1, beta2, learningRate)
+    // η/(1-β₁ᵗ) and 1/√(1-β₂ᵗ), with t from 1 on.
+    let stepSize = state.scalar("step_size") {
+      learningRate.value(at: $0) / (1 - pow(beta1, Double($0 + 1)))
+    }
+    let correction = state.scalar("inverse_root_correction") {
+      1 / (1 - pow(beta2, Double($0 + 1))).squareRoot()
+    }
+    let m = state["first_moment"] * beta1 + g * (1 - beta1)
+    let v = state["second_moment"] * beta2 + g * g * (1 - beta2)
+    state["first_moment"] = m
+    state["second_moment"] = v
+    return p - m * stepSize / (sqrt(v) * correction + epsilon)
   }
 
   public func validate() throws {
@@ -57,7 +63,7 @@ public struct Adam: Optimizer, Hashable {
 /// Adam with decoupled weight decay: Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization".
 ///
 /// The parameter first shrinks by η·λ, then takes Adam's step, as in PyTorch's `AdamW`.
-public struct AdamW: Optimizer, Hashable {
+public struct AdamW: Optimizer {
   public var learningRate: LearningRate
   public var beta1: Double
   public var beta2: Double
@@ -75,37 +81,21 @@ public struct AdamW: Optimizer, Hashable {
     self.weightDecay = weightDecay
   }
 
-  public var slots: [String] { ["first_moment", "second_moment"] }
-  public var scalarNames: [String] { ["step_size", "inverse_root_correction", "shrinkage"] }
-
-  /// Adam's two scalars and 1 - η·λ.
-  public func scalars(at step: Int) -> [Double] {
-    let adam = Adam(learningRate: learningRate, beta1: beta1, beta2: beta2)
-    return adam.scalars(at: step) + [1 - learningRate.value(at: step) * weightDecay]
+  public var rule: String {
+    "AdamW(beta1: \(beta1), beta2: \(beta2), epsilon: \(epsilon), weightDecay: \(weightDecay))"
   }
 
-  public func update(
-    _ parameter: Tensor, gradient: Tensor, slots: [Tensor], scalars: [Tensor]
-  ) -> (parameter: Tensor, slots: [Tensor]) {
-    adamStep(
-      parameter * scalars[2], gradient, slots, scalars, beta1: beta1, beta2: beta2,
-      epsilon: epsilon)
+  public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
+    let (learningRate, weightDecay) = (learningRate, weightDecay)
+    let shrinkage = state.scalar("shrinkage") { 1 - learningRate.value(at: $0) * weightDecay }
+    let adam = Adam(learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon)
+    return adam.adamStep(p * shrinkage, gradient, &state)
   }
 
   public func validate() throws {
     try require(learningRate, of: "AdamW")
     try validateAdam(beta1, beta2, epsilon, weightDecay, of: "AdamW")
   }
-}
-
-private func adamStep(
-  _ parameter: Tensor, _ g: Tensor, _ slots: [Tensor], _ scalars: [Tensor], beta1: Double,
-  beta2: Double, epsilon: Double
-) -> (parameter: Tensor, slots: [Tensor]) {
-  let m = slots[0] * beta1 + g * (1 - beta1)
-  let v = slots[1] * beta2 + g * g * (1 - beta2)
-  let denominator = sqrt(v) * scalars[1] + epsilon
-  return (parameter - m * scalars[0] / denominator, [m, v])
 }
 
 private func validateAdam(

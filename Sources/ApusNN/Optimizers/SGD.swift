@@ -10,7 +10,7 @@ import ApusOps
 ///     p ← p - η·v        (or p - η·(g + μ·v) with Nesterov's momentum)
 ///
 /// Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning".
-public struct SGD: Optimizer, Hashable {
+public struct SGD: Optimizer {
   public var learningRate: LearningRate
   public var momentum: Double
   public var isNesterov: Bool
@@ -26,19 +26,17 @@ public struct SGD: Optimizer, Hashable {
     self.weightDecay = weightDecay
   }
 
-  public var slots: [String] { momentum == 0 ? [] : ["momentum"] }
-  public var scalarNames: [String] { ["learning_rate"] }
-  public func scalars(at step: Int) -> [Double] { [learningRate.value(at: step)] }
+  public var rule: String {
+    "SGD(momentum: \(momentum), nesterov: \(isNesterov), weightDecay: \(weightDecay))"
+  }
 
-  public func update(
-    _ parameter: Tensor, gradient: Tensor, slots: [Tensor], scalars: [Tensor]
-  ) -> (parameter: Tensor, slots: [Tensor]) {
-    let rate = scalars[0]
-    let g = weightDecay == 0 ? gradient : gradient + parameter * weightDecay
-    guard momentum != 0 else { return (parameter - g * rate, []) }
-    let velocity = slots[0] * momentum + g
-    let direction = isNesterov ? g + velocity * momentum : velocity
-    return (parameter - direction * rate, [velocity])
+  public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
+    let rate = state.scalar("rate", learningRate.value)
+    let g = weightDecay == 0 ? gradient : gradient + p * weightDecay
+    guard momentum != 0 else { return p - g * rate }
+    let v = state["momentum"] * momentum + g
+    state["momentum"] = v
+    return p - (isNesterov ? g + v * momentum : v) * rate
   }
 
   public func validate() throws {

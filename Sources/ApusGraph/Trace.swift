@@ -1,0 +1,370 @@
+// The trace: a graph while it is being recorded, with what recording must know besides.
+
+/// How layers behave: in training dropout drops and statistics run on, in evaluation they do not.
+public enum Mode: Sendable, Hashable {
+  case training
+  case evaluation
+}
+
+/// What a state of a graph stands for: its identity is the object, whatever the state is called.
+public protocol StateOwner: AnyObject, Sendable {}
+
+/// A graph being recorded.
+///
+/// A trace belongs to the one task that records it; tensors refer to it and must not outlive its use.
+/// It is marked Sendable only so that it can be a task-local value.
+public final class Trace: @unchecked Sendable {
+  /// The trace that layers and parameters record into.
+  @TaskLocal public static var current: Trace?
+
+  public private(set) var graph: Graph
+  /// The first mistake made while recording.
+  public private(set) var error: ApusError?
+  /// Module path components around the op being recorded.
+  public private(set) var scopes: [String] = []
+  /// Gradient rules that the user gave, by the `id` attribute of their `custom_gradient` node.
+  public var customGradients: [Int: CustomGradient] = [:]
+  /// Counts random ops, so that each draws its own numbers from the key.
+  public var randomStreams = 0
+  /// The recomputation that nodes are recorded for; 0 outside `checkpoint`'s backward pass.
+  public var recomputation = 0
+  /// For each node index recorded within `checkpoint`, the number of its region.
+  public var checkpointRegions: [Int: Int] = [:]
+  /// How layers behave that are being recorded.
+  public var mode = Mode.training
+  /// What the states stand for that have an owner, by their names.
+  public private(set) var stateOwners: [String: any StateOwner] = [:]
+  /// The states' own values, by name and by owner.
+  private var statesByName: [String: ValueID] = [:]
+  private var statesByOwner: [ObjectIdentifier: ValueID] = [:]
+  private var stateValues: Set<ValueID> = []
+  /// For each state that has been assigned, the newest value.
+  private var newest: [ValueID: ValueID] = [:]
+  /// The state that a value is an assigned version of; nil where it is one of several.
+  private var stateOfVersion: [ValueID: ValueID?] = [:]
+  /// Values through which no gradient flows, such as a parameter's after an update.
+  private var detached: Set<ValueID> = []
+  /// What the divisor of a mean is, so that means over several batches can be put together.
+  private var meanWeights: [ValueID: () -> Tensor] = [:]
+  /// All values that a state has had, its own first.
+  private var versionsOfState: [ValueID: [ValueID]] = [:]
+  private var openRegion: Int?
+  /// Where the user called the library layer whose ops are being recorded.
+  private var callLocation: String?
+  private var regionCount = 0
+  private var originOverride: Origin?
+
+  public typealias CustomGradient = (_ context: GradientContext) throws -> [Tensor?]
+
+  public init(_ graph: Graph = Graph()) {
+    self.graph = graph
+    for state in graph.states {
+      statesByName[state.name] = state.value
+      stateValues.insert(state.value)
+    }
+  }
+
+  // MARK: Values from outside
+
+  /// A new input of the graph. Its name must be unique.
+  public func input(_ name: String, _ type: TensorType) -> Tensor {
+    if graph.inputs.contains(where: { $0.name == name }) {
+      record(
+        ApusError(.invalidArgument, "two inputs are named '\(name)'", expected: "unique names"))
+    }
+    return tensor(graph.addInput(name, type))
+  }
+
+  /// The state of that name, made where there is none yet; its type must be the same each time. Where it
+  /// has been assigned, its newest value.
+  public func state(_ name: String, _ type: TensorType) -> Tensor {
+    guard let existing = statesByName[name] else { return tensor(addState(name, type)) }
+    if graph.type(of: existing) != type {
+      record(
+        ApusError(
+          .invalidArgument, "state '\(name)' is used as \(graph.type(of: existing)) and \(type)",
+          expected: "one type"))
+    }
+    return tensor(newest[existing] ?? existing)
+  }
+
+  /// The state that stands for `owner`, made where there is none yet. Where it has been assigned, its
+  /// newest value.
+  ///
+  /// - `label`: its name in the graph; a number is added where another state has it.
+  public func state(of owner: any StateOwner, named label: String, _ type: TensorType) -> Tensor {
+    let identity = ObjectIdentifier(owner)
+    if let existing = statesByOwner[identity] { return tensor(newest[existing] ?? existing) }
+    var name = label, number = 1
+    while statesByName[name] != nil {
+      number += 1
+      name = "\(label)#\(number)"
+    }
+    let value = addState(name, type)
+    statesByOwner[identity] = value
+    stateOwners[name] = owner
+    return tensor(value)
+  }
+
+  /// All values that the state of `owner` has had so far in this trace, oldest first; none where it has
+  /// not been used.
+  public func versions(of owner: any StateOwner) -> [Tensor] {
+    guard let state = statesByOwner[ObjectIdentifier(owner)] else { return [] }
+    return (versionsOfState[state] ?? [state]).map(tensor)
+  }
+
+  private func addState(_ name: String, _ type: TensorType) -> ValueID {
+    let value = graph.addState(name, type)
+    statesByName[name] = value
+    stateValues.insert(value)
+    return value
+  }
+
+  /// A constant of the graph. Small equal ones are one value.
+  public func constant(_ array: NDArray) -> Tensor {
+    if array.count <= 16, let existing = graph.constants.first(where: { $0.array == array }) {
+      return tensor(existing.value)
+    }
+    return tensor(graph.addConstant(array))
+  }
+
+  /// A scalar constant of the given type.
+  public func constant(_ value: Double, _ dtype: DType = .f32) -> Tensor {
+    constant(NDArray(doubles: [value], type: TensorType(dtype, [])))
+  }
+
+  /// The tensor that stands for a value of this graph.
+  public func tensor(_ value: ValueID) -> Tensor {
+    Tensor(trace: self, value: value, type: graph.type(of: value))
+  }
+
+  // MARK: Recording
+
+  func apply(_ op: some Op, _ operands: [Tensor], resultCount: Int, location: String?) -> [Tensor] {
+    func poison() -> [Tensor] {
+      let type = operands.first?.type ?? TensorType(.f32, [])
+      return Array(repeating: Tensor(trace: self, value: nil, type: type), count: resultCount)
+    }
+    for operand in operands {
+      guard owns(operand, as: "\(op.mnemonic): an operand", location: location) else {
+        return poison()
+      }
+    }
+    if operands.contains(where: \.isPoisoned) { return poison() }
+    let origin =
+      originOverride
+      ?? Origin(
+        scope: scope, location: location.map(userLocation) ?? inheritedLocation(operands))
+    do {
+      let results = try graph.addNode(
+        op, operands.map { Operand($0.value!) }, origins: [origin], recomputation: recomputation)
+      if let openRegion { checkpointRegions[graph.nodes.count - 1] = openRegion }
+      return results.map { tensor($0) }
+    } catch let error as ApusError {
+      record(error.located(at: origin.description))
+      return poison()
+    } catch {
+      record(
+        ApusError(.invalidArgument, "\(op.mnemonic): \(error)").located(at: origin.description))
+      return poison()
+    }
+  }
+
+  /// Whether `tensor` was recorded here. Where it was not, that is noted as the mistake, or else the
+  /// mistake that poisoned it in its own trace.
+  ///
+  /// - `role`: what the tensor is to be, such as "an output".
+  public func owns(_ tensor: Tensor, as role: String, location: String? = nil) -> Bool {
+    if tensor.trace === self { return true }
+    record(
+      tensor.trace.error
+        ?? ApusError(
+          .invalidArgument, "\(role) comes from another trace",
+          expected: "tensors of one closure, made while it runs"), location: location)
+    return false
+  }
+
+  /// A line within the library's own layers says nothing to a user: the call of the layer stands for it.
+  private func userLocation(_ location: String) -> String {
+    location.hasPrefix("ApusNN/") ? callLocation ?? location : location
+  }
+
+  /// Records the ops of `body` as called from `location`, as far as they stand in library layers.
+  public func withCallLocation<R>(_ location: String, _ body: () throws -> R) rethrows -> R {
+    let saved = callLocation
+    callLocation = userLocation(location)
+    defer { callLocation = saved }
+    return try body()
+  }
+
+  /// Operators cannot take `#line`: they are placed where the operand made last was.
+  private func inheritedLocation(_ operands: [Tensor]) -> String {
+    if let callLocation { return callLocation }
+    guard let last = operands.compactMap(\.value).max() else { return "" }
+    // Nodes stand in the order of their results' numbers. A parameter may have no node at all: looking
+    // through all of them would make recording a large model take quadratic time.
+    var low = 0, high = graph.nodes.count
+    while low < high {
+      let middle = (low + high) / 2
+      if graph.nodes[middle].results[0] <= last { low = middle + 1 } else { high = middle }
+    }
+    guard low > 0, graph.nodes[low - 1].results.contains(last) else { return "" }
+    return graph.nodes[low - 1].origins.first?.location ?? ""
+  }
+
+  /// Notes a mistake; the first one is thrown by `finish`.
+  public func record(_ error: ApusError, location: String? = nil) {
+    guard self.error == nil else { return }
+    self.error = error.located(
+      at: Origin(scope: scope, location: location.map(userLocation) ?? "").description)
+  }
+
+  /// Throws the first mistake, if one was made.
+  public func check() throws {
+    if let error { throw error }
+  }
+
+  /// Records the ops of `body` in another mode.
+  public func withMode<R>(_ mode: Mode, _ body: () throws -> R) rethrows -> R {
+    let saved = self.mode
+    self.mode = mode
+    defer { self.mode = saved }
+    return try body()
+  }
+
+  /// The module path of ops recorded now.
+  public var scope: String { scopes.joined(separator: ".") }
+
+  /// Records the ops of `body` under the absolute module path `path`.
+  public func withScope<R>(path: String, _ body: () throws -> R) rethrows -> R {
+    let saved = scopes
+    scopes = path.isEmpty ? [] : [path]
+    defer { scopes = saved }
+    return try body()
+  }
+
+  /// Records the ops of `body` as if they came from `origin`; gradient rules run so.
+  public func withOrigin<R>(_ origin: Origin?, _ body: () throws -> R) rethrows -> R {
+    let saved = originOverride
+    originOverride = origin
+    defer { originOverride = saved }
+    return try body()
+  }
+
+  /// Records the ops of `body` as a region that the backward pass recomputes instead of keeping.
+  public func withCheckpoint<R>(_ body: () throws -> R) rethrows -> R {
+    let saved = openRegion
+    if saved == nil {
+      regionCount += 1
+      openRegion = regionCount
+    }
+    defer { openRegion = saved }
+    return try body()
+  }
+
+  // MARK: Results
+
+  /// Gives a state its value for the next run. Who reads it afterwards in this trace reads that value, so
+  /// that several assignments compose in their order; the last one is what the state keeps.
+  ///
+  /// - `state`: what `state(_:_:)` gave, before or after earlier assignments.
+  public func assign(_ state: Tensor, _ value: Tensor) {
+    guard owns(state, as: "a state"), let given = state.value else { return }
+    let known = stateValues.contains(given) ? given : stateOfVersion[given] ?? nil
+    guard let known else {
+      record(
+        ApusError(
+          .invalidArgument, "what is assigned to is no state, or a value that several states have",
+          expected: "a state's tensor, read anew before each assignment"))
+      return
+    }
+    assign(known, value)
+  }
+
+  /// Gives the state of `owner` its value for the next run, as ``assign(_:_:)-(Tensor,_)``. The state must
+  /// have been used in this trace.
+  public func assign(_ owner: any StateOwner, _ value: Tensor) {
+    guard let state = statesByOwner[ObjectIdentifier(owner)] else {
+      record(
+        ApusError(
+          .missing, "a state is assigned that this trace has not used",
+          expected: "state(of:named:_:) first"))
+      return
+    }
+    assign(state, value)
+  }
+
+  private func assign(_ state: ValueID, _ value: Tensor) {
+    guard owns(value, as: "a state's value"), let newValue = value.value else { return }
+    guard graph.type(of: state) == value.type else {
+      record(
+        ApusError(
+          .shapeMismatch,
+          "a state of type \(graph.type(of: state)) is assigned a value of type \(value.type)",
+          expected: "equal types"))
+      return
+    }
+    graph.assign(state, Operand(newValue))
+    newest[state] = newValue
+    versionsOfState[state, default: [state]].append(newValue)
+    // Of a value that several states have taken nobody can say which it stands for.
+    let isShared = stateOfVersion[newValue].map { $0 != state } ?? false
+    stateOfVersion[newValue] = isShared ? .some(nil) : state
+  }
+
+  /// Lets no gradient through a value.
+  public func detach(_ tensor: Tensor) {
+    if let value = tensor.value { detached.insert(value) }
+  }
+
+  /// Whether gradients end at a value.
+  public func isDetached(_ value: ValueID) -> Bool { detached.contains(value) }
+
+  // MARK: Means
+
+  /// Notes that `mean` is a sum divided by a weight that depends on the data, such as the number of labels
+  /// that are not ignored.
+  ///
+  /// - `weight`: records the divisor, a scalar, where somebody wants it.
+  public func noteMean(_ mean: Tensor, weight: @escaping () -> Tensor) {
+    if let value = mean.value { meanWeights[value] = weight }
+  }
+
+  /// The divisor of the one mean that `tensor` is made of by operations on single numbers; nil where it is
+  /// made of none, or of several.
+  public func weight(ofMean tensor: Tensor) -> Tensor? {
+    guard !meanWeights.isEmpty, let start = tensor.value else { return nil }
+    var makers: [ValueID: Int] = [:]
+    for (index, node) in graph.nodes.enumerated() {
+      for result in node.results where graph.type(of: result).count == 1 { makers[result] = index }
+    }
+    var found: Set<ValueID> = []
+    var open = [start], seen: Set<ValueID> = [start]
+    while let value = open.popLast() {
+      if meanWeights[value] != nil {
+        found.insert(value)
+        continue
+      }
+      guard let maker = makers[value] else { continue }
+      for operand in graph.nodes[maker].operands where graph.type(of: operand.value).count == 1 {
+        if seen.insert(operand.value).inserted { open.append(operand.value) }
+      }
+    }
+    guard found.count == 1, let mean = found.first else { return nil }
+    return meanWeights[mean]?()
+  }
+
+  /// Names a result of the graph.
+  public func output(_ name: String, _ tensor: Tensor) {
+    guard owns(tensor, as: "output '\(name)'"), let value = tensor.value else { return }
+    graph.outputs.append(GraphOutput(name: name, operand: Operand(value)))
+  }
+
+  /// The recorded graph.
+  ///
+  /// - Throws: the first mistake made while recording.
+  public func finish() throws -> Graph {
+    try check()
+    return graph.compacted()
+  }
+}

@@ -1,0 +1,165 @@
+// Who listens to a run of training, and may end it.
+
+import ApusData
+import ApusGraph
+import ApusNN
+
+/// What happens in a run of training.
+public enum TrainingEvent: Sendable {
+  /// `epoch` counts from 0 within this call of `fit`.
+  case epochBegan(epoch: Int, of: Int, batches: Int)
+  /// `step` counts from 1 within the epoch.
+  case stepEnded(step: Int, StepResult)
+  case epochEnded(EpochSummary)
+  /// The call of `fit` ends, for that reason where a callback gave one.
+  case ended(reason: String?)
+}
+
+/// What a callback wants.
+public enum Verdict: Sendable, Hashable {
+  case goOn
+  /// Ends the run after this event, in order: `fit` returns what it has, and a later `fit` goes on there.
+  case stop(String)
+}
+
+/// A run of training, as callbacks see it.
+public protocol TrainingRun: AnyObject {
+  /// Steps taken so far.
+  var step: Int { get }
+  /// Epochs finished so far.
+  var epoch: Int { get }
+  /// All epochs finished so far.
+  var history: [EpochSummary] { get }
+  /// The model that is trained.
+  var trainedModel: any Module { get }
+  /// Writes the model's weights.
+  func save(_ path: String) throws
+  /// Writes all that a resumed run needs.
+  func saveCheckpoint(_ path: String, metadata: [String: String]) throws
+}
+
+/// Hears of the course of training and may end it. Callbacks are values given to `fit`, heard in their order.
+///
+///     struct Log: Callback {
+///       func handle(_ event: TrainingEvent, in run: any TrainingRun) -> Verdict {
+///         if case .epochEnded(let epoch) = event { print(run.step, epoch.training.loss) }
+///         return .goOn
+///       }
+///     }
+///
+/// One that throws ends `fit` with its error; the epochs so far are in the trainer's `history`.
+public protocol Callback {
+  func handle(_ event: TrainingEvent, in run: any TrainingRun) throws -> Verdict
+}
+
+/// Ends training once the validation loss, or a metric, has not become better for some epochs.
+///
+///     try trainer.fit(train, validation: test, epochs: 100, callbacks: [ProgressBar(), EarlyStopping()])
+public final class EarlyStopping: Callback {
+  /// Which way is better.
+  public enum Goal: Sendable { case smaller, larger }
+
+  private let metric: String?
+  private let goal: Goal
+  private let patience: Int
+  private let delta: Double
+  private let restoresBest: Bool
+  private var best: Double?
+  private var epochsSince = 0
+  private var snapshot: ModelSnapshot?
+
+  /// - Parameters:
+  ///   - metric: of the validation, or of training where there is none; nil for the loss.
+  ///   - patience: how many epochs without an improvement end the run, the last of them included.
+  ///   - delta: the least change that counts as one.
+  ///   - restoresBest: whether the model gets the values of its best epoch back at the end.
+  public init(
+    on metric: String? = nil, _ goal: Goal = .smaller, patience: Int = 3, delta: Double = 0,
+    restoresBest: Bool = true
+  ) {
+    self.metric = metric
+    self.goal = goal
+    self.patience = patience
+    self.delta = delta
+    self.restoresBest = restoresBest
+  }
+
+  /// - Throws: `missing` where an epoch has no such metric.
+  public func handle(_ event: TrainingEvent, in run: any TrainingRun) throws -> Verdict {
+    switch event {
+    case .epochEnded(let summary):
+      let result = summary.validation ?? summary.training
+      guard let value = metric.map({ result[$0] }) ?? result.loss else {
+        throw ApusError(
+          .missing, "EarlyStopping: an epoch has no metric '\(metric ?? "")'",
+          expected: (["loss"] + result.metrics.map(\.name)).joined(separator: ", "))
+      }
+      let gain = best.map { goal == .smaller ? $0 - value : value - $0 } ?? .infinity
+      if gain > delta {
+        best = value
+        epochsSince = 0
+        if restoresBest { snapshot = try run.trainedModel.snapshot() }
+        return .goOn
+      }
+      epochsSince += 1
+      return epochsSince < patience
+        ? .goOn : .stop("no better \(metric ?? "loss") for \(epochsSince) epochs")
+    case .ended:
+      if let snapshot { try run.trainedModel.restore(snapshot) }
+      return .goOn
+    default: return .goOn
+    }
+  }
+}
+
+/// Writes a checkpoint after every so many steps or epochs, so that what happens to the process or the
+/// machine costs no more than those.
+public struct Checkpointing: Callback {
+  private let path: String
+  private let steps: Int?
+  private let metadata: [String: String]
+
+  /// - Parameters:
+  ///   - path: the file; the checkpoint before it is kept beside it.
+  ///   - steps: how often, in steps; nil for after every epoch.
+  ///   - metadata: more for the file's header, such as the settings of the run.
+  public init(_ path: String, everySteps steps: Int? = nil, metadata: [String: String] = [:]) {
+    self.path = path
+    self.steps = steps
+    self.metadata = metadata
+  }
+
+  public func handle(_ event: TrainingEvent, in run: any TrainingRun) throws -> Verdict {
+    switch event {
+    case .stepEnded where steps.map({ run.step % max($0, 1) == 0 }) ?? false,
+      .epochEnded where steps == nil:
+      try run.saveCheckpoint(path, metadata: metadata)
+    default: break
+    }
+    return .goOn
+  }
+}
+
+/// What came of one epoch.
+public struct EpochSummary: Sendable {
+  /// From 0 on, within this call of `fit`.
+  public var epoch: Int
+  public var steps: Int
+  /// Of training, without validation.
+  public var seconds: Double
+  /// Means over the epoch, while the parameters were changing.
+  public var training: StepResult
+  public var validation: StepResult?
+
+  public init(
+    epoch: Int, steps: Int, seconds: Double, training: StepResult, validation: StepResult?
+  ) {
+    self.epoch = epoch
+    self.steps = steps
+    self.seconds = seconds
+    self.training = training
+    self.validation = validation
+  }
+
+  public var stepsPerSecond: Double { Double(steps) / max(seconds, 1e-9) }
+}

@@ -1,0 +1,103 @@
+// Compiled evaluation steps, and means over data sets.
+
+import ApusData
+import ApusGraph
+import ApusNN
+import ApusRuntime
+
+/// Loss and metrics of a model, in evaluation, compiled for the shapes of batches as they come.
+///
+///     let evaluation = try EvaluationStep(model) { crossEntropy($0($1.images), $1.labels) }
+///     print(try evaluation.run(over: data.test.batched(1000)).loss)
+///
+/// Nothing is dropped and nothing is changed. Random numbers, where a loss draws any, start again with each
+/// data set, so that one model has one figure.
+public final class EvaluationStep<Model: Module> {
+  private struct Compiled {
+    var executable: Executable
+    var layout: ResultLayout
+  }
+  private let model: Model
+  private let loss: LossFunction<Model>
+  private let seed: UInt64
+  /// Of the loss.
+  private let location: String
+  private let random: RandomSource
+  private let compileOptions: CompileOptions
+  private let shapes = CompiledShapes<Compiled>("an evaluation")
+
+  /// - `loss`: maps model and batch to one float; `batch.report` notes metrics.
+  /// - Throws: `missing` where the model is not initialised.
+  public init(
+    _ model: Model, seed: UInt64 = 0, compile: CompileOptions = CompileOptions(),
+    file: StaticString = #fileID, line: UInt = #line, loss: @escaping LossFunction<Model>
+  ) throws {
+    try model.requireInitialized()
+    location = sourceLocation(file, line)
+    self.model = model
+    self.loss = loss
+    self.seed = seed
+    random = try RandomSource(seed: seed)
+    compileOptions = compile
+  }
+
+  /// The loss and metrics of one batch.
+  ///
+  /// - Throws: mistakes of the model, with module path and line; `outOfRange` for a bad label.
+  public func run(_ batch: Batch) throws -> StepResult {
+    let compiled = try shapes.entry(for: batch.fields) {
+      let (trace, layout) = try record(batch.fields)
+      let executable = try Executable(
+        trace.finish(), states: StateStore(of: trace, random: random.cell), options: compileOptions,
+        arena: shapes.arena)
+      return Compiled(executable: executable, layout: layout)
+    }
+    return StepResult(try compiled.executable.run(batch.arrays), compiled.layout)
+  }
+
+  /// The means of loss and metrics over a data set. They do not depend on the size of its batches; see
+  /// ``SymbolicBatch/report(_:_:weight:file:line:)``.
+  ///
+  /// - Throws: `invalidArgument` for a source without examples, and as ``run(_:)``.
+  public func run(over data: any BatchSource) throws -> StepResult {
+    try random.reset(seed: seed)
+    let iterator = try data.makeIterator(epoch: 0)
+    var total = ResultMean()
+    var examples = 0
+    while let batch = try iterator.next() {
+      examples += batch.count
+      total.add(try run(batch), count: batch.count)
+    }
+    guard examples > 0 else {
+      throw ApusError(
+        .invalidArgument, "the evaluation data is empty", expected: "at least one example")
+    }
+    return total.mean
+  }
+
+  /// The graph that evaluates batches with those fields.
+  ///
+  /// - Throws: mistakes of the model, with module path and line.
+  public func graph(for fields: [BatchField]) throws -> Graph { try record(fields).trace.finish() }
+
+  private func record(_ fields: [BatchField]) throws -> (trace: Trace, layout: ResultLayout) {
+    let trace = Trace()
+    trace.mode = .evaluation
+    return try Trace.$current.withValue(trace) {
+      let batch = SymbolicBatch(trace, fields)
+      let value = try loss(model, batch)
+      _ = trace.owns(value, as: "the loss")
+      try trace.check()
+      guard value.dtype.isFloat, value.type.count == 1 else {
+        throw ApusError(
+          .shapeMismatch, "the loss is \(value.type)", at: location,
+          expected: "one float, such as a mean over the batch")
+      }
+      trace.advanceRandomKey()
+      let layout = ResultLayout(
+        trace, losses: [("loss", value)], batch.reports, metrics: true, weights: true)
+      try trace.check()
+      return (trace, layout)
+    }
+  }
+}

@@ -1,0 +1,274 @@
+// What a training step is made of while it is recorded: losses, who learns from them, and by which rule.
+
+import ApusAutodiff
+import ApusGraph
+import ApusNN
+import ApusOps
+import ApusRuntime
+
+/// Parameters that one optimiser trains otherwise than the rest: those whose paths match a pattern.
+///
+///     groups: ["*.bias": AdamW(weightDecay: 0), "*norm*": AdamW(weightDecay: 0)]
+///
+/// The first pattern that matches counts; `*` stands for any run of characters.
+public typealias ParameterGroups = KeyValuePairs<String, any Optimizer>
+
+/// Records a training step. See ``TrainingStep``.
+public final class StepRecorder {
+  public let trace: Trace
+  let batch: SymbolicBatch
+  private let slots: OptimizerSlots
+  private let scalars: HostScalars
+  private(set) var losses: [(name: String, value: Tensor)] = []
+  /// Every parameter that a `minimize` looked at, and whether it was trainable then.
+  private(set) var considered: [(parameter: Parameter, isTrainable: Bool)] = []
+  /// The rules by name, for checkpoints.
+  private(set) var rules: [(name: String, rule: String)] = []
+
+  init(_ trace: Trace, _ batch: SymbolicBatch, slots: OptimizerSlots, scalars: HostScalars) {
+    self.trace = trace
+    self.batch = batch
+    self.slots = slots
+    self.scalars = scalars
+  }
+
+  /// Trains the parameters of `model` to make `loss` smaller.
+  ///
+  ///     step.minimize(loss, over: gan.discriminator, with: Adam(learningRate: 2e-4))
+  ///
+  /// Trained are the parameters that are not frozen and that the loss depends on; one that it reaches only
+  /// through `stopGradient` or not at all is left alone, as in PyTorch. Several calls take effect in their
+  /// order: what is recorded after one reads the updated parameters.
+  ///
+  /// - Parameters:
+  ///   - loss: one float, such as a mean over the batch.
+  ///   - model: the model or the part of it that learns.
+  ///   - optimizer: the rule.
+  ///   - groups: other rules for parameters whose paths within `model` match a pattern, such as no decay on
+  ///     biases. A pattern that matches none is an error.
+  ///   - name: tells several optimisers of a step apart, and their slots and losses: `optimizer`,
+  ///     `optimizer2`, … by default.
+  ///   - clipNorm: gradients are scaled down together so that their joint L2 norm is at most this:
+  ///     Pascanu et al. 2013.
+  /// - Returns: the gradients, for who wants to report them.
+  @discardableResult
+  public func minimize(
+    _ loss: Tensor, over model: some Module, with optimizer: some Optimizer,
+    groups: ParameterGroups = [:], named name: String? = nil, clipNorm: Double? = nil,
+    file: StaticString = #fileID, line: UInt = #line
+  ) -> Minimization {
+    let location = sourceLocation(file, line)
+    do {
+      guard trace.owns(loss, as: "the loss", location: location), !loss.isPoisoned else {
+        return Minimization(trace: trace, gradients: [])
+      }
+      return try trace.withCallLocation(location) {
+        let name = name ?? (rules.isEmpty ? "optimizer" : "optimizer\(rules.count + 1)")
+        return try record(loss, Learners(model), Rules(optimizer, groups), name, clipNorm)
+      }
+    } catch {
+      trace.record(
+        error as? ApusError ?? ApusError(.invalidArgument, "\(error)"), location: location)
+      return Minimization(trace: trace, gradients: [])
+    }
+  }
+
+  /// Notes a number to report beside the loss; see ``SymbolicBatch/report(_:_:weight:file:line:)``.
+  public func report(
+    _ name: String, _ value: Tensor, weight: Tensor? = nil, file: StaticString = #fileID,
+    line: UInt = #line
+  ) { batch.report(name, value, weight: weight, file: file, line: line) }
+
+  /// Makes a whole array a result of the step: `result.arrays[name]`.
+  public func output(
+    _ name: String, _ value: Tensor, file: StaticString = #fileID, line: UInt = #line
+  ) {
+    let location = sourceLocation(file, line)
+    guard trace.owns(value, as: "output '\(name)'", location: location) else { return }
+    guard !batch.reports.arrays.contains(where: { $0.name == name }) else {
+      trace.record(
+        ApusError(
+          .invalidArgument, "two outputs of a step are named '\(name)'", expected: "unique names"),
+        location: location)
+      return
+    }
+    batch.reports.arrays.append((name, value))
+  }
+
+  // MARK: Recording
+
+  /// The rule of each parameter.
+  private struct Rules {
+    let all: [(pattern: String, optimizer: any Optimizer)]
+
+    /// - Throws: `invalidArgument` for settings that make no sense.
+    init(_ optimizer: any Optimizer, _ groups: ParameterGroups) throws {
+      all = groups.map { ($0.key, $0.value) } + [("*", optimizer)]
+      for (_, optimizer) in all { try optimizer.validate() }
+    }
+
+    var description: String {
+      guard all.count > 1 else { return all[0].optimizer.rule }
+      return all.map { "\($0.pattern): \($0.optimizer.rule)" }.joined(separator: ", ")
+    }
+  }
+
+  private func record(
+    _ loss: Tensor, _ model: Learners, _ rules: Rules, _ name: String,
+    _ clipNorm: Double?
+  ) throws -> Minimization {
+    guard loss.dtype.isFloat, loss.type.count == 1 else {
+      throw ApusError(
+        .shapeMismatch, "the loss is \(loss.type)",
+        expected: "one float, such as a mean over the batch")
+    }
+    if let clipNorm, !(clipNorm > 0) {
+      throw ApusError(.invalidArgument, "clipNorm is \(clipNorm)", expected: "a number above 0")
+    }
+    guard !self.rules.contains(where: { $0.name == name }) else {
+      throw ApusError(
+        .invalidArgument, "two optimisers of a step are named '\(name)'", expected: "unique names")
+    }
+    let loss = loss.reshaped([])
+    considered += model.all.map { ($0.parameter, $0.parameter.isTrainable) }
+    let groups = try model.groups(rules.all.map(\.pattern))
+    let trained = try trained(loss, model)
+    losses.append((losses.isEmpty ? "loss" : name, loss))
+    self.rules.append((name, rules.description + (clipNorm.map { ", clipNorm: \($0)" } ?? "")))
+
+    let gradients =
+      clipNorm.map { clipped(trained.map(\.gradient), norm: $0) }
+      ?? trained.map(\.gradient)
+    for (index, entry) in trained.enumerated() {
+      let group = groups[entry.path]!
+      let isLast = group == rules.all.count - 1
+      let source = UpdateRecorder(
+        trace, entry.parameter, entry.cell, slots: slots, scalars: scalars, name: name,
+        scalarName: isLast ? name : "\(name).\(rules.all[group].pattern)")
+      trace.withScope(path: entry.path.split(separator: ".").dropLast().joined(separator: ".")) {
+        var state = UpdateState(source, of: entry.parameter.type)
+        let old = entry.parameter.tensor
+        let new = rules.all[group].optimizer.update(old, gradients[index], &state)
+        trace.detach(new)
+        trace.assign(entry.cell, new)
+      }
+    }
+    return Minimization(
+      trace: trace, gradients: trained.map { ($0.path, $0.gradient) })
+  }
+
+  private struct Trained {
+    var path: String
+    var parameter: Parameter
+    var cell: StateCell
+    var gradient: Tensor
+  }
+
+  /// The parameters that the loss teaches something.
+  private func trained(_ loss: Tensor, _ model: Learners) throws -> [Trained] {
+    guard !model.all.isEmpty else {
+      throw ApusError(
+        .invalidArgument, "\(model.type) has no parameters", expected: "a model that can learn")
+    }
+    let trainable = model.all.filter { $0.parameter.isTrainable }
+    guard !trainable.isEmpty else {
+      throw ApusError(
+        .invalidArgument, "all \(model.all.count) parameters of \(model.type) are frozen",
+        expected: "unfreeze() of those that are to learn")
+    }
+    // A parameter that was updated earlier in this step has several values, any of which the loss may read.
+    let uses = try trainable.map { path, parameter in
+      guard let cell = parameter.cell else { throw parameter.uninitialized }
+      return (path: path, parameter: parameter, cell: cell, versions: trace.versions(of: cell))
+    }
+    guard uses.contains(where: { !$0.versions.isEmpty }) else {
+      throw ApusError(
+        .invalidArgument, "the loss uses none of the parameters of \(model.type)",
+        expected: "a loss computed by the model that is trained (is it a copy?)")
+    }
+    let all = try flows(of: loss, into: uses.flatMap(\.versions))
+    var next = 0
+    var result: [Trained] = []
+    for use in uses {
+      let own = all[next..<next + use.versions.count].compactMap { $0 }
+      next += use.versions.count
+      guard let first = own.first else { continue }
+      result.append(
+        Trained(
+          path: use.path, parameter: use.parameter, cell: use.cell,
+          gradient: own.dropFirst().reduce(first) { $0 + $1 }))
+    }
+    guard !result.isEmpty else {
+      throw ApusError(
+        .invalidArgument, "no gradient of the loss reaches a trainable parameter of \(model.type)",
+        expected: "a way back that is not cut by stopGradient, argmax, comparisons or integers")
+    }
+    return result
+  }
+
+  /// The gradients times min(1, norm / ‖all gradients‖).
+  private func clipped(_ gradients: [Tensor], norm: Double) -> [Tensor] {
+    guard let first = gradients.first else { return [] }
+    // As PyTorch's clip_grad_norm_: 1e-6 keeps a zero gradient from dividing by zero.
+    let scale = minimum(first.scalar(norm) / (jointNorm(gradients) + 1e-6), first.scalar(1))
+    return gradients.map { $0 * scale }
+  }
+}
+
+/// √Σ‖g‖² over several tensors.
+private func jointNorm(_ gradients: [Tensor]) -> Tensor {
+  let squares = gradients.map { ($0 * $0).sum() }
+  return sqrt(squares.dropFirst().reduce(squares[0]) { $0 + $1 })
+}
+
+/// What came of a `minimize`: the gradients, before clipping.
+public struct Minimization {
+  let trace: Trace
+  /// The gradient of each parameter that is trained, by its path within the model.
+  public let gradients: [(path: String, gradient: Tensor)]
+
+  /// The joint L2 norm of all gradients; 0 where a mistake left none.
+  ///
+  ///     step.report("gradient_norm", step.minimize(loss, over: model, with: adam).gradientNorm)
+  public var gradientNorm: Tensor {
+    gradients.isEmpty ? trace.constant(0) : jointNorm(gradients.map(\.gradient))
+  }
+
+  /// The gradient of a parameter, if it is trained.
+  public subscript(path: String) -> Tensor? { gradients.first { $0.path == path }?.gradient }
+}
+
+/// The parameters of a model that is to be trained.
+private struct Learners {
+  let type: String
+  let all: [(path: String, parameter: Parameter)]
+
+  /// - Throws: as ``Module/initialize(seed:reinitialize:)``.
+  init<M: Module>(_ model: M) throws {
+    type = "\(M.self)"
+    let tree = ModelTree(model)
+    try tree.check()
+    all = tree.states.compactMap { path, state in (state as? Parameter).map { (path, $0) } }
+  }
+
+  /// For each parameter, the place of the first pattern that it matches.
+  ///
+  /// - Throws: `missing` for a pattern that no parameter matches.
+  func groups(_ patterns: [String]) throws -> [String: Int] {
+    let matchers = patterns.map { PathPattern($0) }
+    var result: [String: Int] = [:]
+    var isUsed = [Bool](repeating: false, count: patterns.count)
+    for (path, _) in all {
+      for (index, matcher) in matchers.enumerated() where matcher.matches(path) {
+        isUsed[index] = true
+        if result[path] == nil { result[path] = index }
+      }
+    }
+    if let unused = isUsed.dropLast().firstIndex(of: false) {
+      throw ApusError(
+        .missing, "no parameter's path matches the group '\(patterns[unused])'",
+        expected: all.prefix(6).map(\.path).joined(separator: ", "))
+    }
+    return result
+  }
+}

@@ -1,0 +1,176 @@
+// The inputs of a step while it is recorded, and what it reports.
+
+import ApusGraph
+import ApusNN
+import ApusOps
+
+/// The name and type of one array of a batch.
+public struct BatchField: Sendable, Hashable {
+  public var name: String
+  public var type: TensorType
+
+  public init(_ name: String, _ type: TensorType) {
+    self.name = name
+    self.type = type
+  }
+}
+
+/// The inputs of a step while it is recorded, by name: `batch.images`.
+///
+/// A name that the batch does not have is recorded as an error that lists the names there are.
+@dynamicMemberLookup
+public struct SymbolicBatch {
+  let trace: Trace
+  let tensors: [(name: String, tensor: Tensor)]
+  let reports: Reports
+
+  init(_ trace: Trace, _ fields: [BatchField]) {
+    self.trace = trace
+    tensors = fields.map { ($0.name, trace.input($0.name, $0.type)) }
+    reports = Reports()
+  }
+
+  public subscript(dynamicMember name: String) -> Tensor { self[name] }
+
+  public subscript(name: String) -> Tensor {
+    if let entry = tensors.first(where: { $0.name == name }) { return entry.tensor }
+    return .poisoned(
+      ApusError(
+        .missing, "the batch has no '\(name)'",
+        expected: tensors.map(\.name).joined(separator: ", ")),
+      like: Tensor(trace: trace, value: nil, type: TensorType(.f32, [])))
+  }
+
+  /// Notes a number to report beside the loss.
+  ///
+  ///     batch.report("accuracy", accuracy(logits, batch.labels))
+  ///
+  /// Over an evaluation it is averaged, each batch with its weight: that of `weight`, else the divisor of the
+  /// mean that it is (ignored labels count for nothing), else the batch's number of examples. So it does not
+  /// depend on the size of the batches.
+  ///
+  /// - `value`: one number.
+  /// - `weight`: one number, what the value is a mean over.
+  public func report(
+    _ name: String, _ value: Tensor, weight: Tensor? = nil, file: StaticString = #fileID,
+    line: UInt = #line
+  ) {
+    let location = sourceLocation(file, line)
+    guard trace.owns(value, as: "metric '\(name)'", location: location) else { return }
+    if let weight, !trace.owns(weight, as: "the weight of '\(name)'", location: location) { return }
+    for tensor in [value, weight].compactMap({ $0 }) where tensor.type.count != 1 {
+      trace.record(
+        ApusError(
+          .shapeMismatch, "metric '\(name)' is \(tensor.type)",
+          expected: "one number, such as a mean over the batch"), location: location)
+      return
+    }
+    guard name != "loss", !reports.metrics.contains(where: { $0.name == name }) else {
+      trace.record(
+        ApusError(
+          .invalidArgument, "two results of a step are named '\(name)'",
+          expected: "a name of its own for each metric; 'loss' is the loss"), location: location)
+      return
+    }
+    reports.metrics.append((name, value, weight))
+  }
+}
+
+/// What a step reports while it is recorded.
+final class Reports {
+  var metrics: [(name: String, value: Tensor, weight: Tensor?)] = []
+  /// Whole arrays.
+  var arrays: [(name: String, value: Tensor)] = []
+}
+
+/// How the outputs of a step's graph are to be read.
+struct ResultLayout {
+  /// The names of numbers, with the places of value and weight among the outputs.
+  var numbers: [(name: String, value: Int, weight: Int?)] = []
+  var arrays: [(name: String, value: Int)] = []
+
+  /// Makes losses, metrics and arrays outputs of the graph.
+  ///
+  /// - `weights`: whether means over several batches are wanted.
+  init(
+    _ trace: Trace, losses: [(name: String, value: Tensor)], _ reports: Reports, metrics: Bool,
+    weights: Bool
+  ) {
+    func output(_ name: String, _ tensor: Tensor) -> Int {
+      trace.output(name, tensor)
+      return trace.graph.outputs.count - 1
+    }
+    func number(_ name: String, _ value: Tensor, _ weight: Tensor?) {
+      let place = output(name, value.reshaped([]).cast(to: .f32))
+      let weight = weights ? weight ?? trace.weight(ofMean: value) : nil
+      numbers.append(
+        (name, place, weight.map { output("\(name).weight", $0.reshaped([]).cast(to: .f32)) }))
+    }
+    for (name, value) in losses { number(name, value, nil) }
+    if metrics { for (name, value, weight) in reports.metrics { number(name, value, weight) } }
+    for (name, value) in reports.arrays { arrays.append((name, output(name, value))) }
+  }
+}
+
+/// What a step reports.
+public struct StepResult: Sendable {
+  /// The loss; of several, the first.
+  public var loss: Double
+  /// Further losses and metrics, in the order in which they were reported.
+  public var metrics: [(name: String, value: Double)]
+  /// Whole arrays, by the names given to ``StepRecorder/output(_:_:file:line:)``.
+  public var arrays: [String: NDArray]
+  /// Whether the step changed nothing: there was nothing to learn from, such as a batch in which all
+  /// labels are ignored.
+  public var wasSkipped = false
+  /// What each number is a mean over, where that is not the number of examples: the loss's first.
+  var weights: [Double?]
+
+  /// - `metrics`: in the order in which they were reported.
+  public init(
+    loss: Double, metrics: [(name: String, value: Double)] = [], arrays: [String: NDArray] = [:]
+  ) {
+    self.loss = loss
+    self.metrics = metrics
+    self.arrays = arrays
+    weights = []
+  }
+
+  init(_ results: [NDArray], _ layout: ResultLayout) {
+    self.init(
+      loss: layout.numbers.first.map { results[$0.value].scalar } ?? 0,
+      metrics: layout.numbers.dropFirst().map { ($0.name, results[$0.value].scalar) },
+      arrays: layout.arrays.isEmpty
+        ? [:] : Dictionary(uniqueKeysWithValues: layout.arrays.map { ($0.name, results[$0.value]) })
+    )
+    weights = layout.numbers.map { $0.weight.map { results[$0].scalar } }
+  }
+
+  /// The metric of that name, if there is one.
+  public subscript(metric: String) -> Double? { metrics.first { $0.name == metric }?.value }
+}
+
+/// The mean of results over several batches.
+struct ResultMean {
+  private var sums: [(name: String, total: Double, weight: Double)] = []
+
+  /// - `count`: the examples of the batch, which weigh where a number says nothing else.
+  mutating func add(_ result: StepResult, count: Int) {
+    let numbers = [("loss", result.loss)] + result.metrics
+    for (index, (name, value)) in numbers.enumerated() {
+      let weight =
+        (result.weights.indices.contains(index) ? result.weights[index] : nil) ?? Double(count)
+      if index == sums.count { sums.append((name, 0, 0)) }
+      // A mean over nothing is no number and counts for nothing.
+      if weight == 0 { continue }
+      sums[index].total += value * weight
+      sums[index].weight += weight
+    }
+  }
+
+  /// Numbers that had nothing to be a mean over are 0.
+  var mean: StepResult {
+    let means = sums.map { ($0.name, $0.weight == 0 ? 0 : $0.total / $0.weight) }
+    return StepResult(loss: means.first?.1 ?? 0, metrics: means.dropFirst().map { ($0.0, $0.1) })
+  }
+}

@@ -1,0 +1,153 @@
+// Models on disk: weights for others to read, and what others wrote.
+
+import ApusData
+import ApusGraph
+import ApusNN
+import ApusRuntime
+
+/// What came of loading weights.
+public struct LoadReport: Sendable, Equatable {
+  /// The states that were read, by their paths in the model.
+  public var loaded: [String] = []
+  /// Paths of the model that the file does not have: they kept their old values, or have none.
+  public var missing: [String] = []
+  /// Arrays of the file that are nothing of the model's.
+  public var unexpected: [String] = []
+  /// What was stored in another element type, with both types.
+  public var converted: [String] = []
+}
+
+extension Module {
+  /// Writes all parameters and buffers as safetensors, under their paths; atomically, so that a file that
+  /// exists is either the old one or the new one, whole. Tied weights are written under each of their paths.
+  ///
+  /// Python reads it: `safetensors.numpy.load_file("model.safetensors")["hidden.weight"]`.
+  ///
+  /// - `allowingNonFinite`: writes weights that hold a NaN or an infinity too. Otherwise they are an error:
+  ///   a run that went wrong must not replace a good file.
+  /// - Throws: `missing` before the model is initialised, `nonFinite` naming a parameter, `io` where the file
+  ///   cannot be written; `invalidArgument` for a model that is not well formed.
+  public func save(_ path: String, allowingNonFinite: Bool = false) throws {
+    try SafetensorsFile.write(
+      modelArrays(allowingNonFinite: allowingNonFinite, for: path), metadata: ["format": "pt"],
+      to: path)
+  }
+
+  /// All values by all their paths.
+  func modelArrays(allowingNonFinite: Bool, for path: String) throws -> [String: NDArray] {
+    let tree = ModelTree(self)
+    try tree.check()
+    var values: [ObjectIdentifier: NDArray] = [:]
+    for (name, state) in tree.states {
+      let array = try state.value()
+      guard allowingNonFinite || array.isFinite else {
+        throw ApusError(
+          .nonFinite, "\(state.kind) '\(name)' holds a NaN or an infinity and is not saved",
+          at: path,
+          expected: "finite values, or allowingNonFinite: true")
+      }
+      values[ObjectIdentifier(state)] = array
+    }
+    return Dictionary(
+      uniqueKeysWithValues: tree.places.map { ($0.path, values[ObjectIdentifier($0.state)]!) })
+  }
+
+  /// Reads parameters and buffers from a safetensors file. Nothing is changed unless all fit. A model that
+  /// has no values yet gets them: what the file has is not drawn first.
+  ///
+  /// - `strict`: whether every state of the model must be in the file and every array of the file must be one
+  ///   of the model's; otherwise only those that both have are read, and the report says which were not.
+  /// - Returns: what was read, what was not, and what was converted from another float type. A tied weight may
+  ///   stand under any of its paths.
+  /// - Throws: `missing` naming all that one side lacks, `shapeMismatch` naming the parameter,
+  ///   `dtypeMismatch` for integers where floats belong, `invalidFile` with the byte offset.
+  @discardableResult
+  public func load(_ path: String, strict: Bool = true) throws -> LoadReport {
+    let tree = ModelTree(self)
+    try tree.check()
+    let file = try SafetensorsFile(path)
+    var aliases: [ObjectIdentifier: [String]] = [:]
+    for place in tree.places {
+      aliases[ObjectIdentifier(place.state), default: []].append(place.path)
+    }
+    let known = Set(tree.places.map(\.path))
+    var report = LoadReport()
+    report.unexpected = file.names.filter { !known.contains($0) }.sorted()
+    var found: [(ModelState, NDArray)] = []
+    for (name, state) in tree.states {
+      guard let stored = aliases[ObjectIdentifier(state)]!.first(where: { file.entry($0) != nil }),
+        let entry = file.entry(stored)
+      else {
+        report.missing.append(name)
+        continue
+      }
+      guard entry.shape == state.shape else {
+        throw ApusError(
+          .shapeMismatch, "\(state.kind) '\(name)' has shape \(entry.shape) in the file", at: path,
+          expected: "\(state.shape)")
+      }
+      let array = try file.array(stored)
+      if array.dtype != state.type.dtype {
+        guard array.dtype.isFloat == state.type.dtype.isFloat else {
+          throw ApusError(
+            .dtypeMismatch, "\(state.kind) '\(name)' is \(array.type) in the file", at: path,
+            expected: "\(state.type)")
+        }
+        report.converted.append("\(name) (\(array.dtype) to \(state.type.dtype))")
+      }
+      found.append((state, array.cast(to: state.type.dtype)))
+      report.loaded.append(name)
+    }
+    if strict { try report.requireComplete(at: path) }
+    tree.name()
+    let lock = tree.states.lazy.compactMap { $0.state.cell?.lock }.first ?? StateLock()
+    for (state, array) in found { try state.give(array, lock: lock) }
+    return report
+  }
+}
+
+extension LoadReport {
+  /// - Throws: `missing` naming what either side lacks.
+  func requireComplete(at path: String) throws {
+    guard !missing.isEmpty || !unexpected.isEmpty else { return }
+    func list(_ names: [String]) -> String {
+      names.prefix(6).map { "'\($0)'" }.joined(separator: ", ")
+        + (names.count > 6 ? " and \(names.count - 6) more" : "")
+    }
+    let parts =
+      (missing.isEmpty ? [] : ["the file has no \(list(missing))"])
+      + (unexpected.isEmpty ? [] : ["the model has no \(list(unexpected))"])
+    throw ApusError(
+      .missing, parts.joined(separator: "; "), at: path,
+      expected: "a file of this model, or strict: false to read what both have")
+  }
+}
+
+extension NDArray {
+  /// Whether no element is a NaN or an infinity.
+  var isFinite: Bool {
+    func scan<Bits: FixedWidthInteger>(_: Bits.Type, _ exponent: Bits) -> Bool {
+      withUnsafeBytes { bytes in
+        bytes.bindMemory(to: Bits.self).allSatisfy { $0 & exponent != exponent }
+      }
+    }
+    switch dtype {
+    case .f32: return scan(UInt32.self, 0x7f80_0000)
+    case .f64: return scan(UInt64.self, 0x7ff0_0000_0000_0000)
+    case .bf16: return scan(UInt16.self, 0x7f80)
+    case .f16: return scan(UInt16.self, 0x7c00)
+    case .i32, .i64, .u8, .bool: return true
+    }
+  }
+}
+
+extension Trainer {
+  /// Writes the model's parameters and buffers as safetensors; see ``ApusNN/Module/save(_:allowingNonFinite:)``.
+  public func save(_ path: String) throws { try model.save(path) }
+
+  /// Reads the model's parameters and buffers; see ``ApusNN/Module/load(_:strict:)``.
+  @discardableResult
+  public func load(_ path: String, strict: Bool = true) throws -> LoadReport {
+    try model.load(path, strict: strict)
+  }
+}
