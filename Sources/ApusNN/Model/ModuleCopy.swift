@@ -147,10 +147,12 @@ struct ModuleCopier {
     if let container = T.self as? any CopiedByElements.Type {
       return try copyElements(value, of: container, at: path)
     }
-    if type(of: value) as Any.Type != T.self {
+    // (In generic code the type of an existential is the existential's own, unless it is seen as Any.)
+    if type(of: value as Any) != T.self {
       // An existential, or a class in its base class's clothes.
-      func opened<U>(_ inner: U) throws -> Any { try copied(inner, at: path) }
-      return try _openExistential(value as Any, do: opened) as! T
+      guard let module = value as? any Module else { return value }
+      func opened<M: Module>(_ inner: M) throws -> Any { try copied(inner, at: path) }
+      return try opened(module) as! T
     }
     if T.self is AnyClass {
       guard let module = value as? any Module, !ModelTree(module).places.isEmpty else {
@@ -185,10 +187,12 @@ struct ModuleCopier {
     return try elements.copied(by: &self, at: path) as! T
   }
 
-  /// Structs and tuples. Enums keep what they hold: what a model hides in one is an error of its own.
+  /// Modules that are structs, and tuples. Nothing else holds states: what a model hides in other types is an
+  /// error of its own.
   private mutating func copyFields<T>(_ value: T, at path: String) throws -> T {
     switch Mirror(reflecting: value).displayStyle {
-    case .struct, .tuple: break
+    case .struct where value is any Module: break
+    case .tuple: break
     default: return value
     }
     var copy = value
