@@ -189,7 +189,7 @@ public struct MemoryOperation: Sendable {
         [Operand(shape)] + [Operand](repeating: Operand(shape, .constant(0)), count: slots)
           + [Operand(shape)]
           + UpdateOutline(optimizer, of: .f32(1)).scalars.map {
-            Operand([], .constant(Float($0.value(0))))
+            Operand([], .constant(Float($0.value(UpdateTime(step: 0, update: 0)))))
           }
       },
       { operands in

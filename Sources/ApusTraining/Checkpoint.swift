@@ -18,8 +18,8 @@ extension Trainer {
   ///   written; an existing checkpoint then stays.
   public func saveCheckpoint(_ path: String, metadata: [String: String] = [:]) throws {
     var arrays = try model.modelArrays(allowingNonFinite: false, for: path)
-    let slots = slotNames
-    for (name, cell) in slots { arrays[name] = cell.array }
+    let slots = slotArrays
+    for (name, array) in slots { arrays[name] = array }
     arrays[Trace.randomKeyState] = trainingStep.random.cell.array
     let counters = counters
     var header = [
@@ -78,6 +78,13 @@ extension Trainer {
     }
     let key = try file.array(Trace.randomKeyState, like: .i64(2), at: path)
 
+    let counts = slots.filter { $0.name == "optimizer.updates" }
+    slots.removeAll { $0.name == "optimizer.updates" }
+    for (_, parameter, array) in counts where array.type != .i64() || array.integers[0] < 0 {
+      throw ApusError(
+        .invalidFile, "the updates of '\(parameter.path ?? "")' are \(array)", at: path,
+        expected: "a count")
+    }
     let cells = try slots.map { slot in
       (
         slot.name, slot.parameter,
@@ -87,18 +94,30 @@ extension Trainer {
     for (state, array) in found { try state.set(array) }
     trainingStep.slots.removeAll()
     for (name, parameter, cell) in cells { trainingStep.slots.add(name, parameter, cell) }
+    for (_, parameter, array) in counts {
+      trainingStep.slots.counter("optimizer", parameter).count = Int(array.integers[0])
+    }
     trainingStep.forgetCompiled()
     try trainingStep.random.cell.set(key)
     resume(header.counters, data: header.data)
   }
 
-  /// The slots as the file names them: `optimizer.first_moment.hidden.weight`.
-  private var slotNames: [(name: String, cell: StateCell)] {
+  /// The slots as the file names them, `optimizer.first_moment.hidden.weight`, and how often each parameter
+  /// has been updated: `optimizer.updates.hidden.weight`.
+  private var slotArrays: [(name: String, array: NDArray)] {
+    trainingStep.settleCounters()
     var paths: [ObjectIdentifier: String] = [:]
     for (path, state) in ModelTree(model).states { paths[ObjectIdentifier(state)] = path }
-    return trainingStep.slots.cells.compactMap { slot in
-      paths[ObjectIdentifier(slot.parameter)].map { ("\(slot.name).\($0)", slot.cell) }
+    let slots = trainingStep.slots
+    let arrays = slots.cells.compactMap { slot in
+      paths[ObjectIdentifier(slot.parameter)].map { ("\(slot.name).\($0)", slot.cell.array) }
     }
+    return arrays
+      + slots.counters.compactMap { key, counter in
+        paths[key.parameter].map {
+          ("\(key.name).updates.\($0)", NDArray([Int64(counter.count)], shape: []))
+        }
+      }
   }
 
   /// The slot's name and the parameter that a name of a file stands for.

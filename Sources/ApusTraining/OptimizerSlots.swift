@@ -1,4 +1,5 @@
-// What optimisers keep from step to step, and what the host tells them before each.
+// What optimisers keep from step to step, how often they have updated what, and what the host tells them
+// before each step.
 
 import ApusGraph
 import ApusNN
@@ -50,39 +51,92 @@ final class OptimizerSlots {
   func removeAll() {
     cells = []
     places = [:]
+    counters = [:]
+  }
+
+  // MARK: Counts
+
+  /// How often an optimiser has updated a parameter.
+  final class Counter {
+    var count = 0
+  }
+  private(set) var counters: [Key: Counter] = [:]
+
+  func counter(_ optimizer: String, _ parameter: Parameter) -> Counter {
+    let key = Key(name: optimizer, parameter: ObjectIdentifier(parameter))
+    if let known = counters[key] { return known }
+    let made = Counter()
+    counters[key] = made
+    return made
   }
 }
 
-/// Numbers that the host computes before each step.
+/// Numbers that the host computes before each run of one graph.
 final class HostScalars {
-  private var entries: [(name: String, cell: StateCell, value: @Sendable (Int) -> Double)] = []
+  private struct Entry {
+    let name: String
+    /// Of the parameters that share it, when the graph was recorded.
+    let update: Int
+    let cell: StateCell
+    let value: @Sendable (UpdateTime) -> Double
+  }
+  private var entries: [Entry] = []
+  /// The counters of all parameters that the graph updates, with the counts they had when it was recorded.
+  private var counters: [(counter: OptimizerSlots.Counter, start: Int)] = []
+  /// Runs that the counters have not been told of yet.
+  private var pending = 0
+  /// How far the counters are from `start`: the same for all, or the graph is of no use any more.
+  private var runs = 0
 
-  /// The cell of a number; a name that is known takes the new function.
+  func updates(_ counter: OptimizerSlots.Counter) { counters.append((counter, counter.count)) }
+
+  /// The cell of a number, one for all parameters of equal counts.
   func cell(
-    _ name: String, lock: StateLock, _ value: @escaping @Sendable (Int) -> Double
+    _ name: String, update: Int, lock: StateLock,
+    _ value: @escaping @Sendable (UpdateTime) -> Double
   ) throws -> StateCell {
-    if let index = entries.firstIndex(where: { $0.name == name }) {
-      entries[index].value = value
-      return entries[index].cell
+    if let known = entries.first(where: { $0.name == name && $0.update == update }) {
+      return known.cell
     }
     let cell = try StateCell(zeros: .f32(), lock: lock, for: "'\(name)'")
-    entries.append((name, cell, value))
+    entries.append(Entry(name: name, update: update, cell: cell, value: value))
     return cell
   }
 
-  /// Sets all for a step.
+  /// Sets all for the run of a step.
   ///
   /// - Throws: `invalidArgument` where one is no finite number.
   func set(at step: Int) throws {
-    for (name, cell, value) in entries {
-      let number = value(step)
+    for entry in entries {
+      let number = entry.value(UpdateTime(step: step, update: entry.update + runs + pending))
       guard number.isFinite else {
         throw ApusError(
-          .invalidArgument, "'\(name)' is \(number) at step \(step)",
+          .invalidArgument, "'\(entry.name)' is \(number) at step \(step)",
           expected: "a finite number; see the learning rate's schedule")
       }
-      cell.setScalar(Float(number))
+      entry.cell.setScalar(Float(number))
     }
+  }
+
+  /// Notes that the run has updated the parameters.
+  func noteRun() { pending += 1 }
+
+  /// Tells the counters of the runs so far. Before another graph runs, or a checkpoint is written.
+  func settle() {
+    guard pending > 0 else { return }
+    for (counter, _) in counters { counter.count += pending }
+    runs += pending
+    pending = 0
+  }
+
+  /// Whether all parameters have been updated equally often since the graph was recorded, whatever other
+  /// graphs ran in between; their number of updates is then known. Call it after `settle` of the other graph.
+  func catchesUp() -> Bool {
+    guard let first = counters.first else { return true }
+    let distance = first.counter.count - first.start
+    guard counters.allSatisfy({ $0.counter.count - $0.start == distance }) else { return false }
+    runs = distance
+    return true
   }
 }
 
@@ -97,6 +151,7 @@ final class UpdateRecorder: UpdateState.Source {
   private let name: String
   /// The name with which group's rule it is, for scalars.
   private let scalarName: String
+  private let update: Int
 
   init(
     _ trace: Trace, _ parameter: Parameter, _ cell: StateCell, slots: OptimizerSlots,
@@ -109,6 +164,9 @@ final class UpdateRecorder: UpdateState.Source {
     self.scalars = scalars
     self.name = name
     self.scalarName = scalarName
+    let counter = slots.counter(name, parameter)
+    scalars.updates(counter)
+    update = counter.count
   }
 
   func slot(_ slot: String, _ type: TensorType, initial: Double) -> Tensor {
@@ -133,10 +191,10 @@ final class UpdateRecorder: UpdateState.Source {
     slots.cell(name, parameter).map { !trace.versions(of: $0).isEmpty } ?? false
   }
 
-  func scalar(_ scalar: String, _ value: @escaping @Sendable (Int) -> Double) -> Tensor {
+  func scalar(_ scalar: String, _ value: @escaping @Sendable (UpdateTime) -> Double) -> Tensor {
     state(.f32()) {
       let name = "\(scalarName).\(scalar)"
-      return (try scalars.cell(name, lock: lock, value), name)
+      return (try scalars.cell(name, update: update, lock: lock, value), name)
     }
   }
 

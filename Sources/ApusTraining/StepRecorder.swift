@@ -18,18 +18,17 @@ public final class StepRecorder {
   public let trace: Trace
   let batch: SymbolicBatch
   private let slots: OptimizerSlots
-  private let scalars: HostScalars
+  let scalars = HostScalars()
   private(set) var losses: [(name: String, value: Tensor)] = []
   /// Every parameter that a `minimize` looked at, and whether it was trainable then.
   private(set) var considered: [(parameter: Parameter, isTrainable: Bool)] = []
   /// The rules by name, for checkpoints.
   private(set) var rules: [(name: String, rule: String)] = []
 
-  init(_ trace: Trace, _ batch: SymbolicBatch, slots: OptimizerSlots, scalars: HostScalars) {
+  init(_ trace: Trace, _ batch: SymbolicBatch, slots: OptimizerSlots) {
     self.trace = trace
     self.batch = batch
     self.slots = slots
-    self.scalars = scalars
   }
 
   /// Trains the parameters of `model` to make `loss` smaller.

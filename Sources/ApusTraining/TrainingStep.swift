@@ -49,7 +49,6 @@ public final class TrainingStep {
   /// Steps taken so far; schedules and bias corrections count them from 0 on.
   public package(set) var count = 0
   let slots = OptimizerSlots()
-  let scalars = HostScalars()
   let random: RandomSource
   private let compileOptions: CompileOptions
   private let reportsMetrics: Bool
@@ -117,10 +116,11 @@ public final class TrainingStep {
     guard batch.count > 0 || batch.arrays.isEmpty else {
       throw ApusError(.shapeMismatch, "a batch of 0 examples", expected: "at least one")
     }
-    try scalars.set(at: count)
+    try compiled.scalars.set(at: count)
     let result = StepResult(try compiled.executable.run(batch.arrays), compiled.layout)
     guard result.loss.isFinite else { throw nonFinite(result.loss, batch) }
     count += 1
+    compiled.scalars.noteRun()
     return result
   }
 
@@ -141,16 +141,18 @@ public final class TrainingStep {
   private final class Compiled {
     let executable: Executable
     let layout: ResultLayout
+    let scalars: HostScalars
     let considered: [(parameter: Parameter, isTrainable: Bool)]
     /// How often parameters had been frozen or unfrozen when this was last seen to fit.
     private var freezes: Int
 
     init(
-      _ executable: Executable, _ layout: ResultLayout,
+      _ executable: Executable, _ layout: ResultLayout, _ scalars: HostScalars,
       _ considered: [(parameter: Parameter, isTrainable: Bool)], freezes: Int
     ) {
       self.executable = executable
       self.layout = layout
+      self.scalars = scalars
       self.considered = considered
       self.freezes = freezes
     }
@@ -167,19 +169,34 @@ public final class TrainingStep {
     }
   }
 
+  /// What ran last.
+  private var last: (fields: [BatchField], compiled: Compiled)?
+
   /// Makes the next step compile anew: its slots are others.
-  func forgetCompiled() { shapes.removeAll() }
+  func forgetCompiled() {
+    last = nil
+    shapes.removeAll()
+  }
+
+  /// Brings the counts of updates up to date.
+  func settleCounters() { last?.compiled.scalars.settle() }
 
   private func compiled(_ fields: [BatchField]) throws -> Compiled {
-    try shapes.entry(for: fields, where: { $0.fits }) {
+    if let last, last.fields == fields, last.compiled.fits { return last.compiled }
+    last?.compiled.scalars.settle()
+    last = nil
+    let compiled = try shapes.entry(for: fields, where: { $0.fits && $0.scalars.catchesUp() }) {
       let freezes = Parameter.freezes.load(ordering: .acquiring)
       let (trace, recorder, layout) = try record(fields)
       let executable = try Executable(
         trace.finish(), states: StateStore(of: trace, random: random.cell), options: compileOptions,
         arena: shapes.arena)
       rules = recorder.rules
-      return Compiled(executable, layout, recorder.considered, freezes: freezes)
+      return Compiled(
+        executable, layout, recorder.scalars, recorder.considered, freezes: freezes)
     }
+    last = (fields, compiled)
+    return compiled
   }
 
   private func record(
@@ -189,7 +206,7 @@ public final class TrainingStep {
     trace.mode = .training
     return try Trace.$current.withValue(trace) {
       let batch = SymbolicBatch(trace, fields)
-      let recorder = StepRecorder(trace, batch, slots: slots, scalars: scalars)
+      let recorder = StepRecorder(trace, batch, slots: slots)
       try body(recorder, batch)
       try trace.check()
       guard !recorder.losses.isEmpty else {

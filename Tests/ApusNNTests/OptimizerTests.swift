@@ -51,7 +51,9 @@ import Testing
       let gradient = zip(zip([1.0, 3.0, 0.25], parameter), [0.1, 0.2, -0.3]).map {
         $0.0 * ($0.1 - $1)
       }
-      let scalars = outline.scalars.map { NDArray(doubles: [$0.value(step)], type: .f64()) }
+      let scalars = outline.scalars.map {
+        NDArray(doubles: [$0.value(UpdateTime(step: step, update: step))], type: .f64())
+      }
       let run = try graph.interpret(
         inputs: [
           NDArray(doubles: parameter, type: .f64(3)), NDArray(doubles: gradient, type: .f64(3)),

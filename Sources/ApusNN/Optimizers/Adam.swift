@@ -42,10 +42,10 @@ public struct Adam: Optimizer {
     let (beta1, beta2, learningRate) = (beta1, beta2, learningRate)
     // η/(1-β₁ᵗ) and 1/√(1-β₂ᵗ), with t from 1 on.
     let stepSize = state.scalar("step_size") {
-      learningRate.value(at: $0) / (1 - pow(beta1, Double($0 + 1)))
+      learningRate.value(at: $0.step) / (1 - pow(beta1, Double($0.update + 1)))
     }
     let correction = state.scalar("inverse_root_correction") {
-      1 / (1 - pow(beta2, Double($0 + 1))).squareRoot()
+      1 / (1 - pow(beta2, Double($0.update + 1))).squareRoot()
     }
     let m = state["first_moment"] * beta1 + g * (1 - beta1)
     let v = state["second_moment"] * beta2 + g * g * (1 - beta2)
@@ -87,7 +87,7 @@ public struct AdamW: Optimizer {
 
   public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
     let (learningRate, weightDecay) = (learningRate, weightDecay)
-    let shrinkage = state.scalar("shrinkage") { 1 - learningRate.value(at: $0) * weightDecay }
+    let shrinkage = state.scalar("shrinkage") { 1 - learningRate.value(at: $0.step) * weightDecay }
     let adam = Adam(learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon)
     return adam.adamStep(p * shrinkage, gradient, &state)
   }

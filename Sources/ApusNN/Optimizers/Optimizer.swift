@@ -12,7 +12,7 @@ import ApusOps
 ///       func update(_ p: Tensor, _ g: Tensor, _ state: inout UpdateState) -> Tensor {
 ///         let m = state["momentum"]
 ///         state["momentum"] = m * 0.99 + g * 0.01
-///         return p - sign(m * 0.9 + g * 0.1) * state.scalar("rate", learningRate.value)
+///         return p - sign(m * 0.9 + g * 0.1) * state.scalar("rate") { learningRate.value(at: $0.step) }
 ///       }
 ///     }
 ///
@@ -37,6 +37,20 @@ extension Optimizer {
   public var rule: String { "\(Self.self)" }
 }
 
+/// When an update takes place.
+public struct UpdateTime: Sendable, Hashable {
+  /// Of the training step, from 0 on: what schedules count.
+  public var step: Int
+  /// Of the parameter's updates by this optimiser, from 0 on: what bias corrections count. Fewer than steps
+  /// where the parameter was frozen at first, or for a while.
+  public var update: Int
+
+  public init(step: Int, update: Int) {
+    self.step = step
+    self.update = update
+  }
+}
+
 /// What an update rule keeps from step to step, for one parameter, and what it asks the host for.
 public struct UpdateState {
   /// Where slots and scalars come from.
@@ -46,7 +60,7 @@ public struct UpdateState {
     /// Gives a slot its value for the next step.
     func assign(_ slot: String, _ value: Tensor)
     /// A number that the host computes for each step: `f32[]`.
-    func scalar(_ name: String, _ value: @escaping @Sendable (Int) -> Double) -> Tensor
+    func scalar(_ name: String, _ value: @escaping @Sendable (UpdateTime) -> Double) -> Tensor
   }
 
   private let source: any Source
@@ -71,10 +85,12 @@ public struct UpdateState {
     source.slot(name, shape.map { type.with($0) } ?? type, initial: initial)
   }
 
-  /// A number that changes from step to step: `f32[]`. All parameters that the optimiser updates share it.
+  /// A number that changes from step to step: `f32[]`.
   ///
-  /// - `value`: the number at a step, from 0 on; called once before each step.
-  public func scalar(_ name: String, _ value: @escaping @Sendable (Int) -> Double) -> Tensor {
+  /// - `value`: the number at a time; called before each step, once for all parameters that have been updated
+  ///   equally often.
+  public func scalar(_ name: String, _ value: @escaping @Sendable (UpdateTime) -> Double) -> Tensor
+  {
     source.scalar(name, value)
   }
 }

@@ -31,7 +31,8 @@ public struct SGD: Optimizer {
   }
 
   public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
-    let rate = state.scalar("rate", learningRate.value)
+    let learningRate = learningRate
+    let rate = state.scalar("rate") { learningRate.value(at: $0.step) }
     let g = weightDecay == 0 ? gradient : gradient + p * weightDecay
     guard momentum != 0 else { return p - g * rate }
     let v = state["momentum"] * momentum + g

@@ -11,7 +11,7 @@ import ApusGraph
 package final class UpdateOutline: UpdateState.Source {
   /// The slots, in the order in which the rule first asks for them.
   package private(set) var slots: [String] = []
-  package private(set) var scalars: [(name: String, value: @Sendable (Int) -> Double)] = []
+  package private(set) var scalars: [(name: String, value: @Sendable (UpdateTime) -> Double)] = []
 
   private let optimizer: any Optimizer
   private let type: TensorType
@@ -53,7 +53,8 @@ package final class UpdateOutline: UpdateState.Source {
     slotTensors[slot] = value
   }
 
-  package func scalar(_ name: String, _ value: @escaping @Sendable (Int) -> Double) -> Tensor {
+  package func scalar(_ name: String, _ value: @escaping @Sendable (UpdateTime) -> Double) -> Tensor
+  {
     if let known = scalarTensors[name] { return known }
     scalars.append((name, value))
     let tensor = Trace.current!.input("scalar.\(name)", .f32())
