@@ -180,11 +180,7 @@ public struct Graph: Sendable {
     _ op: any Op, _ operands: [Operand], origins: [Origin], recomputation: Int = 0
   ) throws -> [ValueID] {
     let types = try op.resultTypes(operands.map { type(of: $0) })
-    if let type = types.first(where: { $0.shape.dimensions.contains { $0 < 0 } }) {
-      throw ApusError(
-        .invalidArgument, "\(op.mnemonic): its result would be \(type)",
-        expected: "extents that are not negative")
-    }
+    for type in types { _ = try type.checked("\(op.mnemonic): its result") }
     let results = types.map { addValue($0) }
     nodes.append(
       Node(

@@ -8,53 +8,84 @@
 ///     x.floats                                            // [1, 2, 3, 4, 5, 6]
 public struct NDArray: Sendable, Hashable, CustomStringConvertible {
   public let type: TensorType
-  private var storage: Storage
+  var storage: ArrayStorage
 
   public var shape: Shape { type.shape }
   public var dtype: DType { type.dtype }
   public var count: Int { type.count }
 
   /// Zeros of the given type.
-  public init(zeros type: TensorType) {
-    self.type = type
-    storage = Storage(byteCount: type.byteCount)
+  ///
+  /// - Precondition: no extent is negative, and there is memory for the array; use ``init(checking:)``
+  ///   for a type that comes from outside.
+  public init(zeros type: TensorType, file: StaticString = #fileID, line: UInt = #line) {
+    self = NDArray.orTrap(file, line) { try NDArray(checking: type) }
+  }
+
+  /// Zeros of a type that comes from outside the program: a file, a setting.
+  ///
+  /// - Throws: `invalidArgument` for a negative extent, `resource` where the machine has not that much
+  ///   memory.
+  public init(checking type: TensorType) throws {
+    self.type = try type.checked("an array")
+    storage = try ArrayStorage(byteCount: type.byteCount, for: type)
   }
 
   /// An array whose bytes `body` writes. The memory handed to it is zeroed.
+  ///
+  /// - Precondition: as ``init(zeros:file:line:)``.
   public init(
-    _ type: TensorType, initializingWith body: (UnsafeMutableRawBufferPointer) throws -> Void
+    _ type: TensorType, file: StaticString = #fileID, line: UInt = #line,
+    initializingWith body: (UnsafeMutableRawBufferPointer) throws -> Void
   ) rethrows {
-    self.init(zeros: type)
+    self.init(zeros: type, file: file, line: line)
     try body(storage.bytes)
   }
 
-  /// `f32` elements in row-major order. (Literals are `f32`: the integer initialisers are disfavoured.)
+  /// `f32` elements in row-major order. Literals are `f32`, whole numbers too: the integer initialisers
+  /// are disfavoured.
   ///
-  /// - Precondition: `shape.count == scalars.count`; use ``init(checking:shape:)-([Float],_)`` for
-  ///   data that comes from outside.
-  public init(_ scalars: [Float], shape: Shape) { self.init(elements: scalars, .f32, shape) }
+  ///     NDArray([0, 1, 2], shape: [3])            // f32[3]
+  ///     NDArray([0, 1, 2] as [Int32], shape: [3])   // i32[3]
+  ///
+  /// - Precondition: `shape.count == scalars.count`, or the program ends and says so; use
+  ///   ``init(checking:shape:)-([Float],_)`` for data that comes from outside.
+  public init(
+    _ scalars: [Float], shape: Shape, file: StaticString = #fileID, line: UInt = #line
+  ) { self = NDArray.orTrap(file, line) { try NDArray(checking: scalars, shape: shape) } }
+  /// `i32` elements.
   @_disfavoredOverload
-  public init(_ scalars: [Int32], shape: Shape) { self.init(elements: scalars, .i32, shape) }
+  public init(
+    _ scalars: [Int32], shape: Shape, file: StaticString = #fileID, line: UInt = #line
+  ) { self = NDArray.orTrap(file, line) { try NDArray(checking: scalars, shape: shape) } }
+  /// `i64` elements.
   @_disfavoredOverload
-  public init(_ scalars: [Int64], shape: Shape) { self.init(elements: scalars, .i64, shape) }
+  public init(
+    _ scalars: [Int64], shape: Shape, file: StaticString = #fileID, line: UInt = #line
+  ) { self = NDArray.orTrap(file, line) { try NDArray(checking: scalars, shape: shape) } }
+  /// `i64` elements, from Swift's own integers.
+  ///
+  ///     NDArray(Array(0..<4), shape: [2, 2])   // i64[2,2]
   @_disfavoredOverload
-  public init(_ scalars: [UInt8], shape: Shape) { self.init(elements: scalars, .u8, shape) }
-  public init(_ scalars: [Bool], shape: Shape) {
-    self.init(elements: scalars.map { $0 ? 1 : 0 } as [UInt8], .bool, shape)
-  }
+  public init(
+    _ scalars: [Int], shape: Shape, file: StaticString = #fileID, line: UInt = #line
+  ) { self = NDArray.orTrap(file, line) { try NDArray(checking: scalars, shape: shape) } }
+  /// `u8` elements.
+  @_disfavoredOverload
+  public init(
+    _ scalars: [UInt8], shape: Shape, file: StaticString = #fileID, line: UInt = #line
+  ) { self = NDArray.orTrap(file, line) { try NDArray(checking: scalars, shape: shape) } }
+  /// `bool` elements.
+  public init(
+    _ scalars: [Bool], shape: Shape, file: StaticString = #fileID, line: UInt = #line
+  ) { self = NDArray.orTrap(file, line) { try NDArray(checking: scalars, shape: shape) } }
   /// A scalar of type `f32`.
   public init(_ scalar: Float) { self.init([scalar], shape: []) }
 
-  private init<T: BitwiseCopyable>(elements: [T], _ dtype: DType, _ shape: Shape) {
-    precondition(
-      elements.count == shape.count, "\(elements.count) elements do not fill shape \(shape)")
-    self.init(zeros: TensorType(dtype, shape))
-    elements.withUnsafeBytes { storage.bytes.copyMemory(from: $0) }
-  }
-
   /// `f32` elements from outside the program.
   ///
-  /// - Throws: `shapeMismatch` where the number of scalars is not `shape.count`.
+  /// - Throws: `shapeMismatch` where the number of scalars is not `shape.count`; else as
+  ///   ``init(checking:)``.
   public init(checking scalars: [Float], shape: Shape) throws {
     try self.init(checking: scalars, .f32, shape)
   }
@@ -68,26 +99,64 @@ public struct NDArray: Sendable, Hashable, CustomStringConvertible {
   public init(checking scalars: [Int64], shape: Shape) throws {
     try self.init(checking: scalars, .i64, shape)
   }
+  /// `i64` elements from outside the program, from Swift's own integers.
+  @_disfavoredOverload
+  public init(checking scalars: [Int], shape: Shape) throws {
+    try self.init(checking: scalars, .i64, shape)
+  }
   /// `u8` elements from outside the program.
   @_disfavoredOverload
   public init(checking scalars: [UInt8], shape: Shape) throws {
     try self.init(checking: scalars, .u8, shape)
   }
+  /// `bool` elements from outside the program.
+  public init(checking scalars: [Bool], shape: Shape) throws {
+    try self.init(checking: scalars.map { $0 ? 1 : 0 } as [UInt8], .bool, shape)
+  }
 
   private init<T: BitwiseCopyable>(checking scalars: [T], _ dtype: DType, _ shape: Shape) throws {
-    guard scalars.count == shape.count else {
+    let type = TensorType(dtype, shape)
+    try NDArray.checkCount(scalars.count, type)
+    try self.init(checking: type)
+    scalars.withUnsafeBytes { storage.bytes.copyMemory(from: $0) }
+  }
+
+  /// - Throws: `shapeMismatch` where so many elements do not fill the type.
+  private static func checkCount(_ count: Int, _ type: TensorType) throws {
+    guard try type.checked("an array").count == count else {
       throw ApusError(
-        .shapeMismatch, "\(scalars.count) scalars do not fill shape \(shape)",
-        expected: "\(shape.count) scalars")
+        .shapeMismatch, "\(count) elements do not fill \(type)", expected: "\(type.count) elements")
     }
-    self.init(elements: scalars, dtype, shape)
+  }
+
+  /// What `body` makes. Where it throws, the program ends: with the error and the caller's line, in
+  /// release too, where `precondition` says nothing.
+  private static func orTrap(
+    _ file: StaticString, _ line: UInt, _ body: () throws -> NDArray
+  ) -> NDArray {
+    do {
+      return try body()
+    } catch {
+      fatalError("NDArray: \(error)", file: file, line: line)
+    }
   }
 
   /// The doubles rounded to `type`'s element type: to nearest even for floats, truncated towards zero
   /// and saturated for integers, non-zero is true for `bool`.
-  public init(doubles: [Double], type: TensorType) {
-    precondition(doubles.count == type.count, "\(doubles.count) doubles do not fill \(type)")
-    self.init(zeros: type)
+  ///
+  /// - Precondition: `doubles.count == type.count`, or the program ends and says so; use
+  ///   ``init(checking:type:)`` for data that comes from outside.
+  public init(
+    doubles: [Double], type: TensorType, file: StaticString = #fileID, line: UInt = #line
+  ) { self = NDArray.orTrap(file, line) { try NDArray(checking: doubles, type: type) } }
+
+  /// Doubles from outside the program, rounded to `type`'s element type as ``init(doubles:type:file:line:)``
+  /// does.
+  ///
+  /// - Throws: `shapeMismatch` where their number is not `type.count`; else as ``init(checking:)``.
+  public init(checking doubles: [Double], type: TensorType) throws {
+    try NDArray.checkCount(doubles.count, type)
+    try self.init(checking: type)
     let bytes = storage.bytes
     func fill<T: BitwiseCopyable>(_: T.Type, _ convert: (Double) -> T) {
       let target = bytes.bindMemory(to: T.self)
@@ -147,15 +216,18 @@ public struct NDArray: Sendable, Hashable, CustomStringConvertible {
   public mutating func withUnsafeMutableBytes<R>(
     _ body: (UnsafeMutableRawBufferPointer) throws -> R
   ) rethrows -> R {
-    if !isKnownUniquelyReferenced(&storage) { storage = Storage(copying: storage) }
+    if !isKnownUniquelyReferenced(&storage) { storage = ArrayStorage(copying: storage) }
     return try body(storage.bytes)
   }
 
-  /// The same elements under another shape of equal count.
+  /// The same elements under another shape of equal count; one extent may be -1 and is worked out.
+  ///
+  ///     try images.reshaped([-1, 784])   // u8[64,28,28] → u8[64,784]
   ///
   /// - Throws: `shapeMismatch` where the counts differ.
   public func reshaped(_ shape: Shape) throws -> NDArray {
-    guard shape.count == count else {
+    let shape = shape.completed(for: count)
+    guard shape.count == count, !shape.dimensions.contains(where: { $0 < 0 }) else {
       throw ApusError(
         .shapeMismatch, "\(type) cannot be reshaped to \(shape)", expected: "\(count) elements")
     }
@@ -164,10 +236,26 @@ public struct NDArray: Sendable, Hashable, CustomStringConvertible {
 
   /// The array converted to another element type, as ``init(doubles:type:)`` converts.
   public func cast(to dtype: DType) -> NDArray {
-    dtype == self.dtype ? self : NDArray(doubles: doubles, type: type.with(dtype))
+    if dtype == self.dtype { return self }
+    guard self.dtype == .f32, dtype.isFloat else {
+      return NDArray(doubles: doubles, type: type.with(dtype))
+    }
+    // Parameters are drawn as f32: without an array of doubles in between.
+    return NDArray(type.with(dtype)) { bytes in
+      let source = storage.bytes.bindMemory(to: Float.self)
+      func fill<T: BitwiseCopyable>(_: T.Type, _ convert: (Float) -> T) {
+        let target = bytes.bindMemory(to: T.self)
+        for index in target.indices { target[index] = convert(source[index]) }
+      }
+      switch dtype {
+      case .bf16: fill(UInt16.self) { BFloat16.bits(of: $0) }
+      case .f16: fill(UInt16.self) { Half.bits(of: $0) }
+      default: fill(Double.self) { Double($0) }
+      }
+    }
   }
 
-  private init(type: TensorType, storage: Storage) {
+  init(type: TensorType, storage: ArrayStorage) {
     self.type = type
     self.storage = storage
   }
@@ -181,32 +269,9 @@ public struct NDArray: Sendable, Hashable, CustomStringConvertible {
     hasher.combine(type)
     hasher.combine(bytes: UnsafeRawBufferPointer(rebasing: storage.bytes.prefix(256)))
   }
-
-  public var description: String {
-    let shown = doubles.prefix(8).map { "\($0)" }.joined(separator: ", ")
-    return "\(type) [\(shown)\(count > 8 ? ", …" : "")]"
-  }
 }
 
-/// 64-byte aligned memory that belongs to one or more arrays. Immutable while shared: `NDArray` copies
-/// before it writes, which is what makes it Sendable.
-private final class Storage: @unchecked Sendable {
-  let bytes: UnsafeMutableRawBufferPointer
-
-  init(byteCount: Int) {
-    bytes = .allocate(byteCount: max(byteCount, 0), alignment: 64)
-    bytes.initializeMemory(as: UInt8.self, repeating: 0)
-  }
-
-  convenience init(copying other: Storage) {
-    self.init(byteCount: other.bytes.count)
-    bytes.copyMemory(from: UnsafeRawBufferPointer(other.bytes))
-  }
-
-  deinit { bytes.deallocate() }
-}
-
-private func saturated<T: FixedWidthInteger>(_ value: Double) -> T {
+func saturated<T: FixedWidthInteger>(_ value: Double) -> T {
   if value.isNaN { return 0 }
   if let exact = T(exactly: value.rounded(.towardZero)) { return exact }
   return value < 0 ? T.min : T.max

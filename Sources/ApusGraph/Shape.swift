@@ -32,13 +32,39 @@ public struct Shape: Sendable, Hashable, ExpressibleByArrayLiteral, CustomString
     return strides
   }
 
-  /// A product that stops at `Int.max`: absurd extents are refused later, by those who need the memory.
-  static func product(_ a: Int, _ b: Int) -> Int {
+  /// A product that stops at `Int.max`: absurd extents are refused by ``TensorType/checked(_:)``.
+  package static func product(_ a: Int, _ b: Int) -> Int {
     let (product, overflows) = a.multipliedReportingOverflow(by: b)
     return overflows ? .max : product
   }
 
+  /// A sum of extents.
+  ///
+  /// - Throws: `invalidArgument` where it is beyond any extent.
+  package static func sum(_ extents: [Int]) throws -> Int {
+    try extents.reduce(0) { sum, extent in
+      let (next, overflows) = sum.addingReportingOverflow(extent)
+      guard !overflows else {
+        throw ApusError(
+          .invalidArgument, "the extents \(extents) add up to more than an extent may be",
+          expected: "less than 2^63")
+      }
+      return next
+    }
+  }
+
   public var description: String { "[" + dimensions.map(String.init).joined(separator: ",") + "]" }
+
+  /// This shape with an extent of -1, if there is one, such that it has `count` elements; as it is where
+  /// there is no such extent.
+  package func completed(for count: Int) -> Shape {
+    guard let free = dimensions.firstIndex(of: -1) else { return self }
+    var result = self
+    result.dimensions[free] = 1
+    guard result.count > 0, count % result.count == 0 else { return self }
+    result.dimensions[free] = count / result.count
+    return result
+  }
 
   /// The shape that `a` and `b` have together under NumPy's broadcasting rules.
   ///
@@ -91,5 +117,32 @@ public struct Shape: Sendable, Hashable, ExpressibleByArrayLiteral, CustomString
       return Shape(dimensions.enumerated().map { axes.contains($0.offset) ? 1 : $0.element })
     }
     return Shape(dimensions.enumerated().filter { !axes.contains($0.offset) }.map(\.element))
+  }
+}
+
+/// Every integer, for range expressions to be completed by: with an axis's own positions, a range that
+/// starts beyond them would trap.
+package struct EveryPosition: Collection {
+  package init() {}
+  package var startIndex: Int { .min }
+  package var endIndex: Int { .max }
+  package subscript(position: Int) -> Int { position }
+  package func index(after index: Int) -> Int { index == .max ? .max : index + 1 }
+
+  /// The positions of `range` along an axis of that extent, ends that are left out completed.
+  ///
+  /// - Throws: `invalidArgument` for a range that leaves the axis, with the words `what` for it.
+  package static func positions(
+    _ range: some RangeExpression<Int>, of extent: Int, _ what: @autoclosure () -> String
+  ) throws -> Range<Int> {
+    let open = range.relative(to: EveryPosition())
+    let low = open.lowerBound == .min ? 0 : open.lowerBound
+    let high = open.upperBound == .max ? extent : open.upperBound
+    guard low >= 0, high <= extent, low <= high else {
+      throw ApusError(
+        .invalidArgument, "range \(low)..<\(high) leaves \(what())",
+        expected: "a range within \(0..<extent)")
+    }
+    return low..<high
   }
 }

@@ -32,6 +32,29 @@ public struct TensorType: Sendable, Hashable, CustomStringConvertible {
   public var rank: Int { shape.rank }
   public var count: Int { shape.count }
 
+  /// The most bytes that one array may have: an address space of x86-64 has no more.
+  public static let mostBytes = 1 << 47
+
+  /// This type, where arrays of it can exist.
+  ///
+  ///     try TensorType.f32(1 << 40, 1 << 40).checked("weight")   // more bytes than memory can have
+  ///
+  /// - `what`: the words that the message begins with, such as an op's name.
+  /// - Throws: `invalidArgument` for a negative extent, `resource` for more than ``mostBytes``.
+  public func checked(_ what: @autoclosure () -> String) throws -> TensorType {
+    if shape.dimensions.contains(where: { $0 < 0 }) {
+      throw ApusError(
+        .invalidArgument, "\(what()): \(self) has a negative extent",
+        expected: "extents of 0 or more")
+    }
+    if byteCount > Self.mostBytes {
+      throw ApusError(
+        .resource, "\(what()): \(self) has more elements than memory can hold",
+        expected: "at most 2^47 bytes")
+    }
+    return self
+  }
+
   /// The same shape with another element type.
   public func with(_ dtype: DType) -> TensorType { TensorType(dtype, shape) }
   /// The same element type with another shape.

@@ -45,6 +45,72 @@ import Testing
     #expect(throws: ApusError.self) { try NDArray([1, 2], shape: [2]).reshaped([3]) }
   }
 
+  @Test func impossibleTypes_areErrors() {
+    for (type, kind) in [
+      (.f32(-1), .invalidArgument), (.f32(-2, -3), .invalidArgument), (.f32(1 << 60), .resource),
+      (.u8(1 << 40, 1 << 40), .resource), (.f64(1 << 40), .resource),
+    ] as [(TensorType, ApusError.Kind)] {
+      let error = #expect(throws: ApusError.self) { try NDArray(checking: type) }
+      #expect(error?.kind == kind, "\(type)")
+      #expect(error?.what.contains("\(type)") == true)
+    }
+    #expect(throws: ApusError.self) { try NDArray(checking: [1, 2] as [Int], shape: [-1]) }
+    #expect(throws: ApusError.self) { try NDArray(checking: [1, 2] as [Double], type: .f64(3)) }
+    #expect(throws: ApusError.self) { try NDArray(checking: [true], shape: [2]) }
+    #expect(throws: Never.self) { try NDArray(checking: .f32(1 << 40, 1 << 40, 0)) }
+  }
+
+  /// In release `precondition` would lose its words.
+  @Test func wrongCountsInAProgram_endItWithTheReason() async {
+    let result = await #expect(
+      processExitsWith: .failure, observing: [\.standardErrorContent]
+    ) {
+      _ = NDArray([1, 2, 3], shape: [2, 2])
+    }
+    let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(text.contains("3 elements do not fill f32[2,2]"))
+    #expect(text.contains("NDArrayTests.swift"))
+  }
+
+  @Test func impossibleTypesInAProgram_endItWithTheReason() async {
+    let result = await #expect(
+      processExitsWith: .failure, observing: [\.standardErrorContent]
+    ) {
+      _ = NDArray(zeros: .f32(-1))
+    }
+    let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(text.contains("f32[-1] has a negative extent"))
+  }
+
+  @Test func literals_areFloats_andSwiftsIntegersAre64Bits() {
+    #expect(NDArray([0, 1, 2], shape: [3]).dtype == .f32)
+    #expect(NDArray(Array(0..<4), shape: [2, 2]).type == .i64(2, 2))
+    #expect(NDArray([Int.max, Int.min], shape: [2]).integers == [.max, .min])
+    #expect(NDArray([1, 2] as [Int32], shape: [2]).dtype == .i32)
+  }
+
+  @Test func largeArrays_areZerosAndIndependent() throws {
+    var array = NDArray(zeros: .f32(1 << 24))
+    let copy = array
+    array.withUnsafeMutableBytes { $0.storeBytes(of: 5, toByteOffset: 1 << 25, as: Float.self) }
+    #expect(array != copy)
+    copy.withUnsafeBytes { bytes in
+      #expect(UInt(bitPattern: bytes.baseAddress!) % 64 == 0)
+      let isZero = stride(from: 0, to: bytes.count, by: 4096).allSatisfy { bytes[$0] == 0 }
+      #expect(isZero)
+    }
+    #expect(try array[rows: (1 << 23)..<(1 << 23) + 2].floats == [5, 0])
+  }
+
+  @Test func castsOfFloats_areThoseThroughDoubles() {
+    let values: [Float] = [1, -0.1, 65520, 1e-8, .infinity, 3.0000002]
+    let array = NDArray(values, shape: [6])
+    for dtype in DType.allCases {
+      #expect(
+        array.cast(to: dtype) == NDArray(doubles: array.doubles, type: TensorType(dtype, [6])))
+    }
+  }
+
   @Test func broadcasting_followsNumPy() throws {
     #expect(try Shape.broadcast([3, 1], [4]) == [3, 4])
     #expect(try Shape.broadcast([], [2, 0]) == [2, 0])
