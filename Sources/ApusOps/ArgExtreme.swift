@@ -118,16 +118,22 @@ extension Tensor {
   public func argmax(
     axis: Int = -1, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
-    comparable.alongAxis(axis, file, line) { ArgMax(axis: $0, keepDims: keepDims) }
+    comparable(sourceLocation(file, line)).alongAxis(axis, file, line) {
+      ArgMax(axis: $0, keepDims: keepDims)
+    }
   }
 
   /// The index of the least element along `axis`: the first of equals, or the first NaN.
   public func argmin(
     axis: Int = -1, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
-    comparable.alongAxis(axis, file, line) { ArgMin(axis: $0, keepDims: keepDims) }
+    comparable(sourceLocation(file, line)).alongAxis(axis, file, line) {
+      ArgMin(axis: $0, keepDims: keepDims)
+    }
   }
 
   /// This tensor, 16-bit floats widened, which changes no order.
-  var comparable: Tensor { dtype == .bf16 || dtype == .f16 ? cast(to: .f32) : self }
+  func comparable(_ location: String) -> Tensor {
+    dtype == .bf16 || dtype == .f16 ? cast(to: .f32, location: location) : self
+  }
 }

@@ -25,7 +25,7 @@ public struct Atan2: PlainElementwiseOp {
 public func atan2(
   _ a: Tensor, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
 ) -> Tensor {
-  let (a, b) = Tensor.promoted(a, b)
+  let (a, b) = Tensor.promoted(a, b, file, line)
   return .apply(Atan2(), to: a, b, location: sourceLocation(file, line))
 }
 

@@ -53,15 +53,3 @@ public struct Bernoulli: Op {
     randomCall(site, CK_RANDOM_BERNOULLI, "ck_random_bernoulli", key: 0, stream: stream, p: p)
   }
 }
-
-extension Trace {
-  /// Random bools, true with probability `p`, new ones in every step.
-  ///
-  ///     let keep = x.trace.bernoulli([64, 10], p: 0.9)   // bool[64,10]
-  public func bernoulli(
-    _ shape: Shape, p: Double = 0.5, file: StaticString = #fileID, line: UInt = #line
-  ) -> Tensor {
-    let op = Bernoulli(shape, p: p, stream: nextRandomStream())
-    return .apply(op, to: randomKey, location: sourceLocation(file, line))
-  }
-}

@@ -47,10 +47,13 @@ extension Tensor {
   }
 
   /// The gradient of a broadcast: this tensor summed down to `shape`, which broadcasts to its own.
-  public func sum(to shape: Shape) -> Tensor {
+  public func sum(
+    to shape: Shape, file: StaticString = #fileID, line: UInt = #line
+  ) -> Tensor {
     if shape == self.shape { return self }
     let lead = rank - shape.rank
     let axes = (0..<rank).filter { $0 < lead || shape[$0 - lead] == 1 && self.shape[$0] != 1 }
-    return sum(axes: axes, keepDims: true).reshaped(shape)
+    return sum(axes: axes, keepDims: true, file: file, line: line)
+      .reshaped(shape, file: file, line: line)
   }
 }

@@ -37,7 +37,11 @@ public struct Cast: ElementwiseOp {
 extension Tensor {
   /// The tensor with its elements converted to `dtype`; the tensor itself where it has that type.
   public func cast(to dtype: DType, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
-    dtype == self.dtype
-      ? self : .apply(Cast(to: dtype), to: self, location: sourceLocation(file, line))
+    dtype == self.dtype ? self : cast(to: dtype, location: sourceLocation(file, line))
+  }
+
+  /// The same for callers that have a place already, or none.
+  func cast(to dtype: DType, location: String?) -> Tensor {
+    dtype == self.dtype ? self : .apply(Cast(to: dtype), to: self, location: location)
   }
 }

@@ -63,7 +63,7 @@ public struct GreaterOrEqual: Comparison {
 private func compare(
   _ op: some Comparison, _ a: Tensor, _ b: Tensor, _ file: StaticString, _ line: UInt
 ) -> Tensor {
-  let (a, b) = Tensor.promoted(a, b)
+  let (a, b) = Tensor.promoted(a, b, file, line)
   return .apply(op, to: a, b, location: sourceLocation(file, line))
 }
 

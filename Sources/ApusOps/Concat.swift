@@ -115,7 +115,7 @@ extension Tensor {
     located(file, line) {
       let axis = try shape.normalized(axis: axis)
       guard shape[axis] > 0 else { return self }
-      let split = ((-shift % shape[axis]) + shape[axis]) % shape[axis]
+      let split = (shape[axis] - shift % shape[axis]) % shape[axis]
       guard split != 0 else { return self }
       return concat(
         [

@@ -182,8 +182,8 @@ public func crossEntropy(
 ) -> Tensor {
   let rule = CrossEntropyRule(
     reduction: reduction, smoothing: labelSmoothing, ignoreIndex: ignoreIndex)
-  let target = target.dtype.isFloat ? target.cast(to: logits.dtype) : target
   let location = sourceLocation(file, line)
+  let target = target.dtype.isFloat ? target.cast(to: logits.dtype, location: location) : target
   let loss = Tensor.applyAll(
     CrossEntropy(rule), to: [logits, target] + (weights.map { [$0] } ?? []), resultCount: 2,
     location: location)[0]

@@ -4,15 +4,6 @@ import ApusGraph
 import CKernels
 import Glibc
 
-/// What a loss over many rows becomes.
-public enum LossReduction: String, Sendable, Hashable, CaseIterable {
-  /// A loss a row.
-  case none
-  case sum
-  /// The sum over the rows' total weight: what PyTorch calls `mean`.
-  case mean
-}
-
 /// The attributes of a cross-entropy.
 ///
 /// For each row i of logits x (its last axis is over C classes), with ε the smoothing, w the class

@@ -93,7 +93,8 @@ public struct CumulativeSum: Op {
     guard x.dtype == .bf16 || x.dtype == .f16 else {
       return .apply(self, to: x, location: location)
     }
-    return Tensor.apply(self, to: x.cast(to: .f32), location: location).cast(to: x.dtype)
+    return Tensor.apply(self, to: x.cast(to: .f32, location: location), location: location)
+      .cast(to: x.dtype, location: location)
   }
 }
 

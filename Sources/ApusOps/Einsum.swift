@@ -24,15 +24,13 @@ public func einsum(
   line: UInt = #line
 ) -> Tensor {
   let operands = [first] + rest
-  let location = sourceLocation(file, line)
   if let poisoned = operands.first(where: \.isPoisoned) { return poisoned }
   do {
     let parsed = try EinsumEquation(equation, operands.map(\.type))
-    return Contraction(parsed, location).result(of: operands)
+    return Contraction(parsed, file, line).result(of: operands)
   } catch {
     return .poisoned(
-      error as? ApusError ?? ApusError(.invalidArgument, "\(error)"), like: operands[0],
-      location: location)
+      asApusError(error), like: operands[0], location: sourceLocation(file, line))
   }
 }
 
@@ -147,11 +145,14 @@ extension String {
 /// Records the ops of an equation.
 private struct Contraction {
   let equation: EinsumEquation
-  let location: String
+  /// The user's call, which stands for all that is recorded.
+  let file: StaticString
+  let line: UInt
+  var location: String { sourceLocation(file, line) }
 
-  init(_ equation: EinsumEquation, _ location: String) {
+  init(_ equation: EinsumEquation, _ file: StaticString, _ line: UInt) {
     self.equation = equation
-    self.location = location
+    (self.file, self.line) = (file, line)
   }
 
   /// A tensor and the labels of its axes, each once.
@@ -167,7 +168,7 @@ private struct Contraction {
   func result(of operands: [Tensor]) -> Tensor {
     let dtype = operands.dropFirst().reduce(operands[0].dtype) { DType.promoted($0, $1.dtype) }
     var terms = zip(operands, equation.inputs).map {
-      diagonal(Term(tensor: $0.cast(to: dtype), labels: $1))
+      diagonal(Term(tensor: $0.cast(to: dtype, location: location), labels: $1))
     }
     while terms.count > 1 {
       let (i, j) = cheapestPair(terms)
@@ -214,16 +215,17 @@ private struct Contraction {
       let first = term.labels.firstIndex(of: label)!
       // To the end, as [n, n]; an axis of extent 1 repeats.
       let rest = term.labels.indices.filter { $0 != first && $0 != second }
-      let moved = term.tensor.transposed(rest + [first, second])
+      let moved = term.tensor.transposed(rest + [first, second], file: file, line: line)
       let lead = Array(moved.shape.dimensions.dropLast(2))
       let n = max(moved.shape[-1], moved.shape[-2])
-      let square = moved.broadcast(to: Shape(lead + [n, n]))
+      let square = moved.broadcast(to: Shape(lead + [n, n]), file: file, line: line)
       let mask = square.trace.constant(
         NDArray((0..<n * n).map { $0 / max(n, 1) == $0 % max(n, 1) }, shape: [n, n]))
       let kept = Tensor.apply(
         Select(), to: mask, square, square.scalar(0), location: location)
       term = Term(
-        tensor: kept.sum(axes: [lead.count + 1]), labels: rest.map { term.labels[$0] } + [label])
+        tensor: kept.sum(axes: [lead.count + 1], file: file, line: line),
+        labels: rest.map { term.labels[$0] } + [label])
     }
     return term
   }
@@ -234,7 +236,8 @@ private struct Contraction {
     let axes = term.labels.indices.filter { !kept.contains(term.labels[$0]) }
     if axes.isEmpty { return term }
     return Term(
-      tensor: term.tensor.sum(axes: Array(axes)), labels: term.labels.filter { kept.contains($0) })
+      tensor: term.tensor.sum(axes: Array(axes), file: file, line: line),
+      labels: term.labels.filter { kept.contains($0) })
   }
 
   /// The term without those labels, whose axes have extent 1.
@@ -242,7 +245,7 @@ private struct Contraction {
     if labels.isDisjoint(with: term.labels) { return term }
     let kept = term.labels.indices.filter { !labels.contains(term.labels[$0]) }
     return Term(
-      tensor: term.tensor.reshaped(Shape(kept.map { term.tensor.shape[$0] })),
+      tensor: reshaped(term.tensor, kept.map { term.tensor.shape[$0] }),
       labels: kept.map { term.labels[$0] })
   }
 
@@ -251,7 +254,11 @@ private struct Contraction {
     let present = labels.filter { term.labels.contains($0) }
     let permutation = present.map { term.labels.firstIndex(of: $0)! }
     let isInOrder = permutation == Array(permutation.indices)
-    return isInOrder ? term.tensor : term.tensor.transposed(permutation)
+    return isInOrder ? term.tensor : term.tensor.transposed(permutation, file: file, line: line)
+  }
+
+  private func reshaped(_ tensor: Tensor, _ dimensions: [Int]) -> Tensor {
+    tensor.reshaped(Shape(dimensions), file: file, line: line)
   }
 
   // MARK: Two terms
@@ -286,8 +293,7 @@ private struct Contraction {
     func extents(_ labels: [Int], _ term: Term) -> [Int] { labels.map { term.extent($0) ?? 1 } }
     func matrix(_ term: Term, _ outer: [Int], _ inner: [Int]) -> Tensor {
       let sides = [outer, inner].map { extents($0, term).reduce(1, *) }
-      return ordered(term, batch + outer + inner)
-        .reshaped(Shape(extents(batch, term) + sides))
+      return reshaped(ordered(term, batch + outer + inner), extents(batch, term) + sides)
     }
     // Whichever of [rows, summed] and [summed, rows] the term already is needs no transpose.
     let turnsA = a.labels == batch + summed + rows && a.labels != batch + rows + summed
@@ -296,8 +302,7 @@ private struct Contraction {
     let right = turnsB ? matrix(b, columns, summed) : matrix(b, summed, columns)
     let result = left.product(right, turnsA, turnsB, location: location)
     return Term(
-      tensor: result.reshaped(
-        Shape(extents(batch, a) + extents(rows, a) + extents(columns, b))),
+      tensor: reshaped(result, extents(batch, a) + extents(rows, a) + extents(columns, b)),
       labels: batch + rows + columns)
   }
 
@@ -307,7 +312,7 @@ private struct Contraction {
   {
     let labels = batch + rows + columns
     func spread(_ term: Term) -> Tensor {
-      ordered(term, labels).reshaped(Shape(labels.map { term.extent($0) ?? 1 }))
+      reshaped(ordered(term, labels), labels.map { term.extent($0) ?? 1 })
     }
     return Term(
       tensor: .apply(Multiply(), to: spread(a), spread(b), location: location), labels: labels)

@@ -22,6 +22,6 @@ public struct Gate: PlainElementwiseOp {
 public func gate(
   _ a: Tensor, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
 ) -> Tensor {
-  let (a, b) = Tensor.promoted(a, b)
+  let (a, b) = Tensor.promoted(a, b, file, line)
   return .apply(Gate(), to: a, b, location: sourceLocation(file, line))
 }

@@ -169,15 +169,15 @@ extension Tensor {
     file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
     let location = sourceLocation(file, line)
-    let (a, b) = Tensor.promoted(self, other)
+    let (a, b) = Tensor.promoted(self, other, file, line)
     guard a.rank > 0, b.rank > 0 else {
       return .poisoned(
         ApusError(
           .shapeMismatch, "matmul: operands have types \(type) and \(other.type)",
           expected: "at least one axis each"), like: self, location: location)
     }
-    let row = a.rank == 1 ? a.reshaped([1, a.shape[0]]) : a
-    let column = b.rank == 1 ? b.reshaped([b.shape[0], 1]) : b
+    let row = a.rank == 1 ? a.reshaped([1, a.shape[0]], file: file, line: line) : a
+    let column = b.rank == 1 ? b.reshaped([b.shape[0], 1], file: file, line: line) : b
     var result = row.product(
       column, a.rank > 1 && transposeSelf, b.rank > 1 && transposeOther, location: location)
     guard a.rank == 1 || b.rank == 1, !result.isPoisoned else { return result }

@@ -27,7 +27,7 @@ public struct Maximum: PlainElementwiseOp {
 public func maximum(
   _ a: Tensor, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
 ) -> Tensor {
-  let (a, b) = Tensor.promoted(a, b)
+  let (a, b) = Tensor.promoted(a, b, file, line)
   return .apply(Maximum(), to: a, b, location: sourceLocation(file, line))
 }
 

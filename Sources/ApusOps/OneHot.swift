@@ -80,6 +80,10 @@ extension Tensor {
   public func oneHot(
     _ depth: Int, dtype: DType = .f32, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
-    .apply(OneHot(depth: depth, dtype: dtype), to: self, location: sourceLocation(file, line))
+    located(file, line) {
+      _ = try TensorType(dtype, Shape(shape.dimensions + [depth])).checked("one_hot")
+      return .apply(
+        OneHot(depth: depth, dtype: dtype), to: self, location: sourceLocation(file, line))
+    }
   }
 }

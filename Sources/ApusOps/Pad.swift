@@ -94,9 +94,10 @@ extension Tensor {
           expected: "one number an axis, none negative")
       }
       if (low + high).allSatisfy({ $0 == 0 }) { return self }
+      let padded = Shape(try (0..<rank).map { try Shape.sum([low[$0], shape[$0], high[$0]]) })
+      _ = try type.with(padded).checked("pad")
       let op = Pad(
-        low: low, steps: Array(repeating: 1, count: rank),
-        shape: Shape((0..<rank).map { low[$0] + shape[$0] + high[$0] }), value: value)
+        low: low, steps: Array(repeating: 1, count: rank), shape: padded, value: value)
       return .apply(op, to: self, location: sourceLocation(file, line))
     }
   }

@@ -31,7 +31,7 @@ public struct Power: PlainElementwiseOp {
 public func pow(
   _ a: Tensor, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
 ) -> Tensor {
-  let (a, b) = Tensor.promoted(a, b)
+  let (a, b) = Tensor.promoted(a, b, file, line)
   return .apply(Power(), to: a, b, location: sourceLocation(file, line))
 }
 

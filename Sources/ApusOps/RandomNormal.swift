@@ -52,18 +52,3 @@ public struct RandomNormal: Op {
     randomCall(site, CK_RANDOM_NORMAL, "ck_random_normal_f32", key: 0, stream: stream)
   }
 }
-
-extension Trace {
-  /// Random numbers of a normal distribution, new ones in every step.
-  ///
-  ///     let noise = x.trace.randomNormal([64, 10], deviation: 0.1)   // f32[64,10]
-  public func randomNormal(
-    _ shape: Shape, mean: Double = 0, deviation: Double = 1, file: StaticString = #fileID,
-    line: UInt = #line
-  ) -> Tensor {
-    let op = RandomNormal(shape, stream: nextRandomStream())
-    let unit = Tensor.apply(op, to: randomKey, location: sourceLocation(file, line))
-    let scaled = deviation == 1 ? unit : unit * deviation
-    return mean == 0 ? scaled : scaled + mean
-  }
-}

@@ -41,18 +41,3 @@ public struct RandomUniform: Op {
     randomCall(site, CK_RANDOM_UNIFORM, "ck_random_uniform_f32", key: 0, stream: stream)
   }
 }
-
-extension Trace {
-  /// Random numbers, uniform in `range`, new ones in every step.
-  ///
-  ///     let noise = x.trace.randomUniform([64, 10])   // f32[64,10] in [0, 1)
-  public func randomUniform(
-    _ shape: Shape, in range: Range<Double> = 0..<1, file: StaticString = #fileID,
-    line: UInt = #line
-  ) -> Tensor {
-    let op = RandomUniform(shape, stream: nextRandomStream())
-    let unit = Tensor.apply(op, to: randomKey, location: sourceLocation(file, line))
-    if range == 0..<1 { return unit }
-    return unit * (range.upperBound - range.lowerBound) + range.lowerBound
-  }
-}

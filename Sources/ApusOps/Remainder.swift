@@ -32,20 +32,41 @@ extension Tensor {
 }
 
 /// Elementwise remainder with the sign of the divisor: NumPy's `mod`, PyTorch's `remainder`.
-public func mod(_ a: Tensor, _ b: Tensor) -> Tensor {
-  let (a, b) = Tensor.promoted(a, b)
-  let r = a % b
-  // A truncated remainder whose sign is not the divisor's is one divisor short.
-  let isOff = logicalAnd(notEqual(r, 0), notEqual(less(r, 0), less(b, 0)))
-  return `where`(isOff, r + b, r)
+public func mod(
+  _ a: Tensor, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
+) -> Tensor {
+  a.located(file, line) {
+    let (a, b) = Tensor.promoted(a, b, file, line)
+    let r = a % b
+    // A truncated remainder whose sign is not the divisor's is one divisor short.
+    let isOff = (r .!= 0) .& ((r .< 0) .!= (b .< 0))
+    return `where`(isOff, r + b, r, file: file, line: line)
+  }
 }
-public func mod(_ a: Tensor, _ b: Double) -> Tensor { mod(a, a.scalar(b)) }
-public func mod(_ a: Double, _ b: Tensor) -> Tensor { mod(b.scalar(a), b) }
+
+public func mod(
+  _ a: Tensor, _ b: Double, file: StaticString = #fileID, line: UInt = #line
+) -> Tensor { mod(a, a.scalar(b), file: file, line: line) }
+
+public func mod(
+  _ a: Double, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
+) -> Tensor { mod(b.scalar(a), b, file: file, line: line) }
 
 /// Elementwise quotient rounded down: NumPy's `floor_divide`.
-public func floorDivide(_ a: Tensor, _ b: Tensor) -> Tensor {
-  let (a, b) = Tensor.promoted(a, b)
-  return a.dtype.isFloat ? floor(a / b) : (a - mod(a, b)) / b
+public func floorDivide(
+  _ a: Tensor, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
+) -> Tensor {
+  a.located(file, line) {
+    let (a, b) = Tensor.promoted(a, b, file, line)
+    return a.dtype.isFloat
+      ? floor(a / b, file: file, line: line) : (a - mod(a, b, file: file, line: line)) / b
+  }
 }
-public func floorDivide(_ a: Tensor, _ b: Double) -> Tensor { floorDivide(a, a.scalar(b)) }
-public func floorDivide(_ a: Double, _ b: Tensor) -> Tensor { floorDivide(b.scalar(a), b) }
+
+public func floorDivide(
+  _ a: Tensor, _ b: Double, file: StaticString = #fileID, line: UInt = #line
+) -> Tensor { floorDivide(a, a.scalar(b), file: file, line: line) }
+
+public func floorDivide(
+  _ a: Double, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
+) -> Tensor { floorDivide(b.scalar(a), b, file: file, line: line) }

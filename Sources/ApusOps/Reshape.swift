@@ -43,13 +43,7 @@ extension Tensor {
   public func reshaped(
     _ shape: Shape, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
-    var shape = shape
-    if let free = shape.dimensions.firstIndex(of: -1) {
-      let rest = shape.dimensions.enumerated().filter { $0.offset != free }.reduce(1) {
-        $0 * $1.element
-      }
-      if rest > 0 && type.count % rest == 0 { shape.dimensions[free] = type.count / rest }
-    }
+    let shape = shape.completed(for: type.count)
     if shape == self.shape { return self }
     return .apply(Reshape(shape), to: self, location: sourceLocation(file, line))
   }
@@ -60,7 +54,7 @@ extension Tensor {
   ) -> Tensor {
     let first = axis < 0 ? Swift.max(axis + rank, 0) : Swift.min(axis, rank)
     let kept = shape.dimensions.prefix(first)
-    let joined = shape.dimensions.dropFirst(first).reduce(1, *)
+    let joined = shape.dimensions.dropFirst(first).reduce(1, Shape.product)
     return reshaped(Shape(Array(kept) + [joined]), file: file, line: line)
   }
 }

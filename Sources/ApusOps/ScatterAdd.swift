@@ -182,13 +182,14 @@ extension Tensor {
     do {
       let axis = try shape.normalized(axis: axis)
       let op = ScatterAdd(axis: axis, extent: shape[axis], isAlong: isAlong)
-      let sums = op.applied(to: updates.cast(to: dtype), indices, location: location)
+      let updates = updates.cast(to: dtype, location: location)
+      let sums = op.applied(to: updates, indices, location: location)
       guard sums.isPoisoned || sums.shape == shape else {
         throw ApusError(
           .shapeMismatch, "scatterAdd: updates \(updates.type) do not fit \(type)",
           expected: "slices of the tensor's shape")
       }
-      return self + sums
+      return trace.withCallLocation(location) { self + sums }
     } catch {
       return .poisoned(asApusError(error), like: self, location: location)
     }

@@ -41,7 +41,7 @@ public struct Select: PlainElementwiseOp {
 public func `where`(
   _ condition: Tensor, _ a: Tensor, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
 ) -> Tensor {
-  let (a, b) = Tensor.promoted(a, b)
+  let (a, b) = Tensor.promoted(a, b, file, line)
   return .apply(Select(), to: condition, a, b, location: sourceLocation(file, line))
 }
 

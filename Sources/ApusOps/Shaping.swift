@@ -55,7 +55,8 @@ extension Tensor {
       var wide = shape.dimensions
       wide.insert(count, at: axis + 1)
       var result = shape
-      result.dimensions[axis] *= count
+      result.dimensions[axis] = Shape.product(shape[axis], count)
+      _ = try type.with(result).checked("repeat")
       return expandingDims(at: axis + 1, file: file, line: line)
         .broadcast(to: Shape(wide), file: file, line: line)
         .reshaped(result, file: file, line: line)
@@ -76,7 +77,8 @@ extension Tensor {
       }
       let split = Shape(shape.dimensions.flatMap { [1, $0] })
       let wide = Shape(zip(counts, shape.dimensions).flatMap { [$0, $1] })
-      let result = Shape(zip(counts, shape.dimensions).map(*))
+      let result = Shape(zip(counts, shape.dimensions).map(Shape.product))
+      _ = try type.with(result).checked("tile")
       return reshaped(split, file: file, line: line).broadcast(to: wide, file: file, line: line)
         .reshaped(result, file: file, line: line)
     }
@@ -100,10 +102,12 @@ extension Tensor {
         throw ApusError(
           .shapeMismatch, "\(type) has no triangle", expected: "a matrix, or a batch of them")
       }
-      let rows = trace.indices(shape[-2]).expandingDims(at: 1)
+      let rows = trace.indices(shape[-2]).expandingDims(at: 1, file: file, line: line)
       let columns = trace.indices(shape[-1])
-      let limit = rows + rows.scalar(Double(diagonal))
-      let isKept = isLower ? lessOrEqual(columns, limit) : greaterOrEqual(columns, limit)
+      // Diagonals beyond the corners keep all or nothing, and must not wrap around.
+      let nearest = Swift.min(Swift.max(diagonal, -shape[-2]), shape[-1])
+      let limit = rows + rows.scalar(Double(nearest))
+      let isKept = isLower ? columns .<= limit : columns .>= limit
       return `where`(isKept, self, scalar(0), file: file, line: line)
     }
   }

@@ -171,20 +171,8 @@ extension Tensor {
   ) -> Tensor {
     located(file, line) {
       let axis = try shape.normalized(axis: axis)
-      let whole = 0..<shape[axis]
-      let open = range.relative(to: AllPositions())
-      let range = (
-        lowerBound: open.lowerBound == .min ? 0 : open.lowerBound,
-        upperBound: open.upperBound == .max ? whole.upperBound : open.upperBound
-      )
-      guard range.lowerBound >= 0, range.upperBound <= whole.upperBound,
-        range.lowerBound <= range.upperBound
-      else {
-        throw ApusError(
-          .invalidArgument,
-          "range \(range.lowerBound)..<\(range.upperBound) leaves axis \(axis) of \(type)",
-          expected: "a range within \(whole)")
-      }
+      let range = try EveryPosition.positions(
+        range, of: shape[axis], "axis \(axis) of \(type)")
       return sliced(
         axis: axis, from: range.lowerBound, to: range.upperBound, file: file, line: line)
     }
@@ -230,7 +218,7 @@ extension Tensor {
     _ sizes: [Int], axis: Int = 0, file: StaticString = #fileID, line: UInt = #line
   ) -> [Tensor] {
     guard let index = try? shape.normalized(axis: axis), sizes.allSatisfy({ $0 >= 0 }),
-      sizes.reduce(0, +) == shape[index]
+      (try? Shape.sum(sizes)) == shape[index]
     else {
       let error = ApusError(
         .invalidArgument, "split: sizes \(sizes) along axis \(axis) of \(type)",
@@ -250,23 +238,15 @@ extension Tensor {
     into count: Int, axis: Int = 0, file: StaticString = #fileID, line: UInt = #line
   ) -> [Tensor] {
     let extent = (try? shape.normalized(axis: axis)).map { shape[$0] } ?? 0
-    guard count > 0, extent % count == 0 else {
+    guard count > 0, extent % count == 0, count <= Swift.max(extent, 1 << 16) else {
       let error = ApusError(
         .invalidArgument, "axis \(axis) of \(type) cannot be cut into \(count) equal pieces",
         expected: "a positive number that divides \(extent)")
       let bad = Tensor.poisoned(error, like: self, location: sourceLocation(file, line))
-      return Array(repeating: bad, count: Swift.max(count, 1))
+      // As many as were asked for, within reason: what reads one of them is not to trap.
+      return Array(repeating: bad, count: Swift.min(Swift.max(count, 1), 1 << 16))
     }
     return split(
       Array(repeating: extent / count, count: count), axis: axis, file: file, line: line)
   }
-}
-
-/// Every integer, for range expressions to be completed by: with an axis's own positions, a range that
-/// starts beyond them would trap.
-private struct AllPositions: Collection {
-  var startIndex: Int { .min }
-  var endIndex: Int { .max }
-  subscript(position: Int) -> Int { position }
-  func index(after index: Int) -> Int { index == .max ? .max : index + 1 }
 }

@@ -65,8 +65,9 @@ extension Tensor {
     let location = sourceLocation(file, line)
     do {
       let op = make(try shape.normalized(axis: axis))
-      let results = Tensor.applyAll(op, to: [comparable], resultCount: 2, location: location)
-      return (results[0].cast(to: dtype), results[1])
+      let results = Tensor.applyAll(
+        op, to: [comparable(location)], resultCount: 2, location: location)
+      return (results[0].cast(to: dtype, location: location), results[1])
     } catch {
       let poison = Tensor.poisoned(asApusError(error), like: self, location: location)
       return (poison, poison)

@@ -123,8 +123,9 @@ extension Tensor {
         ),
         like: self, location: sourceLocation(file, line))
     }
-    let sum = sum(axes: axes, keepDims: keepDims, file: file, line: line)
-    return sum / Double(foldedCount(axes))
+    return located(file, line) {
+      sum(axes: axes, keepDims: keepDims, file: file, line: line) / Double(foldedCount(axes))
+    }
   }
 
   /// How many elements a fold over `axes` makes one of; 1 for axes that do not exist, which the
@@ -141,9 +142,7 @@ extension Tensor {
       let op = make(try shape.normalized(axes: axes))
       return .apply(op, to: self, location: sourceLocation(file, line))
     } catch {
-      return .poisoned(
-        error as? ApusError ?? ApusError(.invalidArgument, "\(error)"), like: self,
-        location: sourceLocation(file, line))
+      return .poisoned(asApusError(error), like: self, location: sourceLocation(file, line))
     }
   }
 }

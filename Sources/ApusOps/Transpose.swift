@@ -83,14 +83,14 @@ extension Tensor {
     }
   }
 
-  /// What `body` gives, or a poisoned tensor where it throws.
+  /// What `body` gives, or a poisoned tensor where it throws. Operators within it stand at the user's
+  /// line; functions are to be handed `file` and `line`.
   func located(_ file: StaticString, _ line: UInt, _ body: () throws -> Tensor) -> Tensor {
+    let location = sourceLocation(file, line)
     do {
-      return try body()
+      return try trace.withCallLocation(location, body)
     } catch {
-      return .poisoned(
-        error as? ApusError ?? ApusError(.invalidArgument, "\(error)"), like: self,
-        location: sourceLocation(file, line))
+      return .poisoned(asApusError(error), like: self, location: location)
     }
   }
 }
