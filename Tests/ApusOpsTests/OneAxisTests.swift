@@ -43,14 +43,14 @@ import Testing
   }
 
   @Test func dropout_isTheMethod() throws {
-    for isTraining in [true, false] {
+    for mode in [Mode.training, .evaluation] {
       let trace = Trace()
-      trace.isTraining = isTraining
+      trace.mode = mode
       let x = trace.input("x", .f32(3))
       trace.output("function", dropout(x, 0.5))
       trace.output("method", x.dropout(0.5))
       let ops = try trace.finish().nodes.map(\.op.mnemonic)
-      #expect(ops == (isTraining ? ["dropout", "dropout"] : []))
+      #expect(ops == (mode == .training ? ["dropout", "dropout"] : []))
     }
   }
 
