@@ -61,6 +61,38 @@ public func flows(of output: Tensor, into inputs: [Tensor]) throws -> [Tensor?] 
   return inputs.map { walk.gradient(of: $0) }
 }
 
+/// What lies between the targets and the output.
+private struct Way {
+  /// Nodes that the output depends on and that read what depends on a target, the last first.
+  private(set) var nodes: [Int] = []
+  /// By value: whether it depends on a target, and so gets a gradient.
+  private var active: [Bool]
+
+  func isActive(_ value: ValueID) -> Bool { active[value.index] }
+
+  init(_ graph: Graph, from targets: Set<ValueID>, to output: ValueID) {
+    var isWanted = [Bool](repeating: false, count: graph.types.count)
+    isWanted[output.index] = true
+    var wanted: [Int] = []
+    for index in graph.nodes.indices.reversed()
+    where graph.nodes[index].results.contains(where: { isWanted[$0.index] }) {
+      wanted.append(index)
+      for operand in graph.nodes[index].operands { isWanted[operand.value.index] = true }
+    }
+    active = [Bool](repeating: false, count: graph.types.count)
+    // One of another trace may have any number.
+    for target in targets where target.index < active.count { active[target.index] = true }
+    for index in wanted.reversed()
+    where graph.nodes[index].operands.contains(where: { active[$0.value.index] }) {
+      nodes.append(index)
+      for result in graph.nodes[index].results where graph.type(of: result).dtype.isFloat {
+        active[result.index] = true
+      }
+    }
+    nodes.reverse()
+  }
+}
+
 private struct ReverseWalk {
   let trace: Trace
   let targets: Set<ValueID>
@@ -69,6 +101,10 @@ private struct ReverseWalk {
   /// Copies of checkpointed values, by region and value.
   private var recomputed: [Int: [ValueID: Tensor]] = [:]
   private var recomputations = 0
+  /// The nodes of each checkpointed region, in order; made when one is asked for.
+  private lazy var regions: [Int: [Int]] = trace.checkpointRegions.keys.sorted().reduce(into: [:]) {
+    $0[trace.checkpointRegions[$1]!, default: []].append($1)
+  }
 
   init(trace: Trace, targets: [ValueID]) {
     self.trace = trace
@@ -79,29 +115,17 @@ private struct ReverseWalk {
 
   mutating func run(from output: Tensor, seed: Tensor) throws {
     let nodes = trace.graph.nodes
-    let active = activeValues(nodes)
-    let outputValue = output.value!
-    guard active.contains(outputValue) else { return }
-    accumulated[outputValue] = seed.cast(to: output.dtype)
-    for (index, node) in nodes.enumerated().reversed() {
+    let way = Way(trace.graph, from: targets, to: output.value!)
+    guard way.isActive(output.value!) else { return }
+    accumulated[output.value!] = seed.cast(to: output.dtype)
+    for index in way.nodes {
+      let node = nodes[index]
       guard node.results.contains(where: { accumulated[$0] != nil }) else { continue }
       // A parameter after its update is a new beginning: nobody differentiates through an optimiser.
       if node.results.contains(where: trace.isDetached) { continue }
-      let isNeeded = node.operands.map { active.contains($0.value) }
-      guard isNeeded.contains(true) else { continue }
+      let isNeeded = node.operands.map { way.isActive($0.value) }
       try visit(node, region: trace.checkpointRegions[index], nodes: nodes, isNeeded: isNeeded)
     }
-  }
-
-  /// Values on a way from a target: only these get gradients.
-  private func activeValues(_ nodes: [Node]) -> Set<ValueID> {
-    var active = targets
-    for node in nodes where node.operands.contains(where: { active.contains($0.value) }) {
-      for result in node.results where trace.graph.type(of: result).dtype.isFloat {
-        active.insert(result)
-      }
-    }
-    return active
   }
 
   private mutating func visit(
@@ -155,7 +179,8 @@ private struct ReverseWalk {
     let saved = trace.recomputation
     trace.recomputation = saved + recomputations
     defer { trace.recomputation = saved }
-    for (index, node) in nodes.enumerated() where trace.checkpointRegions[index] == region {
+    for index in regions[region] ?? [] {
+      let node = nodes[index]
       let operands = node.operands.map { copies[$0.value] ?? trace.tensor($0.value) }
       let results = trace.withOrigin(node.origins.first) {
         Tensor.applyAll(node.op, to: operands, resultCount: node.results.count)

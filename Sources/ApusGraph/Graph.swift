@@ -190,6 +190,8 @@ public struct Graph: Sendable {
   }
 
   /// Sets what a state holds after the step, replacing an earlier assignment to it.
+  ///
+  /// A pass or a trace that knows that there is none yet appends to `assignments` itself.
   public mutating func assign(_ state: ValueID, _ operand: Operand) {
     assignments.removeAll { $0.state == state }
     assignments.append(GraphAssignment(state: state, operand: operand))
@@ -198,8 +200,8 @@ public struct Graph: Sendable {
   /// The node that defines each value, by value index; nil for inputs, states and constants.
   public var definingNodes: [Int?] {
     var result = [Int?](repeating: nil, count: types.count)
-    for (index, node) in nodes.enumerated() {
-      for value in node.results { result[value.index] = index }
+    for index in nodes.indices {
+      for value in nodes[index].results { result[value.index] = index }
     }
     return result
   }
@@ -207,8 +209,11 @@ public struct Graph: Sendable {
   /// The nodes that read each value, by value index, in order; outputs and assignments not counted.
   public var readers: [[Int]] {
     var result = [[Int]](repeating: [], count: types.count)
-    for (index, node) in nodes.enumerated() {
-      for value in Set(node.operands.map(\.value)) { result[value.index].append(index) }
+    for index in nodes.indices {
+      // A node that reads a value twice stands last in its list already.
+      for operand in nodes[index].operands where result[operand.value.index].last != index {
+        result[operand.value.index].append(index)
+      }
     }
     return result
   }
@@ -217,10 +222,27 @@ public struct Graph: Sendable {
   /// assignments.
   public var useCounts: [Int] {
     var result = [Int](repeating: 0, count: types.count)
-    for operand in nodes.flatMap(\.operands) + outputs.map(\.operand) + assignments.map(\.operand) {
-      result[operand.value.index] += 1
+    for index in nodes.indices {
+      for operand in nodes[index].operands { result[operand.value.index] += 1 }
     }
+    for output in outputs { result[output.operand.value.index] += 1 }
+    for assignment in assignments { result[assignment.operand.value.index] += 1 }
     return result
+  }
+
+  /// Whether the other graph is a copy of this one, neither changed since: told by where their lists lie,
+  /// in constant time. False where that is not certain.
+  public func hasSameStorage(as other: Graph) -> Bool {
+    func isSame<T>(_ a: [T], _ b: [T]) -> Bool {
+      a.count == b.count
+        && a.withUnsafeBufferPointer { a in
+          b.withUnsafeBufferPointer { a.baseAddress == $0.baseAddress }
+        }
+    }
+    return isSame(types, other.types) && isSame(inputs, other.inputs)
+      && isSame(states, other.states) && isSame(constants, other.constants)
+      && isSame(nodes, other.nodes) && isSame(assignments, other.assignments)
+      && isSame(outputs, other.outputs)
   }
 
   /// The constant that defines `value`, if one does.
@@ -243,7 +265,7 @@ public struct GraphRewriter {
   public let source: Graph
   public var result = Graph()
   /// The operand of the new graph that stands for each value of the old one, by its index.
-  private var mapped: [Operand?]
+  package private(set) var mapped: [Operand?]
 
   public init(_ source: Graph) {
     self.source = source
@@ -292,7 +314,21 @@ public struct GraphRewriter {
 
   /// Copies a node of the old graph as it is.
   public mutating func copy(_ node: Node) throws {
-    try emit(node.op, node.operands.map { map($0) }, for: node)
+    let operands = node.operands.map { map($0) }
+    // Operands of the same types give results of the same types: asking the op again would be most of
+    // the work of a pass that changes little.
+    guard
+      zip(operands, node.operands).allSatisfy({ result.type(of: $0) == source.type(of: $1) })
+    else { return try emit(node.op, operands, for: node) }
+    var copy = node
+    copy.operands = operands
+    for position in node.results.indices {
+      let old = node.results[position]
+      let value = result.addValue(source.type(of: old))
+      if value != old { copy.results[position] = value }
+      mapped[old.index] = Operand(value)
+    }
+    result.nodes.append(copy)
   }
 
   /// Adds a node to the new graph in place of `node`: same results, origins and recomputation.
@@ -319,7 +355,11 @@ public struct GraphRewriter {
         GraphAssignment(
           state: map(assignment.state).value, operand: map(assignment.operand)))
     }
-    return result.compacted()
+    // Handed out whole, so that nothing is copied to be renumbered.
+    var graph = result
+    result = Graph()
+    graph.compact()
+    return graph
   }
 }
 
@@ -327,32 +367,48 @@ extension Graph {
   /// The same graph without unread constants, its values renumbered in order of definition. Two graphs
   /// that differ only in numbering become equal text.
   public func compacted() -> Graph {
-    let uses = useCounts
-    var result = Graph()
-    var new = [ValueID?](repeating: nil, count: types.count)
-    for input in inputs {
-      new[input.value.index] = result.addInput(input.name, type(of: input.value))
-    }
-    for state in states {
-      new[state.value.index] = result.addState(state.name, type(of: state.value))
-    }
-    for constant in constants where uses[constant.value.index] > 0 {
-      new[constant.value.index] = result.addConstant(constant.array)
-    }
-    func map(_ operand: Operand) -> Operand {
-      Operand(new[operand.value.index]!, view: operand.view)
-    }
-    for node in nodes {
-      var copy = node
-      copy.operands = node.operands.map(map)
-      copy.results = node.results.map { result.addValue(type(of: $0)) }
-      for (old, value) in zip(node.results, copy.results) { new[old.index] = value }
-      result.nodes.append(copy)
-    }
-    result.outputs = outputs.map { GraphOutput(name: $0.name, operand: map($0.operand)) }
-    result.assignments = assignments.map {
-      GraphAssignment(state: new[$0.state.index]!, operand: map($0.operand))
-    }
+    var result = self
+    result.compact()
     return result
+  }
+
+  /// Takes out unread constants and numbers the values in order of definition.
+  public mutating func compact() {
+    let uses = useCounts
+    var new = [ValueID](repeating: ValueID(-1), count: types.count)
+    var newTypes: [TensorType] = []
+    newTypes.reserveCapacity(types.count)
+    func define(_ value: inout ValueID) {
+      let number = ValueID(newTypes.count)
+      newTypes.append(types[value.index])
+      new[value.index] = number
+      value = number
+    }
+    for index in inputs.indices { define(&inputs[index].value) }
+    for index in states.indices { define(&states[index].value) }
+    constants.removeAll { uses[$0.value.index] == 0 }
+    for index in constants.indices { define(&constants[index].value) }
+    for index in nodes.indices {
+      for position in nodes[index].operands.indices {
+        let old = nodes[index].operands[position].value
+        let value = new[old.index]
+        // What keeps its number is not written: that could copy the array it stands in.
+        if value != old { nodes[index].operands[position].value = value }
+      }
+      for position in nodes[index].results.indices {
+        var value = nodes[index].results[position]
+        let old = value
+        define(&value)
+        if value != old { nodes[index].results[position] = value }
+      }
+    }
+    for index in outputs.indices {
+      outputs[index].operand.value = new[outputs[index].operand.value.index]
+    }
+    for index in assignments.indices {
+      assignments[index].state = new[assignments[index].state.index]
+      assignments[index].operand.value = new[assignments[index].operand.value.index]
+    }
+    types = newTypes
   }
 }

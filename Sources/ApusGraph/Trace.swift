@@ -34,10 +34,7 @@ public final class Trace: @unchecked Sendable {
   public var mode = Mode.training
   /// What the states stand for that have an owner, by their names.
   public private(set) var stateOwners: [String: any StateOwner] = [:]
-  /// The states' own values, by name and by owner.
-  private var statesByName: [String: ValueID] = [:]
   private var statesByOwner: [ObjectIdentifier: ValueID] = [:]
-  private var stateValues: Set<ValueID> = []
   /// For each state that has been assigned, the newest value.
   private var newest: [ValueID: ValueID] = [:]
   /// The state that a value is an assigned version of; nil where it is one of several.
@@ -53,22 +50,22 @@ public final class Trace: @unchecked Sendable {
   private var callLocation: String?
   private var regionCount = 0
   private var originOverride: Origin?
+  private let index: TraceIndex
 
   public typealias CustomGradient = (_ context: GradientContext) throws -> [Tensor?]
 
-  public init(_ graph: Graph = Graph()) {
+  /// - Parameter earlier: a trace of the same graph when it was shorter. What that one knows of it need
+  ///   not be found out again.
+  public init(_ graph: Graph = Graph(), continuing earlier: Trace? = nil) {
     self.graph = graph
-    for state in graph.states {
-      statesByName[state.name] = state.value
-      stateValues.insert(state.value)
-    }
+    index = earlier?.index ?? TraceIndex()
   }
 
   // MARK: Values from outside
 
   /// A new input of the graph. Its name must be unique.
   public func input(_ name: String, _ type: TensorType) -> Tensor {
-    if graph.inputs.contains(where: { $0.name == name }) {
+    if index.hasInput(name, in: graph) {
       record(
         ApusError(.invalidArgument, "two inputs are named '\(name)'", expected: "unique names"))
     }
@@ -78,7 +75,9 @@ public final class Trace: @unchecked Sendable {
   /// The state of that name, made where there is none yet; its type must be the same each time. Where it
   /// has been assigned, its newest value.
   public func state(_ name: String, _ type: TensorType) -> Tensor {
-    guard let existing = statesByName[name] else { return tensor(addState(name, type)) }
+    guard let existing = index.state(name, in: graph) else {
+      return tensor(graph.addState(name, type))
+    }
     if graph.type(of: existing) != type {
       record(
         ApusError(
@@ -96,11 +95,11 @@ public final class Trace: @unchecked Sendable {
     let identity = ObjectIdentifier(owner)
     if let existing = statesByOwner[identity] { return tensor(newest[existing] ?? existing) }
     var name = label, number = 1
-    while statesByName[name] != nil {
+    while hasState(name) {
       number += 1
       name = "\(label)#\(number)"
     }
-    let value = addState(name, type)
+    let value = graph.addState(name, type)
     statesByOwner[identity] = value
     stateOwners[name] = owner
     return tensor(value)
@@ -113,18 +112,12 @@ public final class Trace: @unchecked Sendable {
     return (versionsOfState[state] ?? [state]).map(tensor)
   }
 
-  private func addState(_ name: String, _ type: TensorType) -> ValueID {
-    let value = graph.addState(name, type)
-    statesByName[name] = value
-    stateValues.insert(value)
-    return value
-  }
+  /// Whether a state of that name has been recorded.
+  public func hasState(_ name: String) -> Bool { index.state(name, in: graph) != nil }
 
   /// A constant of the graph. Small equal ones are one value.
   public func constant(_ array: NDArray) -> Tensor {
-    if array.count <= 16, let existing = graph.constants.first(where: { $0.array == array }) {
-      return tensor(existing.value)
-    }
+    if let existing = index.constant(array, in: graph) { return tensor(existing) }
     return tensor(graph.addConstant(array))
   }
 
@@ -270,7 +263,7 @@ public final class Trace: @unchecked Sendable {
   /// - `state`: what `state(_:_:)` gave, before or after earlier assignments.
   public func assign(_ state: Tensor, _ value: Tensor) {
     guard owns(state, as: "a state"), let given = state.value else { return }
-    let known = stateValues.contains(given) ? given : stateOfVersion[given] ?? nil
+    let known = index.isState(given, in: graph) ? given : stateOfVersion[given] ?? nil
     guard let known else {
       record(
         ApusError(
@@ -304,7 +297,11 @@ public final class Trace: @unchecked Sendable {
           expected: "equal types"))
       return
     }
-    graph.assign(state, Operand(newValue))
+    if index.isAssigned(state, in: graph) {
+      graph.assign(state, Operand(newValue))
+    } else {
+      graph.assignments.append(GraphAssignment(state: state, operand: Operand(newValue)))
+    }
     newest[state] = newValue
     versionsOfState[state, default: [state]].append(newValue)
     // Of a value that several states have taken nobody can say which it stands for.
@@ -358,6 +355,13 @@ public final class Trace: @unchecked Sendable {
   public func output(_ name: String, _ tensor: Tensor) {
     guard owns(tensor, as: "output '\(name)'"), let value = tensor.value else { return }
     graph.outputs.append(GraphOutput(name: name, operand: Operand(value)))
+  }
+
+  /// The recorded graph as it is, which the trace gives away: what follows is no part of it.
+  public func release() -> Graph {
+    let released = graph
+    graph = Graph()
+    return released
   }
 
   /// The recorded graph.

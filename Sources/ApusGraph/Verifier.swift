@@ -52,38 +52,40 @@ extension Graph {
           "constant \(constant.value)", expected: "equal types")
       }
     }
-    for node in nodes {
+    for index in nodes.indices {
+      // Only what is asked for is taken out: copying every node would be half the work.
+      let (op, operands, results) = (nodes[index].op, nodes[index].operands, nodes[index].results)
       // The line is built only for an error: printing every node would cost more than checking it.
       do {
-        for operand in node.operands { try read(operand, "") }
-        let wanted = try node.op.resultTypes(node.operands.map { type(of: $0) })
-        for result in node.results { try define(result, "") }
-        let actual = node.results.map { type(of: $0) }
-        guard wanted == actual else {
+        for operand in operands { try read(operand, "") }
+        let types = operands.map { type(of: $0) }
+        let wanted = try op.resultTypes(types)
+        for result in results { try define(result, "") }
+        guard wanted.elementsEqual(results.lazy.map { self.types[$0.index] }) else {
           throw fail(
-            "the results of \(node.op.mnemonic) are \(actual)", "",
+            "the results of \(op.mnemonic) are \(results.map { type(of: $0) })", "",
             expected: "\(wanted), by its rule")
         }
-        for (index, operand) in node.operands.enumerated() {
+        for (place, operand) in operands.enumerated() {
           guard let view = operand.view else { continue }
-          let types = node.operands.map { type(of: $0) }
-          guard node.op.accepts(view, at: index, of: types) else {
+          guard op.accepts(view, at: place, of: types) else {
             throw fail(
-              "\(node.op.mnemonic) cannot read operand \(index) through a view", "",
+              "\(op.mnemonic) cannot read operand \(place) through a view", "",
               expected: "a dense operand")
           }
         }
       } catch var error as ApusError {
         error.kind = .invalidGraph
-        error.location = text(node, origins: true)
+        error.location = text(nodes[index], origins: true)
         throw error
       }
     }
     for output in outputs { try read(output.operand, "output \(output.name)") }
+    let isState = Set(states.map(\.value))
     var assigned = Set<ValueID>()
     for assignment in assignments {
       let place = "assign \(assignment.state)"
-      guard states.contains(where: { $0.value == assignment.state }) else {
+      guard isState.contains(assignment.state) else {
         throw fail("\(assignment.state) is assigned", place, expected: "a state")
       }
       guard assigned.insert(assignment.state).inserted else {

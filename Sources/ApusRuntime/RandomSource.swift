@@ -24,7 +24,7 @@ public final class RandomSource: Sendable {
 extension Trace {
   /// Makes the next run draw other numbers, where this one draws any.
   public func advanceRandomKey() {
-    guard graph.states.contains(where: { $0.name == Self.randomKeyState }) else { return }
+    guard hasState(Self.randomKeyState) else { return }
     let key = randomKey
     assign(key, key + constant(NDArray([0, 1] as [Int64], shape: [2])))
   }
