@@ -72,16 +72,15 @@ struct Site {
   }
 
   /// The op of kind `T` that makes the operand.
-  func op<T>(of operand: Operand, _: T.Type) -> T? { definition(operand)?.op as? T }
+  func op<T>(of operand: Operand, _: T.Type) -> T? { maker(of: operand) as? T }
 
   /// The operands of the op of kind `T` that makes the operand.
   func operands<T>(of operand: Operand, _: T.Type) -> [Operand]? {
-    guard let node = definition(operand), node.op is T else { return nil }
-    return node.operands
+    maker(of: operand) is T ? simplifier.operands(making: operand.value) : nil
   }
 
-  private func definition(_ operand: Operand) -> Node? {
-    operand.view == nil ? simplifier.definition(operand.value) : nil
+  private func maker(of operand: Operand) -> (any Op)? {
+    operand.view == nil ? simplifier.op(making: operand.value) : nil
   }
 
   /// Whether this site is all that reads the operand, so that what makes it need not be kept.

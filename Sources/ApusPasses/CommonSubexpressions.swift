@@ -23,9 +23,19 @@ public struct CommonSubexpressions: Pass {
 
   /// What makes two nodes equal.
   private struct Key: Hashable {
-    var op: AnyHashable
+    var op: any Op
     var operands: [Operand]
     var recomputation: Int
+
+    static func == (a: Key, b: Key) -> Bool {
+      a.operands == b.operands && a.recomputation == b.recomputation && a.op.isEqual(to: b.op)
+    }
+
+    func hash(into hasher: inout Hasher) {
+      hasher.combine(ObjectIdentifier(type(of: op)))
+      op.hash(into: &hasher)
+      hasher.combine(operands)
+    }
   }
 
   public func run(on graph: inout Graph) throws -> Statistics {
@@ -40,33 +50,32 @@ public struct CommonSubexpressions: Pass {
         constants[constant.array] = constant.value
       }
     }
+    /// The places of what a node of the new graph stands for as well.
+    var merged: [Int: [Origin]] = [:]
     /// The node of the new graph, by what it computes.
     var known: [Key: Int] = [:]
     for node in graph.nodes {
       let key = Key(
-        op: AnyHashable(node.op), operands: node.operands.map { rewriter.map($0) },
+        op: node.op, operands: node.operands.map { rewriter.map($0) },
         recomputation: node.recomputation)
       if let index = known[key] {
         let first = rewriter.result.nodes[index]
         for (old, new) in zip(node.results, first.results) {
           rewriter.replace(old, by: Operand(new))
         }
-        rewriter.result.nodes[index].addOrigins(node.origins)
+        merged[index, default: []] += node.origins
         statistics["nodes"] += 1
       } else {
         known[key] = rewriter.result.nodes.count
         try rewriter.copy(node)
       }
     }
+    for (index, origins) in merged {
+      rewriter.result.nodes[index].origins = (rewriter.result.nodes[index].origins + origins)
+        .unique()
+    }
     guard !statistics.isEmpty else { return statistics }
     graph = rewriter.finish()
     return statistics
-  }
-}
-
-extension Node {
-  /// Adds places that the node computes for, each once.
-  mutating func addOrigins(_ others: [Origin]) {
-    for origin in others where !origins.contains(origin) { origins.append(origin) }
   }
 }

@@ -22,17 +22,17 @@ public struct DeadCode: Pass {
       isRead[operand.value.index] = true
     }
     var isLive = [Bool](repeating: false, count: graph.nodes.count)
-    for (index, node) in graph.nodes.enumerated().reversed()
-    where node.results.contains(where: { isRead[$0.index] }) {
+    for index in graph.nodes.indices.reversed()
+    where graph.nodes[index].results.contains(where: { isRead[$0.index] }) {
       isLive[index] = true
-      for operand in node.operands { isRead[operand.value.index] = true }
+      for operand in graph.nodes[index].operands { isRead[operand.value.index] = true }
     }
     var statistics = Statistics()
     statistics["nodes"] = isLive.count { !$0 }
     statistics["constants"] = graph.constants.count { !isRead[$0.value.index] }
     guard !statistics.isEmpty else { return statistics }
     graph.nodes = zip(graph.nodes, isLive).compactMap { $1 ? $0 : nil }
-    graph = graph.compacted()
+    graph.compact()
     return statistics
   }
 }

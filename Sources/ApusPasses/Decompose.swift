@@ -35,8 +35,13 @@ public struct Decompose: Pass {
 
   private func sweep(_ graph: inout Graph) throws -> Int {
     var count = 0
-    guard graph.nodes.contains(where: { composite($0, in: graph) != nil }) else { return 0 }
+    guard
+      graph.nodes.indices.contains(where: {
+        graph.nodes[$0].op is any CompositeOp && composite(graph.nodes[$0], in: graph) != nil
+      })
+    else { return 0 }
     var rewriter = GraphRewriter(graph)
+    var trace: Trace?
     for node in graph.nodes {
       guard let op = composite(node, in: graph) else {
         try rewriter.copy(node)
@@ -48,7 +53,8 @@ public struct Decompose: Pass {
           .invalidGraph, "\(op.mnemonic) reads a view before it is decomposed",
           at: node.origins.first?.description, expected: "decompose before fold-views")
       }
-      for (old, new) in zip(node.results, try record(op, operands, for: node, in: &rewriter)) {
+      let results = try record(op, operands, for: node, in: &rewriter, &trace)
+      for (old, new) in zip(node.results, results) {
         rewriter.replace(old, by: Operand(new))
       }
       count += 1
@@ -63,14 +69,18 @@ public struct Decompose: Pass {
   }
 
   /// Records the decomposition at the end of the new graph, through a trace that borrows it.
+  ///
+  /// - Parameter earlier: the trace of the composite before, which knows the graph's constants.
   private func record(
-    _ op: any CompositeOp, _ operands: [Operand], for node: Node, in rewriter: inout GraphRewriter
+    _ op: any CompositeOp, _ operands: [Operand], for node: Node, in rewriter: inout GraphRewriter,
+    _ earlier: inout Trace?
   ) throws -> [ValueID] {
     let first = rewriter.result.nodes.count
     // The trace must be the graph's only owner, or its first node would copy the whole graph.
     let borrowed = rewriter.result
     rewriter.result = Graph()
-    let trace = Trace(consume borrowed)
+    let trace = Trace(consume borrowed, continuing: earlier)
+    earlier = trace
     trace.recomputation = node.recomputation
     let results = try trace.withOrigin(node.origins.first ?? Origin()) {
       try Trace.$current.withValue(trace) {
@@ -78,7 +88,7 @@ public struct Decompose: Pass {
       }
     }
     try trace.check()
-    rewriter.result = trace.graph
+    rewriter.result = trace.release()
     for index in first..<rewriter.result.nodes.count {
       rewriter.result.nodes[index].origins = node.origins
     }

@@ -28,17 +28,27 @@ public struct FoldConstants: Pass {
   private static let small = 16
 
   public func run(on graph: inout Graph) throws -> Statistics {
+    var isConstant = [Bool](repeating: false, count: graph.types.count)
+    for constant in graph.constants { isConstant[constant.value.index] = true }
+    func readsConstants(_ index: Int) -> Bool {
+      graph.nodes[index].operands.allSatisfy { isConstant[$0.value.index] }
+    }
     var statistics = Statistics()
+    guard graph.nodes.indices.contains(where: readsConstants) else { return statistics }
     var rewriter = GraphRewriter(graph)
     var known: [ValueID: NDArray] = [:]
     for constant in rewriter.result.constants { known[constant.value] = constant.array }
-    for node in graph.nodes {
-      let operands = node.operands.map { rewriter.map($0) }
-      guard let results = fold(node, operands, known, types: node.results.map(graph.type)) else {
+    for (index, node) in graph.nodes.enumerated() {
+      guard readsConstants(index),
+        let results = fold(
+          node, node.operands.map { rewriter.map($0) }, known,
+          types: node.results.map(graph.type))
+      else {
         try rewriter.copy(node)
         continue
       }
       for (old, array) in zip(node.results, results) {
+        isConstant[old.index] = true
         let new = rewriter.result.addConstant(array)
         known[new] = array
         rewriter.replace(old, by: Operand(new))
@@ -55,14 +65,17 @@ public struct FoldConstants: Pass {
   ) -> [NDArray]? {
     let size = types.reduce(0) { $0 + $1.count }
     guard size <= limit else { return nil }
-    var arrays: [NDArray] = []
+    var given = 0
     for operand in operands {
       guard let array = known[operand.value] else { return nil }
-      let seen = operand.view.map { array.viewed(through: $0) } ?? array
-      arrays.append(seen.cast(to: seen.dtype.widened))
+      given += array.count
     }
-    let given = operands.reduce(0) { $0 + known[$1.value]!.count }
     guard operands.isEmpty || size <= max(given, Self.small) else { return nil }
+    let arrays = operands.map { operand -> NDArray in
+      let array = known[operand.value]!
+      let seen = operand.view.map { array.viewed(through: $0) } ?? array
+      return seen.cast(to: seen.dtype.widened)
+    }
     let wide = types.map { $0.with($0.dtype.widened) }
     guard let results = try? node.op.reference(arrays, results: wide) else { return nil }
     return zip(results, types).map { $0.cast(to: $1.dtype) }

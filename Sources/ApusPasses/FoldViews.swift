@@ -47,7 +47,9 @@ public struct FoldViews: Pass {
   public init() {}
 
   public func run(on graph: inout Graph) throws -> Statistics {
-    guard graph.nodes.contains(where: { $0.op is any ViewOp }) else { return [:] }
+    guard graph.nodes.indices.contains(where: { graph.nodes[$0].op is any ViewOp }) else {
+      return [:]
+    }
     let plan = ViewPlan(graph)
     var statistics = Statistics()
     var rewriter = GraphRewriter(graph)

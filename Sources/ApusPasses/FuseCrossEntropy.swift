@@ -23,8 +23,9 @@ public struct FuseCrossEntropy: Pass {
     let readers = graph.useCounts
     let makers = graph.definingNodes
     var removed = Set<Int>()
-    for (index, node) in graph.nodes.enumerated() {
-      guard let backward = node.op as? CrossEntropyGradient else { continue }
+    for index in graph.nodes.indices {
+      guard let backward = graph.nodes[index].op as? CrossEntropyGradient else { continue }
+      let node = graph.nodes[index]
       let logSum = node.operands[1], upstream = node.operands[2]
       guard let first = makers[logSum.value.index], logSum.view == nil,
         readers[logSum.value.index] == 1,

@@ -20,6 +20,7 @@ public struct FuseGemmEpilogue: Pass {
   public init() {}
 
   public func run(on graph: inout Graph) throws -> Statistics {
+    guard graph.nodes.indices.contains(where: { graph.nodes[$0].op is MatMul }) else { return [:] }
     var finder = EpilogueFinder(graph)
     let epilogues = graph.nodes.indices.compactMap { finder.epilogue(of: $0) }
     var statistics = Statistics()
@@ -34,9 +35,10 @@ public struct FuseGemmEpilogue: Pass {
       statistics["fused"] += epilogue.members.count - 1
     }
     var rewriter = GraphRewriter(graph)
+    let constants = LoopConstants(graph)
     for (index, node) in graph.nodes.enumerated() {
       if let epilogue = emitted[index] {
-        try emit(epilogue, graph, &rewriter)
+        try emit(epilogue, graph, constants, &rewriter)
       } else if !members.contains(index) {
         try rewriter.copy(node)
       }
@@ -45,16 +47,15 @@ public struct FuseGemmEpilogue: Pass {
     return statistics
   }
 
-  private func emit(_ epilogue: Epilogue, _ graph: Graph, _ rewriter: inout GraphRewriter) throws {
+  private func emit(
+    _ epilogue: Epilogue, _ graph: Graph, _ constants: LoopConstants,
+    _ rewriter: inout GraphRewriter
+  ) throws {
     let product = graph.nodes[epilogue.members[0]]
-    var builder = LoopBuilder(graph)
+    var builder = LoopBuilder(graph, constants)
     builder.operands = [Operand(product.results[0])]
     for index in epilogue.members.dropFirst() { builder.add(graph.nodes[index]) }
-    var origins: [Origin] = []
-    for origin in epilogue.members.reversed().flatMap({ graph.nodes[$0].origins })
-    where !origins.contains(origin) {
-      origins.append(origin)
-    }
+    let origins = epilogue.members.reversed().flatMap { graph.nodes[$0].origins }.unique()
     let op = FusedMatMul(
       product.op as! MatMul,
       program: LoopProgram(
@@ -78,11 +79,11 @@ private struct EpilogueFinder {
   let graph: Graph
   private let producers: [Int?]
   private let readers: [[Int]]
-  /// Values that outputs and assignments read.
-  private let escaping: Set<ValueID>
+  /// By value: whether an output or an assignment reads it.
+  private let escaping: [Bool]
   /// Values that only elementwise ops of their shape part from a state's next value: among them the
   /// gradients of parameters.
-  private let updates: Set<ValueID>
+  private let updates: [Bool]
   /// Nodes that went into an earlier product.
   private var taken = Set<Int>()
 
@@ -94,16 +95,17 @@ private struct EpilogueFinder {
     self.graph = graph
     producers = graph.definingNodes
     readers = graph.readers
-    escaping = Set(graph.outputs.map(\.operand.value) + graph.assignments.map(\.operand.value))
+    escaping = graph.escaping
     updates = Self.updates(graph, producers)
   }
 
-  private static func updates(_ graph: Graph, _ producers: [Int?]) -> Set<ValueID> {
-    var found = Set<ValueID>()
+  private static func updates(_ graph: Graph, _ producers: [Int?]) -> [Bool] {
+    var found = [Bool](repeating: false, count: graph.types.count)
     var open = graph.assignments.map(\.operand).filter { graph.type(of: $0).count > 1 }
     while let operand = open.popLast() {
-      guard operand.view == nil, found.insert(operand.value).inserted,
-        let producer = producers[operand.value.index],
+      guard operand.view == nil, !found[operand.value.index] else { continue }
+      found[operand.value.index] = true
+      guard let producer = producers[operand.value.index],
         graph.nodes[producer].op is any ElementwiseOp
       else { continue }
       let shape = graph.type(of: operand).shape
@@ -116,13 +118,13 @@ private struct EpilogueFinder {
   mutating func epilogue(of index: Int) -> Epilogue? {
     guard graph.nodes[index].op is MatMul else { return nil }
     let product = graph.nodes[index].results[0]
-    guard !updates.contains(product) else { return nil }
+    guard !updates[product.index] else { return nil }
     var best: Epilogue?
     var members = [index]
     var inside: Set<ValueID> = [product]
     // Nodes that read a member, first come first: the next one may need what comes between.
     while members.count <= Self.maximumMembers,
-      let next = candidates(members, inside, product).first(where: {
+      let next = candidates(members).first(where: {
         canTake($0, members, inside, product)
       })
     {
@@ -137,10 +139,20 @@ private struct EpilogueFinder {
     return best
   }
 
-  /// Readers of the values inside that are not inside themselves, in order.
-  private func candidates(_ members: [Int], _ inside: Set<ValueID>, _ product: ValueID) -> [Int] {
-    let all = Set(members.flatMap { graph.nodes[$0].results.flatMap { readers[$0.index] } })
-    return all.subtracting(members).sorted()
+  /// Readers of the values inside that are not inside themselves, in order. One that stands behind another
+  /// reader of the same value cannot be taken before that one, so the first of each value will do.
+  private func candidates(_ members: [Int]) -> [Int] {
+    var found: [Int] = []
+    for index in members {
+      for result in graph.nodes[index].results {
+        if let reader = readers[result.index].first(where: { !members.contains($0) }),
+          !found.contains(reader)
+        {
+          found.append(reader)
+        }
+      }
+    }
+    return found.sorted()
   }
 
   private func canTake(
@@ -177,9 +189,10 @@ private struct EpilogueFinder {
     var outputs: [ValueID] = []
     for index in members {
       let value = graph.nodes[index].results[0]
-      let outside = readers[value.index].filter { !members.contains($0) }
-      if let earliest = outside.first, earliest < members.last! { return nil }
-      if !outside.isEmpty || escaping.contains(value) { outputs.append(value) }
+      // Readers are in order, and members few: the first that is none is found at once.
+      let outside = readers[value.index].first { !members.contains($0) }
+      if let outside, outside < members.last! { return nil }
+      if outside != nil || escaping[value.index] { outputs.append(value) }
     }
     return outputs
   }

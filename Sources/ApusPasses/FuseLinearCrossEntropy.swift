@@ -33,6 +33,11 @@ public struct FuseLinearCrossEntropy: Pass {
   }
 
   public func run(on graph: inout Graph) throws -> Statistics {
+    guard
+      graph.nodes.indices.contains(where: {
+        graph.nodes[$0].op is CrossEntropy || graph.nodes[$0].op is CrossEntropyWithGradient
+      })
+    else { return [:] }
     let finder = LinearLossFinder(graph, leastBytes: leastBytes, leastRows: leastRows)
     let losses = graph.nodes.indices.compactMap { finder.loss(at: $0) }
     guard !losses.isEmpty else { return [:] }
@@ -51,11 +56,7 @@ public struct FuseLinearCrossEntropy: Pass {
   }
 
   private func emit(_ loss: LinearLoss, _ graph: Graph, _ rewriter: inout GraphRewriter) throws {
-    var origins: [Origin] = []
-    for origin in loss.members.flatMap({ graph.nodes[$0].origins }) where !origins.contains(origin)
-    {
-      origins.append(origin)
-    }
+    let origins = loss.members.flatMap { graph.nodes[$0].origins }.unique()
     let recomputation = graph.nodes[loss.index].recomputation
     let results = try rewriter.emit(
       loss.op, loss.operands.map { rewriter.map($0) }, origins: origins,

@@ -22,8 +22,10 @@ public struct FuseNormGradient: Pass {
     let readers = graph.useCounts
     let makers = graph.definingNodes
     var removed = Set<Int>()
-    for (index, node) in graph.nodes.enumerated() {
-      guard let backward = node.op as? any NormGradientOp, backward.epsilon == nil else { continue }
+    for index in graph.nodes.indices {
+      guard let backward = graph.nodes[index].op as? any NormGradientOp, backward.epsilon == nil
+      else { continue }
+      let node = graph.nodes[index]
       let count = type(of: backward).statistics
       let statistics = node.operands[2..<2 + count]
       guard let first = makers[node.operands[2].value.index] else { continue }

@@ -22,9 +22,12 @@ public struct FuseSoftmaxGradient: Pass {
     let readers = graph.useCounts
     let makers = graph.definingNodes
     var removed = Set<Int>()
-    for (index, node) in graph.nodes.enumerated() {
-      guard let backward = node.op as? SoftmaxGradient, !backward.ofLogits,
-        node.operands[0].view == nil, readers[node.operands[0].value.index] == 1,
+    for index in graph.nodes.indices {
+      guard let backward = graph.nodes[index].op as? SoftmaxGradient, !backward.ofLogits else {
+        continue
+      }
+      let node = graph.nodes[index]
+      guard node.operands[0].view == nil, readers[node.operands[0].value.index] == 1,
         let first = makers[node.operands[0].value.index],
         let forward = graph.nodes[first].op as? Softmax,
         forward.axis == backward.axis, forward.result == nil, backward.result == nil,

@@ -31,7 +31,7 @@ public struct FuseUpdate: Pass {
     var statistics = Statistics()
     var updates: [Int: Update] = [:]
     let (producers, uses) = (graph.definingNodes, graph.useCounts)
-    for index in graph.nodes.indices {
+    for index in graph.nodes.indices where graph.nodes[index].op is Loop {
       updates[index] = update(index, graph, producers, uses)
     }
     guard !updates.isEmpty else { return statistics }
@@ -43,8 +43,7 @@ public struct FuseUpdate: Pass {
         continue
       }
       let product = graph.nodes[update.product]
-      var origins = node.origins
-      for origin in product.origins where !origins.contains(origin) { origins.append(origin) }
+      let origins = (node.origins + product.origins).unique()
       var others = node.operands
       others.remove(at: update.operand)
       let results = try rewriter.emit(

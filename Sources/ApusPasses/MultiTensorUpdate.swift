@@ -112,12 +112,9 @@ public struct MultiTensorUpdate: Pass {
       domains: nodes.map { graph.type(of: $0.results[0]).shape },
       shared: (0..<count).filter { update.key.scalars[$0] != nil }, operandCount: count,
       program: update.key.program)
-    var origins: [Origin] = []
-    for origin in nodes.flatMap(\.origins) where !origins.contains(origin) {
-      origins.append(origin)
-    }
     let results = try rewriter.emit(
-      op, operands, origins: origins, recomputation: update.key.recomputation)
+      op, operands, origins: nodes.flatMap(\.origins).unique(),
+      recomputation: update.key.recomputation)
     for (old, new) in zip(nodes.flatMap(\.results), results) {
       rewriter.replace(old, by: Operand(new))
     }

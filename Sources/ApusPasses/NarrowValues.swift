@@ -32,7 +32,7 @@ struct NarrowValues {
       }
     }
     removeUnread()
-    while removeRefused() {}
+    removeRefused()
   }
 
   /// Whether the node can store that result rounded.
@@ -56,22 +56,26 @@ struct NarrowValues {
     values = values.filter { uses[$0.index] > 0 }
   }
 
-  /// Takes out what some node cannot read or make; whether there was any. Views depend on each other, so
-  /// this goes on until nothing changes.
-  private mutating func removeRefused() -> Bool {
-    let before = values.count
-    for node in graph.nodes {
-      for (index, operand) in node.operands.enumerated()
-      where values.contains(operand.value) && !reads(index, node) {
-        values.remove(operand.value)
+  /// Takes out what some node cannot read or make. What a view looks at and what it makes are narrow
+  /// together, so a node is looked at again when one of its values has been taken out.
+  private mutating func removeRefused() {
+    let (producers, readers) = (graph.definingNodes, graph.readers)
+    var open = Array(graph.nodes.indices.reversed())
+    func remove(_ value: ValueID) {
+      guard values.remove(value) != nil else { return }
+      if let producer = producers[value.index] { open.append(producer) }
+      open += readers[value.index]
+    }
+    while let index = open.popLast() {
+      let node = graph.nodes[index]
+      for (position, operand) in node.operands.enumerated()
+      where values.contains(operand.value) && !reads(position, node) {
+        remove(operand.value)
       }
-      if node.op is any ViewOp, let source = node.operands.first,
-        !values.contains(source.value)
-      {
-        values.remove(node.results[0])
+      if node.op is any ViewOp, let source = node.operands.first, !values.contains(source.value) {
+        remove(node.results[0])
       }
     }
-    return values.count < before
   }
 
   /// What states become, and what that is computed from element by element: slots, parameters, and the

@@ -35,7 +35,7 @@ public struct Order: Pass {
     guard best != given else { return [:] }
     let nodes = graph.nodes
     graph.nodes = best.map { nodes[$0] }
-    graph = graph.compacted()
+    graph.compact()
     return ["bytes": before - peak, "moved": zip(best, given).count { $0 != $1 }]
   }
 }

@@ -49,9 +49,16 @@ final class Simplifier {
   /// number that all its elements are.
   private var definitions: [Int?]
   private var readers: [Int]
-  private var constants: [ValueID: Double?] = [:]
+  private var constants: [Known]
   private var scalars: [NDArray: Operand] = [:]
   private var rulesByType: [ObjectIdentifier: [AlgebraRule]] = [:]
+
+  /// What is known of a value's elements.
+  private enum Known {
+    case nothing
+    case allAre(Double)
+    case theyDiffer
+  }
 
   /// Rules deeper than this within each other are not tried: a stop for rules that undo each other.
   private static let depthLimit = 64
@@ -62,30 +69,43 @@ final class Simplifier {
     let uses = graph.useCounts
     definitions = Array(repeating: nil, count: rewriter.result.types.count)
     readers = Array(repeating: 0, count: rewriter.result.types.count)
+    constants = Array(repeating: .nothing, count: rewriter.result.types.count)
     for value in graph.types.indices where rewriter.isMapped(ValueID(value)) {
       readers[rewriter.map(ValueID(value)).value.index] += uses[value]
     }
     for constant in rewriter.result.constants {
-      constants[constant.value] = Self.uniform(constant.array)
+      constants[constant.value.index] = Self.uniform(constant.array)
       if constant.array.count == 1 && constant.array.shape.rank == 0 {
         scalars[constant.array] = Operand(constant.value)
       }
     }
   }
 
-  func type(of operand: Operand) -> TensorType { rewriter.result.type(of: operand) }
+  // Here and below, the rewriter's arrays are read as they are: calling its methods, of a value that a
+  // class holds, copies it each time.
+  func type(of operand: Operand) -> TensorType {
+    let type = rewriter.result.types[operand.value.index]
+    return operand.view.map { type.with($0.shape) } ?? type
+  }
 
   func run() throws {
     let uses = source.useCounts
     for node in source.nodes {
-      let operands = node.operands.map { rewriter.map($0) }
-      if node.results.count == 1, let simpler = try simplified(node.op, operands, node, depth: 0) {
+      let operands = node.operands.map { operand in
+        operand.view == nil ? rewriter.mapped[operand.value.index]! : rewriter.map(operand)
+      }
+      if node.results.count == 1,
+        let simpler = try simplified(
+          node.op, operands, node, type: source.types[node.results[0].index], depth: 0)
+      {
         rewriter.replace(node.results[0], by: simpler)
         readers[simpler.value.index] += uses[node.results[0].index]
       } else {
-        try rewriter.emit(node.op, operands, for: node)
+        try rewriter.copy(node)
         noteNewNode()
-        for value in node.results { readers[rewriter.map(value).value.index] += uses[value.index] }
+        for value in node.results {
+          readers[rewriter.mapped[value.index]!.value.index] += uses[value.index]
+        }
       }
     }
   }
@@ -94,12 +114,13 @@ final class Simplifier {
 
   // MARK: Rewriting
 
+  /// - Parameter known: the result's type; nil where the op must be asked.
   private func simplified(
-    _ op: any Op, _ operands: [Operand], _ node: Node, depth: Int
+    _ op: any Op, _ operands: [Operand], _ node: Node, type known: TensorType?, depth: Int
   ) throws -> Operand? {
     let rules = rules(for: op)
     guard depth < Self.depthLimit, !rules.isEmpty else { return nil }
-    let types = try op.resultTypes(operands.map { rewriter.result.type(of: $0) })
+    let types = try known.map { [$0] } ?? op.resultTypes(operands.map { type(of: $0) })
     guard types.count == 1 else { return nil }
     let site = Site(
       op: op, operands: operands, type: types[0], simplifier: self, node: node, depth: depth)
@@ -127,7 +148,7 @@ final class Simplifier {
 
   /// Adds an op that a rule makes, or what it simplifies to.
   func emit(_ op: any Op, _ operands: [Operand], for node: Node, depth: Int) throws -> Operand {
-    if let simpler = try simplified(op, operands, node, depth: depth) { return simpler }
+    if let simpler = try simplified(op, operands, node, type: nil, depth: depth) { return simpler }
     let results = try rewriter.emit(
       op, operands, origins: node.origins, recomputation: node.recomputation)
     noteNewNode()
@@ -142,6 +163,7 @@ final class Simplifier {
       while definitions.count <= value.index {
         definitions.append(nil)
         readers.append(0)
+        constants.append(.nothing)
       }
       definitions[value.index] = index
     }
@@ -153,42 +175,53 @@ final class Simplifier {
     let new = rewriter.result.addConstant(array)
     definitions.append(nil)
     readers.append(0)
-    constants[new] = value
+    constants.append(.allAre(value))
     scalars[array] = Operand(new)
     return Operand(new)
   }
 
   // MARK: What is known of values of the new graph
 
-  func definition(_ value: ValueID) -> Node? {
-    definitions[value.index].map { rewriter.result.nodes[$0] }
+  /// The op that makes the value.
+  func op(making value: ValueID) -> (any Op)? {
+    definitions[value.index].map { rewriter.result.nodes[$0].op }
+  }
+
+  /// What that op reads.
+  func operands(making value: ValueID) -> [Operand] {
+    definitions[value.index].map { rewriter.result.nodes[$0].operands } ?? []
   }
 
   func readerCount(_ value: ValueID) -> Int { readers[value.index] }
 
   func constant(_ value: ValueID) -> Double? {
-    if let known = constants[value] { return known }
+    switch constants[value.index] {
+    case .allAre(let number): return number
+    case .theyDiffer: return nil
+    case .nothing: break
+    }
     // What only moves elements leaves them equal.
-    guard let node = definition(value), node.op is any ViewOp else { return nil }
-    let found = constant(node.operands[0].value)
-    constants[value] = .some(found)
+    guard op(making: value) is any ViewOp else { return nil }
+    let found = constant(operands(making: value)[0].value)
+    constants[value.index] = found.map { .allAre($0) } ?? .theyDiffer
     return found
   }
 
   func isFinite(_ value: ValueID) -> Bool {
     if let constant = constant(value) { return constant.isFinite }
-    let type = rewriter.result.type(of: value)
-    guard type.dtype.isFloat else { return true }
-    guard let node = definition(value) else { return false }
-    if node.op is any ViewOp { return isFinite(node.operands[0].value) }
+    let dtype = rewriter.result.types[value.index].dtype
+    guard dtype.isFloat else { return true }
+    guard let op = op(making: value) else { return false }
+    let operand = operands(making: value).first
+    if op is any ViewOp { return operand.map { isFinite($0.value) } ?? false }
     // Every integer lies within the range of f32, though not of f16.
-    return node.op is Cast && type.dtype != .f16
-      && !rewriter.result.type(of: node.operands[0]).dtype.isFloat
+    return op is Cast && dtype != .f16
+      && !(operand.map { rewriter.result.types[$0.value.index].dtype.isFloat } ?? true)
   }
 
-  private static func uniform(_ array: NDArray) -> Double?? {
+  private static func uniform(_ array: NDArray) -> Known {
     let doubles = array.doubles
-    guard let first = doubles.first else { return .some(nil) }
-    return .some(doubles.allSatisfy { $0 == first } ? first : nil)
+    guard let first = doubles.first else { return .theyDiffer }
+    return doubles.allSatisfy { $0 == first } ? .allAre(first) : .theyDiffer
   }
 }
