@@ -25,21 +25,24 @@ struct ArenaPacking: Sendable {
 
   /// Packs `intervals` so that no two that are needed at one time overlap.
   ///
-  /// - Complexity: O(n²) for each order tried; fewer orders are tried as n grows.
+  /// - Complexity: O(n²) for each order tried, up to 4000 buffers. Of more, they are placed as they come,
+  ///   in O(n log n); only where that leaves gaps, the largest first too, as far as few are needed at once.
   init(_ intervals: [Interval]) {
     let sizes = intervals.map { Self.aligned($0.bytes) }
     let bound = Self.lowerBound(intervals, sizes: sizes)
-    var orders = [Self.order(intervals) { (sizes[$0], intervals[$0].last - intervals[$0].first) }]
-    if intervals.count <= 4000 {
-      orders += [
-        Self.order(intervals) { (-intervals[$0].first, sizes[$0]) },
-        Self.order(intervals) { (intervals[$0].last - intervals[$0].first, sizes[$0]) },
-        Self.order(intervals) {
-          (sizes[$0] * (1 + intervals[$0].last - intervals[$0].first), sizes[$0])
-        },
-        Self.order(intervals) { (intervals[$0].last, sizes[$0]) },
-      ]
+    if intervals.count > Self.mostSearched {
+      (offsets, total) = Self.packMany(intervals, sizes, bound: bound)
+      return
     }
+    var orders = [Self.order(intervals) { (sizes[$0], intervals[$0].last - intervals[$0].first) }]
+    orders += [
+      Self.order(intervals) { (-intervals[$0].first, sizes[$0]) },
+      Self.order(intervals) { (intervals[$0].last - intervals[$0].first, sizes[$0]) },
+      Self.order(intervals) {
+        (sizes[$0] * (1 + intervals[$0].last - intervals[$0].first), sizes[$0])
+      },
+      Self.order(intervals) { (intervals[$0].last, sizes[$0]) },
+    ]
     var best: (packing: (offsets: [Int], total: Int), order: [Int])?
     for order in orders {
       let packing = Self.place(intervals, sizes, order)
@@ -52,6 +55,9 @@ struct ArenaPacking: Sendable {
     offsets = best?.packing.offsets ?? []
     total = best?.packing.total ?? 0
   }
+
+  /// Buffers up to which several orders are tried.
+  private static let mostSearched = 4000
 
   /// Local search: a buffer that stands highest, or one below it, moves to an earlier place in the order;
   /// what is no worse is kept. The same numbers in the same order on every machine.
@@ -88,7 +94,7 @@ struct ArenaPacking: Sendable {
   }
 
   /// Within a hundredth of the bound.
-  private static func isGoodEnough(_ total: Int, _ bound: Int) -> Bool {
+  static func isGoodEnough(_ total: Int, _ bound: Int) -> Bool {
     total <= bound + bound / 100
   }
 

@@ -14,7 +14,8 @@ struct IntervalOrder {
   private static let slack = 256 << 10
   /// Of the ready calls, so many are looked at.
   private static let window = 16
-  /// Plans of more calls keep their order: their steps take long beside a barrier.
+  /// Plans of more calls keep their order: their steps take long beside a barrier, and the search would
+  /// double what planning them takes.
   private static let mostCalls = 2000
 
   /// The calls in an order for a team, and their memory.
@@ -126,11 +127,12 @@ struct IntervalOrder {
     most += Self.slack
     life = Life(readers: readers)
     var schedule = schedule
-    var ready = steps.indices.filter { waitsFor[$0] == 0 }
+    var ready = ReadyCalls(window: Self.window)
+    for index in steps.indices where waitsFor[index] == 0 { ready.insert(index) }
     var order: [Int] = []
     while !ready.isEmpty {
       let place =
-        ready.prefix(Self.window).firstIndex {
+        ready.first.firstIndex {
           life.peak(madeBytes[$0]) <= most && schedule.goesOn(steps[$0])
         } ?? 0
       let index = ready.remove(at: place)
@@ -139,9 +141,7 @@ struct IntervalOrder {
       order.append(index)
       for follower in followers[index] {
         waitsFor[follower] -= 1
-        if waitsFor[follower] == 0 {
-          ready.insert(follower, at: ready.firstIndex { $0 > follower } ?? ready.count)
-        }
+        if waitsFor[follower] == 0 { ready.insert(follower) }
       }
     }
     var ends = Array(order.indices)
@@ -149,5 +149,56 @@ struct IntervalOrder {
       ends[place] = ends[place + 1]
     }
     return (order, ends)
+  }
+}
+
+/// Calls that are ready, the first few of them at hand in order.
+private struct ReadyCalls {
+  private(set) var first: [Int] = []
+  /// A binary heap of the others.
+  private var others: [Int] = []
+  private let window: Int
+
+  init(window: Int) { self.window = window }
+
+  var isEmpty: Bool { first.isEmpty }
+
+  mutating func insert(_ call: Int) {
+    guard first.count == window, let last = first.last, call > last else {
+      first.insert(call, at: first.firstIndex { $0 > call } ?? first.count)
+      if first.count > window { push(first.removeLast()) }
+      return
+    }
+    push(call)
+  }
+
+  mutating func remove(at place: Int) -> Int {
+    let call = first.remove(at: place)
+    if let next = pop() { first.append(next) }
+    return call
+  }
+
+  private mutating func push(_ call: Int) {
+    others.append(call)
+    var place = others.count - 1
+    while place > 0, others[place] < others[(place - 1) / 2] {
+      others.swapAt(place, (place - 1) / 2)
+      place = (place - 1) / 2
+    }
+  }
+
+  private mutating func pop() -> Int? {
+    guard let least = others.first else { return nil }
+    others.swapAt(0, others.count - 1)
+    others.removeLast()
+    var place = 0
+    while 2 * place + 1 < others.count {
+      var child = 2 * place + 1
+      if child + 1 < others.count, others[child + 1] < others[child] { child += 1 }
+      guard others[child] < others[place] else { break }
+      others.swapAt(place, child)
+      place = child
+    }
+    return least
   }
 }

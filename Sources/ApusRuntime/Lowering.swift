@@ -36,14 +36,21 @@ struct LoweredGraph {
   private(set) var roots: [(value: ValueID, offset: Int)]
   /// Nodes that must not become aliases.
   private var copies: Set<Int> = []
+  /// By node: whether its result is another name for an operand's bytes.
+  private var isAlias: [Bool]
+  /// The place of each state among the graph's.
+  let stateNumbers: [ValueID: Int]
 
   /// - Throws: what lowering an op throws, with the node's place.
   init(_ graph: Graph, isa: ISA, precision: Precision) throws {
     self.graph = graph
     roots = graph.types.indices.map { (ValueID($0), 0) }
+    isAlias = Array(repeating: false, count: graph.nodes.count)
+    stateNumbers = Dictionary(
+      graph.states.enumerated().map { ($1.value, $0) }, uniquingKeysWith: { first, _ in first })
     for index in graph.nodes.indices { noteAlias(index) }
     try addCopies()
-    for index in self.graph.nodes.indices where !isAlias(index) {
+    for index in self.graph.nodes.indices where !isAlias[index] {
       calls.append(try lower(index, isa, precision))
     }
   }
@@ -52,7 +59,6 @@ struct LoweredGraph {
 
   /// What a node's result is another name for: an operand, or a contiguous part of one.
   private func alias(_ index: Int) -> Operand? {
-    guard !copies.contains(index) else { return nil }
     let node = graph.nodes[index]
     switch node.op {
     case let op as any ViewOp:
@@ -71,10 +77,9 @@ struct LoweredGraph {
     operand?.view?.isContiguous ?? true ? operand : nil
   }
 
-  private func isAlias(_ index: Int) -> Bool { alias(index) != nil }
-
   private mutating func noteAlias(_ index: Int) {
     guard let operand = alias(index) else { return }
+    isAlias[index] = true
     roots[graph.nodes[index].results[0].index] = root(operand)
   }
 
@@ -98,23 +103,28 @@ struct LoweredGraph {
   /// Makes calls take packed what states hold that this graph does not change; returns the forms.
   mutating func usePackedStates() -> [Packing] {
     let assigned = Set(graph.assignments.map(\.state))
+    /// What makes two forms one: of a state, from there on, packed so.
+    struct Key: Hashable {
+      var state: Int
+      var offset: Int
+      var form: String
+    }
     var packings: [Packing] = []
+    var numbers: [Key: Int] = [:]
     for index in calls.indices {
       guard let packable = calls[index].call.packable else { continue }
       let operand = calls[index].operands[packable.operand]
-      let value = root(operand).value
-      guard !assigned.contains(value),
-        let state = graph.states.firstIndex(where: { $0.value == value })
-      else { continue }
-      let known = packings.firstIndex {
-        $0.state == state && $0.packable.form == packable.form && root($0.operand) == root(operand)
-      }
-      if known == nil {
+      let (value, offset) = root(operand)
+      guard !assigned.contains(value), let state = stateNumbers[value] else { continue }
+      let key = Key(state: state, offset: offset, form: packable.form)
+      let number = numbers[key] ?? packings.count
+      if number == packings.count {
         packings.append(Packing(state: state, operand: operand, packable: packable))
+        numbers[key] = number
       }
       calls[index].call = packable.taking()
       calls[index].call.packable = packable
-      calls[index].packing = known ?? packings.count - 1
+      calls[index].packing = number
     }
     return packings
   }
@@ -148,14 +158,15 @@ struct LoweredGraph {
         graph.outputs[index].operand, origin: Origin(scope: "output \(name)"))
     }
     for index in graph.assignments.indices where mustCopy(graph.assignments[index].operand) {
-      let state = graph.states.first { $0.value == graph.assignments[index].state }
+      let state = stateNumbers[graph.assignments[index].state].map { graph.states[$0].name }
       graph.assignments[index].operand = try copy(
-        graph.assignments[index].operand, origin: Origin(scope: "assign \(state?.name ?? "")"))
+        graph.assignments[index].operand, origin: Origin(scope: "assign \(state ?? "")"))
     }
   }
 
   private mutating func copy(_ operand: Operand, origin: Origin) throws -> Operand {
     copies.insert(graph.nodes.count)
+    isAlias.append(false)
     let shape = graph.type(of: operand).shape
     let results = try graph.addNode(Reshape(shape), [operand], origins: [origin])
     roots.append((results[0], 0))

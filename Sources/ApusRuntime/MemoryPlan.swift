@@ -153,9 +153,10 @@ private struct BufferAssignment {
         workspaces.append(nil)
       }
       var taken: Set<Home> = []
+      let reuse = Reuse(call, lowered, homes)
       for (result, value) in call.results.enumerated() {
         let home =
-          stateHome(value, result, step, call) ?? dyingHome(value, result, step, call, taken)
+          stateHome(value, result, step, reuse) ?? dyingHome(value, result, step, reuse, taken)
           ?? .buffer(
             newBuffer(
               lowered.graph.type(of: value).byteCount, step,
@@ -166,9 +167,7 @@ private struct BufferAssignment {
     }
     let graph = lowered.graph
     for assignment in graph.assignments {
-      guard let state = graph.states.firstIndex(where: { $0.value == assignment.state }) else {
-        continue
-      }
+      guard let state = lowered.stateNumbers[assignment.state] else { continue }
       let root = lowered.root(assignment.operand)
       if homes[root.value.index] == .outside(.state(state)) && root.offset == 0 { continue }
       copies.append((assignment.operand, state))
@@ -180,24 +179,45 @@ private struct BufferAssignment {
     return intervals.count - 1
   }
 
-  /// Whether every operand of the call whose bytes lie in `home` may be overwritten by that result as
-  /// the call goes along.
-  private func mayOverwrite(_ home: Home, _ result: Int, _ call: LoweredGraph.Call) -> Bool {
-    call.operands.enumerated().allSatisfy { index, operand in
-      let root = lowered.root(operand)
-      guard homes[root.value.index] == home else { return true }
-      return root.offset == 0 && (operand.view?.isContiguous ?? true)
-        && call.call.inPlace.contains { $0 == (index, result) }
+  /// What a call says of results in the memory of its operands, by what is asked: it may have thousands.
+  private struct Reuse {
+    /// By result: the operands whose place it may take, in the call's order.
+    private(set) var places: [Int: [Int]] = [:]
+    /// By operand: its root.
+    private(set) var roots: [ValueID] = []
+    /// By operand: whether it reads its root from the start on as it lies.
+    private var isWhole: [Bool] = []
+    /// The operands whose bytes lie there.
+    private var readers: [Home: [Int]] = [:]
+
+    init(_ call: LoweredGraph.Call, _ lowered: LoweredGraph, _ homes: [Home?]) {
+      for pair in call.call.inPlace where call.operands.indices.contains(pair.operand) {
+        places[pair.result, default: []].append(pair.operand)
+      }
+      for (index, operand) in call.operands.enumerated() {
+        let root = lowered.root(operand)
+        roots.append(root.value)
+        isWhole.append(root.offset == 0 && (operand.view?.isContiguous ?? true))
+        if let home = homes[root.value.index] { readers[home, default: []].append(index) }
+      }
+    }
+
+    /// Whether every operand whose bytes lie in `home` may be overwritten by that result as the call goes
+    /// along.
+    func mayOverwrite(_ home: Home, _ result: Int) -> Bool {
+      guard let readers = readers[home] else { return true }
+      let places = places[result] ?? []
+      return readers.allSatisfy { isWhole[$0] && places.contains($0) }
     }
   }
 
   /// The memory of a state that is assigned `value`, where nobody needs the old value any more.
   private mutating func stateHome(
-    _ value: ValueID, _ result: Int, _ step: Int, _ call: LoweredGraph.Call
+    _ value: ValueID, _ result: Int, _ step: Int, _ reuse: Reuse
   ) -> Home? {
     for state in assignedStates[value] ?? [] where !updated.contains(state) {
       guard let home = homes[state.index], lastReads[state.index] <= step,
-        mayOverwrite(home, result, call)
+        reuse.mayOverwrite(home, result)
       else { continue }
       updated.insert(state)
       return home
@@ -207,17 +227,16 @@ private struct BufferAssignment {
 
   /// The buffer of an operand that this call is the last to read.
   private mutating func dyingHome(
-    _ value: ValueID, _ result: Int, _ step: Int, _ call: LoweredGraph.Call, _ taken: Set<Home>
+    _ value: ValueID, _ result: Int, _ step: Int, _ reuse: Reuse, _ taken: Set<Home>
   ) -> Home? {
     let bytes = lowered.graph.type(of: value).byteCount
-    for pair in call.call.inPlace where pair.result == result {
-      guard call.operands.indices.contains(pair.operand) else { continue }
-      let root = lowered.root(call.operands[pair.operand])
-      guard case .buffer(let buffer)? = homes[root.value.index],
-        lastReads[root.value.index] == step,
+    for operand in reuse.places[result] ?? [] {
+      let root = reuse.roots[operand]
+      guard case .buffer(let buffer)? = homes[root.index],
+        lastReads[root.index] == step,
         intervals[buffer].last == step,
         ArenaPacking.aligned(intervals[buffer].bytes) == ArenaPacking.aligned(bytes),
-        !taken.contains(.buffer(buffer)), mayOverwrite(.buffer(buffer), result, call)
+        !taken.contains(.buffer(buffer)), reuse.mayOverwrite(.buffer(buffer), result)
       else { continue }
       intervals[buffer].bytes = max(intervals[buffer].bytes, bytes)
       intervals[buffer].last = max(step, lastReads[value.index])

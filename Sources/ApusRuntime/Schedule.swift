@@ -140,22 +140,3 @@ struct ScheduleBuilder {
       member: member, nanoseconds: nanoseconds, touches: touches, barrier: barrier, end: end)
   }
 }
-
-/// What has been touched since the last barrier.
-private struct PendingTouches {
-  private var bySpace: [Place.Space: [(touch: Touch, step: Int)]] = [:]
-
-  /// The first of `touches` that collides with an earlier one, and that one's step.
-  func conflict(_ touches: [Touch]) -> (touch: Touch, step: Int, wasWritten: Bool)? {
-    for touch in touches {
-      for earlier in bySpace[touch.space] ?? [] where touch.conflicts(with: earlier.touch) {
-        return (touch, earlier.step, earlier.touch.isWrite)
-      }
-    }
-    return nil
-  }
-
-  mutating func add(_ touches: [Touch], step: Int) {
-    for touch in touches { bySpace[touch.space, default: []].append((touch, step)) }
-  }
-}

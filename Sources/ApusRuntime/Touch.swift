@@ -5,45 +5,61 @@ import ApusGraph
 
 /// Bytes that a step reads or writes, and which thread touches which.
 struct Touch {
+  /// Who touches the bytes.
+  enum Members: Hashable {
+    /// Any thread may touch any of them.
+    case anyone
+    /// One thread touches them all.
+    case one(Int)
+    /// By thread.
+    case each([Region])
+  }
+
   var space: Place.Space
   /// All of them lie within.
   var bytes: Range<Int>
   var isWrite: Bool
-  /// By thread; nil where any thread may touch any of `bytes`.
-  var regions: [Region]?
+  var members: Members
   /// What is touched, as dumps call it.
   var name: String
 
   /// - Parameter member: the thread that runs the step alone, nil where all do.
   static func all(of step: Plan.Step, threads: Int, member: Int?) -> [Touch] {
-    func regions(_ bytes: Range<Int>, _ known: (Int) -> Region?) -> [Region]? {
-      if let member { return (0..<threads).map { $0 == member ? Region(bytes) : .none } }
+    func members(_ access: Plan.Access, _ buffer: KernelCall.Buffer) -> Members {
+      if let member { return .one(member) }
+      let size = access.type.dtype.byteCount
       var all: [Region] = []
+      all.reserveCapacity(threads)
       for thread in 0..<threads {
-        guard let region = known(thread) else { return nil }
+        guard
+          let region = step.call.partition.region(buffer, thread: thread, threads: threads)?
+            .bytes(elementSize: size, from: access.place.offset, within: access.extent)
+        else { return .anyone }
         all.append(region)
       }
-      return all
+      return .each(all)
     }
-    func touch(_ access: Plan.Access, _ buffer: KernelCall.Buffer, isWrite: Bool) -> Touch {
-      let size = access.type.dtype.byteCount
-      return Touch(
-        space: access.place.space, bytes: access.extent, isWrite: isWrite,
-        regions: regions(access.extent) { thread in
-          step.call.partition.region(buffer, thread: thread, threads: threads)?
-            .bytes(elementSize: size, from: access.place.offset, within: access.extent)
-        }, name: access.name)
-    }
-    var touches = step.operands.enumerated().map { touch($1, .operand($0), isWrite: false) }
-    touches += step.results.enumerated().map { touch($1, .result($0), isWrite: true) }
-    if let workspace = step.workspace {
-      let bytes = workspace.offset..<workspace.offset + step.call.workspaceBytes
+    var touches: [Touch] = []
+    touches.reserveCapacity(step.operands.count + step.results.count + 1)
+    func add(_ access: Plan.Access, _ buffer: KernelCall.Buffer, isWrite: Bool) {
+      if access.extent.isEmpty { return }
       touches.append(
         Touch(
-          space: workspace.space, bytes: bytes, isWrite: true, regions: regions(bytes) { _ in nil },
-          name: "its workspace"))
+          space: access.place.space, bytes: access.extent, isWrite: isWrite,
+          members: members(access, buffer), name: access.name))
     }
-    return touches.filter { !$0.bytes.isEmpty }
+    for (index, operand) in step.operands.enumerated() {
+      add(operand, .operand(index), isWrite: false)
+    }
+    for (index, result) in step.results.enumerated() { add(result, .result(index), isWrite: true) }
+    if let workspace = step.workspace, step.call.workspaceBytes > 0 {
+      touches.append(
+        Touch(
+          space: workspace.space,
+          bytes: workspace.offset..<workspace.offset + step.call.workspaceBytes, isWrite: true,
+          members: member.map { .one($0) } ?? .anyone, name: "its workspace"))
+    }
+    return touches
   }
 
   /// Whether two threads may touch a byte of both, at least one writing.
@@ -51,16 +67,33 @@ struct Touch {
     guard isWrite || other.isWrite, space == other.space, bytes.overlaps(other.bytes) else {
       return false
     }
-    guard let regions, let others = other.regions else { return true }
-    // With many threads, regions that differ are not worth the search.
-    guard regions.count <= 64 else {
-      return regions != others
-        || !zip(regions, regions.dropFirst()).allSatisfy { $0.end <= $1.start }
-    }
-    for (thread, region) in regions.enumerated() where region.width > 0 {
-      for (peer, other) in others.enumerated() where peer != thread && region.overlaps(other) {
-        return true
+    switch (members, other.members) {
+    case (.anyone, _), (_, .anyone): return true
+    case (.one(let a), .one(let b)): return a != b
+    case (.one(let member), .each(let regions)):
+      return Self.reach(regions, bytes, butNot: member)
+    case (.each(let regions), .one(let member)):
+      return Self.reach(regions, other.bytes, butNot: member)
+    case (.each(let regions), .each(let others)):
+      // With many threads, regions that differ are not worth the search.
+      guard regions.count <= 64 else {
+        return regions != others
+          || !zip(regions, regions.dropFirst()).allSatisfy { $0.end <= $1.start }
       }
+      for (thread, region) in regions.enumerated() where region.width > 0 {
+        for (peer, other) in others.enumerated() where peer != thread && region.overlaps(other) {
+          return true
+        }
+      }
+      return false
+    }
+  }
+
+  /// Whether any other thread than `member` touches one of `bytes`.
+  private static func reach(_ regions: [Region], _ bytes: Range<Int>, butNot member: Int) -> Bool {
+    let whole = Region(bytes)
+    for (thread, region) in regions.enumerated() where thread != member && region.overlaps(whole) {
+      return true
     }
     return false
   }
