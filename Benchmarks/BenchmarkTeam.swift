@@ -48,7 +48,7 @@ final class BenchmarkTeam {
 
   /// Runs one kernel on all threads.
   func run(_ kernel: ck_kernel, _ arguments: UnsafeRawPointer) {
-    var step = ck_step(kernel: kernel, args: arguments, threads: 0, barrier: 1)
+    var step = ck_step(kernel: kernel, args: arguments, threads: 0, barrier: 1, condition: nil)
     ck_run(team, &step, 1)
   }
 }

@@ -81,12 +81,25 @@ void ck_barrier(const ck_thread *t);
 /// work is cut by shape into fixed tiles, and a reduction combines fixed partials in a fixed order.
 typedef void (*ck_kernel)(const void *args, const ck_thread *t);
 
+/// What must hold for a run to go on: numbers that are finite, and index errors that nobody has
+/// noted (see `ck_index_error`: a position of -1).
+typedef struct ck_condition {
+  const float *const *values;
+  int64_t value_count;
+  const int64_t *const *errors;
+  int64_t error_count;
+} ck_condition;
+
+/// Whether it holds.
+bool ck_condition_holds(const ck_condition *condition);
+
 /// One line of a plan.
 typedef struct ck_step {
   ck_kernel kernel;
   const void *args;
   int32_t threads;  // 0: the whole team. k + 1: thread k alone runs it, with count 1
   int32_t barrier;  // 1: all threads wait after it, because a later step reads what another wrote
+  const ck_condition *condition;  // the run ends before this step where it does not hold; or NULL
 } ck_step;
 
 /// The half-open range of `n` fixed work items that thread `index` of `count` takes: contiguous,

@@ -3,6 +3,7 @@
 // A run is posted by moving `epoch`; members take it from there and count themselves into `done`.
 // They do not wait for each other at the end: the caller waits for them, they wait for the next
 // epoch.
+#include <string.h>
 #include <time.h>
 
 #include "float_state.h"
@@ -12,6 +13,24 @@ static int64_t now_nanoseconds(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+bool ck_condition_holds(const ck_condition *condition) {
+  for (int64_t i = 0; i < condition->value_count; ++i) {
+    uint32_t bits;
+    memcpy(&bits, condition->values[i], sizeof bits);
+    if ((bits & 0x7f800000u) == 0x7f800000u) return false;
+  }
+  for (int64_t i = 0; i < condition->error_count; ++i) {
+    if (condition->errors[i][0] >= 0) return false;
+  }
+  return true;
+}
+
+// Every member comes to the same answer: what is looked at was written before a barrier that all
+// have passed, and nothing writes there any more.
+static bool ends_before(const ck_step *step) {
+  return step->condition && !ck_condition_holds(step->condition);
 }
 
 // A step's share of this member; on a team of one, every step.
@@ -27,6 +46,7 @@ static void run_step(const member *m, const ck_step *step) {
 // is one.
 static void run_steps(const member *m, const ck_step *steps, size_t count) {
   for (size_t i = 0; i < count; ++i) {
+    if (ends_before(&steps[i])) return;
     run_step(m, &steps[i]);
     if (steps[i].barrier && i + 1 < count) ck_barrier(&m->whole);
   }
@@ -37,6 +57,7 @@ static void run_steps_profiled(const member *m, const ck_step *steps, size_t cou
   const bool first = m->whole.index == 0;
   int64_t start = first ? now_nanoseconds() : 0;
   for (size_t i = 0; i < count; ++i) {
+    if (ends_before(&steps[i])) return;
     run_step(m, &steps[i]);
     ck_barrier(&m->whole);
     if (first) {

@@ -101,10 +101,14 @@ public struct GraphConstant: Sendable, Hashable {
 public struct GraphOutput: Sendable, Hashable {
   public var name: String
   public var operand: Operand
+  /// Whether the run's assignments depend on it: where it is a NaN or an infinity, no state changes. One
+  /// f32, such as a loss or the norm of all gradients.
+  public var isRequired: Bool
 
-  public init(name: String, operand: Operand) {
+  public init(name: String, operand: Operand, isRequired: Bool = false) {
     self.name = name
     self.operand = operand
+    self.isRequired = isRequired
   }
 }
 
@@ -348,7 +352,9 @@ public struct GraphRewriter {
   /// Copies outputs and assignments and returns the new graph, without constants that nobody reads.
   public mutating func finish() -> Graph {
     for output in source.outputs {
-      result.outputs.append(GraphOutput(name: output.name, operand: map(output.operand)))
+      result.outputs.append(
+        GraphOutput(
+          name: output.name, operand: map(output.operand), isRequired: output.isRequired))
     }
     for assignment in source.assignments {
       result.assignments.append(

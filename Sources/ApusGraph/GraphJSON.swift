@@ -26,7 +26,11 @@ extension Graph {
       (
         "outputs",
         .array(
-          outputs.map { .object([("name", .string($0.name)), ("operand", json($0.operand))]) })
+          outputs.map { output in
+            .object(
+              [("name", .string(output.name)), ("operand", json(output.operand))]
+                + (output.isRequired ? [("finite", .bool(true))] : []))
+          })
       ),
     ])
   }

@@ -65,7 +65,8 @@ extension Graph {
       }
     }
     var newStates = self.states.map { values[$0.value.index]! }
-    for assignment in assignments {
+    let holds = outputs.allSatisfy { !$0.isRequired || read($0.operand).scalar.isFinite }
+    for assignment in assignments where holds {
       let index = self.states.firstIndex { $0.value == assignment.state }!
       newStates[index] = read(assignment.operand)
     }

@@ -171,6 +171,9 @@ public struct KernelCall: Sendable {
   /// Results that may share the buffer of an operand that dies here: the kernel reads each element of
   /// the operand before it writes the element at the same place, on the same thread.
   public var inPlace: [(operand: Int, result: Int)] = []
+  /// The operand that holds the indices which are looked at by who binds the error slot, and below what they
+  /// must be.
+  public var checkedIndices: (operand: Int, limit: Int)?
   /// Floating-point operations and bytes moved, for the cost model and the benchmarks.
   public var flops = 0.0
   public var bytes = 0.0

@@ -80,7 +80,9 @@ private struct GraphParser {
         case "output":
           let name = try string()
           try expect("=")
-          graph.outputs.append(GraphOutput(name: name, operand: try operand()))
+          let operand = try operand()
+          graph.outputs.append(
+            GraphOutput(name: name, operand: operand, isRequired: takeWord("finite")))
         default:
           at = start
           throw fail(

@@ -5,7 +5,7 @@
 //     constant %2 : f32[] = [0.5]
 //     %3 = matmul(%0, %1) {transposeA=false, transposeB=true} : f32[64,128] from "hidden" "A.swift:7"
 //     assign %1 = %4
-//     output "loss" = %5
+//     output "loss" = %5 finite
 //
 // A line a value or effect; `Parser.swift` reads exactly this back.
 
@@ -32,7 +32,9 @@ extension Graph: CustomStringConvertible {
       lines.append("assign \(assignment.state) = \(text(assignment.operand))")
     }
     for output in outputs {
-      lines.append("output \(quoted(output.name)) = \(text(output.operand))")
+      lines.append(
+        "output \(quoted(output.name)) = \(text(output.operand))"
+          + (output.isRequired ? " finite" : ""))
     }
     return lines.map { $0 + "\n" }.joined()
   }

@@ -352,9 +352,12 @@ public final class Trace: @unchecked Sendable {
   }
 
   /// Names a result of the graph.
-  public func output(_ name: String, _ tensor: Tensor) {
+  ///
+  /// - `isRequired`: where it is a NaN or an infinity, no state changes; one f32.
+  public func output(_ name: String, _ tensor: Tensor, isRequired: Bool = false) {
     guard owns(tensor, as: "output '\(name)'"), let value = tensor.value else { return }
-    graph.outputs.append(GraphOutput(name: name, operand: Operand(value)))
+    graph.outputs.append(
+      GraphOutput(name: name, operand: Operand(value), isRequired: isRequired))
   }
 
   /// The recorded graph as it is, which the trace gives away: what follows is no part of it.

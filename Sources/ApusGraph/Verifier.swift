@@ -80,7 +80,17 @@ extension Graph {
         throw error
       }
     }
-    for output in outputs { try read(output.operand, "output \(output.name)") }
+    for output in outputs {
+      try read(output.operand, "output \(output.name)")
+      if output.isRequired,
+        type(of: output.operand).with([]) != .f32() || type(of: output.operand).count != 1
+      {
+        throw ApusError(
+          .invalidGraph,
+          "output '\(output.name)' is to be finite and is \(type(of: output.operand))",
+          expected: "one f32")
+      }
+    }
     let isState = Set(states.map(\.value))
     var assigned = Set<ValueID>()
     for assignment in assignments {

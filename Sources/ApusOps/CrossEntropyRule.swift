@@ -228,6 +228,7 @@ public struct CrossEntropyRule: Sendable, Hashable {
     } else {
       call.bind(\ck_cross_entropy_args.labels, to: .operand(target))
       call.bind(\ck_cross_entropy_args.error, to: .errorSlot)
+      call.checkedIndices = (target, site.operands[0].shape[-1])
     }
     if site.operands.count > target + 1 {
       call.bind(\ck_cross_entropy_args.class_weights, to: .operand(target + 1))

@@ -110,6 +110,7 @@ public struct Gather: Op {
     call.bind(\ck_gather_args.src, to: .operand(0))
     call.bind(\ck_gather_args.indices, to: .operand(1))
     call.bind(\ck_gather_args.error, to: .errorSlot)
+    call.checkedIndices = (1, extent)
     call.bytes = Double(
       site.results[0].count * (from.byteCount + to.byteCount) + site.operands[1].byteCount)
     call.partition = .tiles(

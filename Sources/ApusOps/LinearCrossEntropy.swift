@@ -197,6 +197,7 @@ public struct LinearCrossEntropy: CompositeOp {
       call.bind(\ck_linear_cross_entropy_args.class_weights, to: .operand(labels + 1))
     }
     call.bind(\ck_linear_cross_entropy_args.error, to: .errorSlot)
+    call.checkedIndices = (labels, site.operands[1].shape[0])
     call.bind(\ck_linear_cross_entropy_args.workspace, to: .workspace)
     call.bind(\ck_linear_cross_entropy_args.loss, to: .result(0))
     var next = 1

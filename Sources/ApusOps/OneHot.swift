@@ -67,6 +67,7 @@ public struct OneHot: Op {
     call.bind(\ck_one_hot_args.dst, to: .result(0))
     call.bind(\ck_one_hot_args.indices, to: .operand(0))
     call.bind(\ck_one_hot_args.error, to: .errorSlot)
+    call.checkedIndices = (0, depth)
     call.partition = .tiles(
       count: site.operands[0].count, elementsPerTile: depth, alignedOperands: [])
     return call

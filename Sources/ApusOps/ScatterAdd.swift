@@ -128,6 +128,7 @@ public struct ScatterAdd: Op {
     call.bind(\ck_scatter_args.updates, to: .operand(0))
     call.bind(\ck_scatter_args.indices, to: .operand(1))
     call.bind(\ck_scatter_args.error, to: .errorSlot)
+    call.checkedIndices = (1, self.extent)
     call.flops = Double(site.operands[0].count)
     return call
   }

@@ -11,6 +11,8 @@ final class Binding: @unchecked Sendable {
   /// {position, index} of the first bad index of each slot; position is -1 where there is none.
   let errorSlots: UnsafeMutableBufferPointer<(position: Int64, index: Int64)>
   private let blocks: UnsafeMutableRawBufferPointer
+  /// The plan's condition, its pointers filled in before each run.
+  private let condition: Condition?
   private let states: [StateCell]
   private let forms: [StateCell.PackedForm]
   /// The states that a run changes.
@@ -44,6 +46,8 @@ final class Binding: @unchecked Sendable {
     steps = .allocate(capacity: all.count)
     errorSlots = .allocate(capacity: plan.errorSlots)
     errorSlots.initialize(repeating: (-1, 0))
+    let slots = errorSlots
+    condition = plan.condition.map { Condition($0, errorSlots: slots) }
     let alignment = 64
     var offsets: [Int] = []
     var total = 0
@@ -65,7 +69,8 @@ final class Binding: @unchecked Sendable {
         to: ck_step(
           kernel: unsafeBitCast(step.call.entry.address, to: ck_kernel.self), args: block,
           threads: entry?.member.map { Int32($0 + 1) } ?? 0,
-          barrier: entry?.barrier == nil ? 0 : 1))
+          barrier: entry?.barrier == nil ? 0 : 1,
+          condition: index == schedule.conditionStep ? condition?.block : nil))
     }
   }
 
@@ -156,7 +161,52 @@ final class Binding: @unchecked Sendable {
       store(inputAddresses[entry.input].map { $0 + entry.offset }, at: entry.field)
     }
     for index in errorSlots.indices { errorSlots[index] = (-1, 0) }
+    if let condition {
+      for (index, place) in condition.places.enumerated() {
+        condition.values[index] = address(of: place)?.assumingMemoryBound(to: Float.self)
+      }
+    }
   }
+
+  // MARK: The condition of changes
+
+  /// A plan's condition as the team reads it.
+  private final class Condition {
+    let block: UnsafeMutablePointer<ck_condition>
+    let values: UnsafeMutableBufferPointer<UnsafePointer<Float>?>
+    private let errors: UnsafeMutableBufferPointer<UnsafePointer<Int64>?>
+    let places: [Place]
+
+    init(
+      _ condition: Plan.Condition,
+      errorSlots: UnsafeMutableBufferPointer<(position: Int64, index: Int64)>
+    ) {
+      places = condition.outputs.map(\.place)
+      values = .allocate(capacity: max(places.count, 1))
+      values.initialize(repeating: nil)
+      errors = .allocate(capacity: max(condition.errorSlots.count, 1))
+      errors.initialize(repeating: nil)
+      for (index, slot) in condition.errorSlots.enumerated() {
+        errors[index] = UnsafeRawPointer(errorSlots.baseAddress! + slot)
+          .assumingMemoryBound(to: Int64.self)
+      }
+      block = .allocate(capacity: 1)
+      block.initialize(
+        to: ck_condition(
+          values: UnsafePointer(values.baseAddress), value_count: Int64(places.count),
+          errors: UnsafePointer(errors.baseAddress), error_count: Int64(condition.errorSlots.count))
+      )
+    }
+
+    deinit {
+      block.deallocate()
+      values.deallocate()
+      errors.deallocate()
+    }
+  }
+
+  /// Whether a run changes, or has changed, states.
+  var conditionHolds: Bool { condition.map { ck_condition_holds($0.block) } ?? true }
 
   /// A copy of what lies at a port.
   func array(_ port: Plan.Port) -> NDArray {

@@ -65,11 +65,32 @@ public final class Executable: Sendable {
   /// - Parameter inputs: arrays in the order of the graph's inputs. They are read in place.
   /// - Returns: arrays in the order of the graph's outputs.
   /// - Throws: `missing` for a wrong number of arrays, `shapeMismatch` or `dtypeMismatch` naming the
-  ///   input, `outOfRange` where an index lies outside its table (the states have then been updated, the
-  ///   bad element left out), and with ``Environment/Check/nan`` `nonFinite` naming the first op that
+  ///   input, `outOfRange` where an index lies outside its table, `nonFinite` where an output that must be
+  ///   finite is not (in both cases no state has changed), and with ``Environment/Check/nan`` `nonFinite` naming the first op that
   ///   made a NaN.
   public func run(_ inputs: [NDArray]) throws -> [NDArray] {
+    let (outputs, isComplete) = try attempt(inputs)
+    guard isComplete else { throw nonFinite(outputs) }
+    return outputs
+  }
+
+  /// Runs the graph once. Where an output that must be finite is not, no state has changed and the run is
+  /// not complete; other outputs than those that must be finite are then of no meaning.
+  ///
+  /// - Throws: as ``run(_:)-([NDArray])``, but for `nonFinite` outputs.
+  package func attempt(_ inputs: [NDArray]) throws -> (outputs: [NDArray], isComplete: Bool) {
     try run(inputs, nanoseconds: nil)
+  }
+
+  /// What is wrong with the outputs of a run that is not complete.
+  private func nonFinite(_ outputs: [NDArray]) -> ApusError {
+    let names = plan.condition?.outputs.map(\.name) ?? []
+    let bad = zip(plan.outputs, outputs).first {
+      names.contains($0.0.name) && !$0.1.scalar.isFinite
+    }
+    return ApusError(
+      .nonFinite, "output '\(bad?.0.name ?? "")' is \(bad?.1.scalar ?? .nan)",
+      expected: "a finite number; no state has changed")
   }
 
   /// Runs the graph once, inputs and outputs by name.
@@ -100,15 +121,16 @@ public final class Executable: Sendable {
   /// - Throws: as ``run(_:)-([NDArray])``.
   public func profile(_ inputs: [NDArray]) throws -> (outputs: [NDArray], profile: Profile) {
     var nanoseconds = [Int64](repeating: 0, count: plan.steps.count)
-    let outputs = try nanoseconds.withUnsafeMutableBufferPointer {
+    let (outputs, isComplete) = try nanoseconds.withUnsafeMutableBufferPointer {
       try run(inputs, nanoseconds: $0.baseAddress)
     }
+    guard isComplete else { throw nonFinite(outputs) }
     return (outputs, Profile(plan, schedule, nanoseconds: nanoseconds))
   }
 
   private func run(
     _ inputs: [NDArray], nanoseconds: UnsafeMutablePointer<Int64>?
-  ) throws -> [NDArray] {
+  ) throws -> (outputs: [NDArray], isComplete: Bool) {
     try validate(inputs)
     return try StateLock.withLocks(binding.locks) {
       try arena.withMemory { memory in
@@ -117,7 +139,7 @@ public final class Executable: Sendable {
           try binding.refreshForms {
             try team.run($0, scratchBytes: plan.memory.scratchPerThread)
           }
-          defer { binding.noteChanges() }
+          defer { if binding.conditionHolds { binding.noteChanges() } }
           if check == .nan && nanoseconds == nil {
             try runChecked()
           } else {
@@ -125,8 +147,9 @@ public final class Executable: Sendable {
               binding.planned, scratchBytes: plan.memory.scratchPerThread,
               nanoseconds: nanoseconds)
           }
+          let isComplete = binding.conditionHolds
           try throwBadIndices()
-          return plan.outputs.map(binding.array)
+          return (plan.outputs.map(binding.array), isComplete)
         }
       }
     }
@@ -146,17 +169,35 @@ public final class Executable: Sendable {
     }
   }
 
+  /// `row 3`, or the place along each axis.
+  private func place(_ position: Int, in shape: Shape) -> String {
+    guard shape.rank > 1 else { return "row \(position)" }
+    var rest = position
+    var place: [Int] = []
+    for extent in shape.dimensions.reversed() {
+      place.insert(rest % max(extent, 1), at: 0)
+      rest /= max(extent, 1)
+    }
+    return "\(place)"
+  }
+
   /// Turns what kernels left in their error slots into an error.
   private func throwBadIndices() throws {
     for (number, slot) in binding.errorSlots.enumerated() where slot.position >= 0 {
       guard let step = plan.steps.first(where: { $0.errorSlot == number }) else { continue }
-      let names = step.operands.map(\.name).joined(separator: ", ")
+      guard let (operand, limit) = step.call.checkedIndices else {
+        throw ApusError(
+          .outOfRange, "\(step.mnemonic): index \(slot.index) lies outside its table",
+          at: step.origins.first?.description, expected: "an index of the table")
+      }
+      let indices = step.operands[operand]
+      // What a user gave has a name; what was computed has only a number.
+      let name = indices.name.hasPrefix("%") ? "the indices" : "'\(indices.name)'"
       throw ApusError(
         .outOfRange,
-        "\(step.mnemonic)(\(names)): index \(slot.index) at position \(slot.position) lies outside "
-          + "its table",
-        at: step.origins.first?.description,
-        expected: "indices within \(step.operands.map(\.type.description).joined(separator: ", "))")
+        "\(step.mnemonic): \(name) \(indices.type) hold \(slot.index) at "
+          + place(Int(slot.position), in: indices.type.shape),
+        at: step.origins.first?.description, expected: "0..<\(limit)")
     }
   }
 
@@ -165,6 +206,7 @@ public final class Executable: Sendable {
     var search = NonFiniteSearch(binding)
     try search.start(plan)
     for (index, step) in plan.steps.enumerated() {
+      if index == schedule.conditionStep, !binding.conditionHolds { return }
       search.before(step)
       try team.run(binding.step(index), scratchBytes: plan.memory.scratchPerThread)
       try search.after(step)

@@ -43,6 +43,9 @@ struct IntervalOrder {
   /// By call: the roots it reads and the bytes it makes.
   private let reads: [Set<Int>]
   private let madeBytes: [[(root: Int, bytes: Int)]]
+  /// Calls that make what the condition watches, and those that write states under it.
+  private var watched: Set<Int> = []
+  private var writers: [Int] = []
   /// By root: calls that are still to read it, and one more where it is read after the last.
   private var readers: [Int: Int] = [:]
 
@@ -80,6 +83,12 @@ struct IntervalOrder {
       }
       before.remove(index)
       waitsFor[index] = before.count
+      if call.role == .watched { watched.insert(index) }
+      if call.role == .none, lowered.hasCondition,
+        call.results.contains(where: { stateOf[$0.index] != nil })
+      {
+        writers.append(index)
+      }
       for earlier in before { followers[earlier].append(index) }
       for value in call.results { writer[value.index] = index }
       for root in reads[index] {
@@ -87,6 +96,8 @@ struct IntervalOrder {
         if !outside.contains(root) { readers[root, default: 0] += 1 }
       }
     }
+    // What the condition watches comes before every call that writes a state.
+    if !watched.isEmpty { for index in writers { waitsFor[index] += 1 } }
     for operand in graph.outputs.map(\.operand) + graph.assignments.map(\.operand) {
       readers[lowered.root(operand).value.index, default: 0] += 1
     }
@@ -142,6 +153,12 @@ struct IntervalOrder {
       for follower in followers[index] {
         waitsFor[follower] -= 1
         if waitsFor[follower] == 0 { ready.insert(follower) }
+      }
+      if watched.remove(index) != nil, watched.isEmpty {
+        for writer in writers {
+          waitsFor[writer] -= 1
+          if waitsFor[writer] == 0 { ready.insert(writer) }
+        }
       }
     }
     var ends = Array(order.indices)

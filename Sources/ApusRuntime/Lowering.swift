@@ -19,6 +19,8 @@ struct LoweredGraph {
     var origins: [Origin]
     /// The number of the packing whose form it takes in place of an operand.
     var packing: Int?
+    /// Its part in the condition under which the run changes states.
+    var role = ConditionRole.none
   }
 
   /// A state's form that a kernel wants, made from the state before a run where that has changed.
@@ -31,13 +33,15 @@ struct LoweredGraph {
 
   /// The graph, with the nodes that were added at its end.
   private(set) var graph: Graph
-  private(set) var calls: [Call] = []
+  var calls: [Call] = []
   /// For each value the value whose buffer holds it, and where in it, in bytes.
   private(set) var roots: [(value: ValueID, offset: Int)]
   /// Nodes that must not become aliases.
   private var copies: Set<Int> = []
   /// By node: whether its result is another name for an operand's bytes.
   private var isAlias: [Bool]
+  /// Whether states change only where something that is watched holds.
+  var hasCondition = false
   /// The place of each state among the graph's.
   let stateNumbers: [ValueID: Int]
 
@@ -53,6 +57,7 @@ struct LoweredGraph {
     for index in self.graph.nodes.indices where !isAlias[index] {
       calls.append(try lower(index, isa, precision))
     }
+    placeCondition()
   }
 
   // MARK: Aliases

@@ -156,7 +156,8 @@ private struct BufferAssignment {
       let reuse = Reuse(call, lowered, homes)
       for (result, value) in call.results.enumerated() {
         let home =
-          stateHome(value, result, step, reuse) ?? dyingHome(value, result, step, reuse, taken)
+          (lowered.mayWriteStates(call) ? stateHome(value, result, step, reuse) : nil)
+          ?? dyingHome(value, result, step, reuse, taken)
           ?? .buffer(
             newBuffer(
               lowered.graph.type(of: value).byteCount, step,

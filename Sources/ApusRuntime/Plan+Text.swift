@@ -88,6 +88,9 @@ extension Plan {
         + "scratch \(memory.scratchPerThread) a thread",
     ]
     for step in described.steps {
+      if let condition, step.index == schedule.conditionStep {
+        lines.append("      ---- \(condition.description)")
+      }
       var line = String(repeating: " ", count: max(0, 4 - "\(step.index)".count)) + "\(step.index)"
       line += "  \(step.kernel)  \(step.isa)\(step.tile.map { " \($0)" } ?? "")"
       line += step.member.map { "  thread \($0) alone" } ?? "  threads \(step.threads)"

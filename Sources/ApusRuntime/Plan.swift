@@ -60,6 +60,8 @@ public struct Plan: Sendable {
   public let outputs: [Port]
   public let constants: [NDArray]
   public let memory: MemoryReport
+  /// Under what condition states change; nil where they always do, or never.
+  public let condition: Condition?
   /// Error slots that the steps use.
   public let errorSlots: Int
   /// The arena's buffers, for tests and pictures.
@@ -107,6 +109,10 @@ public struct Plan: Sendable {
     states = final.states.map { port($0.name, Operand($0.value)) }
     outputs = final.outputs.map { port($0.name, $0.operand) }
     constants = final.constants.map(\.array)
+    condition = Condition(
+      steps, lowered.calls.map(\.role),
+      outputs: zip(final.outputs, outputs).filter { $0.0.isRequired }.map(\.1), lowered.hasCondition
+    )
   }
 }
 

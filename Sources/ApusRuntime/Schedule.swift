@@ -42,6 +42,9 @@ public struct Schedule: Sendable {
 
   public let threads: Int
   public let entries: [Entry]
+  /// The step before which the plan's condition is looked at, all threads having met behind what it watches;
+  /// nil where there is none.
+  public let conditionStep: Int?
 
   public var barrierCount: Int { entries.count { $0.barrier != nil } }
 
@@ -53,8 +56,17 @@ public struct Schedule: Sendable {
   public init(_ plan: Plan, threads: Int) {
     self.threads = threads
     var builder = ScheduleBuilder(CostModel(isa: plan.isa), threads: threads)
-    for step in plan.steps { builder.add(step) }
+    for (index, step) in plan.steps.enumerated() {
+      if let condition = plan.condition, index == condition.firstWrite { builder.meet(condition) }
+      builder.add(step)
+    }
     entries = builder.entries
+    let entries = entries
+    conditionStep = plan.condition.map { condition in
+      guard threads > 1, let watched = condition.lastWatched else { return condition.firstWrite }
+      let barrier = entries[watched..<condition.firstWrite].lastIndex { $0.barrier != nil }
+      return barrier.map { $0 + 1 } ?? condition.firstWrite
+    }
   }
 }
 
@@ -88,6 +100,18 @@ struct ScheduleBuilder {
   /// Whether the step would need no barrier before it, run by all threads.
   func goesOn(_ step: Plan.Step) -> Bool {
     threads == 1 || pending.conflict(Touch.all(of: step, threads: threads, member: nil)) == nil
+  }
+
+  /// Makes the threads meet behind what a condition watches, if they have not.
+  mutating func meet(_ condition: Plan.Condition) {
+    guard threads > 1, let watched = condition.lastWatched, watched < entries.count,
+      !entries[watched...].contains(where: { $0.barrier != nil })
+    else { return }
+    entries[entries.count - 1].barrier = Schedule.Barrier(
+      earlier: watched, later: entries.count,
+      name: condition.outputs.first?.name ?? "an index error", overwrites: false, wasWritten: true)
+    pending = PendingTouches()
+    loads = Array(repeating: 0, count: threads)
   }
 
   mutating func add(_ step: Plan.Step) {

@@ -20,6 +20,8 @@ public final class StepRecorder {
   private let slots: OptimizerSlots
   let scalars = HostScalars()
   private(set) var losses: [(name: String, value: Tensor)] = []
+  /// Joint norms of gradients where they are computed anyway.
+  private(set) var norms: [(name: String, value: Tensor)] = []
   /// Every parameter that a `minimize` looked at, and whether it was trainable then.
   private(set) var considered: [(parameter: Parameter, isTrainable: Bool)] = []
   /// The rules by name, for checkpoints.
@@ -135,9 +137,12 @@ public final class StepRecorder {
     losses.append((losses.isEmpty ? "loss" : name, loss))
     self.rules.append((name, rules.description + (clipNorm.map { ", clipNorm: \($0)" } ?? "")))
 
-    let gradients =
-      clipNorm.map { clipped(trained.map(\.gradient), norm: $0) }
-      ?? trained.map(\.gradient)
+    var gradients = trained.map(\.gradient)
+    if let clipNorm {
+      let norm = jointNorm(gradients)
+      norms.append(("\(name).gradient_norm", norm))
+      gradients = clipped(gradients, norm, to: clipNorm)
+    }
     for (index, entry) in trained.enumerated() {
       let group = groups[entry.path]!
       let isLast = group == rules.all.count - 1
@@ -205,11 +210,10 @@ public final class StepRecorder {
     return result
   }
 
-  /// The gradients times min(1, norm / ‖all gradients‖).
-  private func clipped(_ gradients: [Tensor], norm: Double) -> [Tensor] {
-    guard let first = gradients.first else { return [] }
+  /// The gradients times min(1, most / norm).
+  private func clipped(_ gradients: [Tensor], _ norm: Tensor, to most: Double) -> [Tensor] {
     // As PyTorch's clip_grad_norm_: 1e-6 keeps a zero gradient from dividing by zero.
-    let scale = minimum(first.scalar(norm) / (jointNorm(gradients) + 1e-6), first.scalar(1))
+    let scale = minimum(norm.scalar(most) / (norm + 1e-6), norm.scalar(1))
     return gradients.map { $0 * scale }
   }
 }

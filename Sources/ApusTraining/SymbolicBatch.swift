@@ -89,24 +89,34 @@ struct ResultLayout {
   var numbers: [(name: String, value: Int, weight: Int?)] = []
   var arrays: [(name: String, value: Int)] = []
 
+  /// The names and places of numbers that must be finite for the step to change anything.
+  var required: [(name: String, value: Int)] = []
+
   /// Makes losses, metrics and arrays outputs of the graph.
   ///
   /// - `weights`: whether means over several batches are wanted.
+  /// - `required`: numbers that must be finite for the step to change anything, as the losses must.
   init(
     _ trace: Trace, losses: [(name: String, value: Tensor)], _ reports: Reports, metrics: Bool,
-    weights: Bool
+    weights: Bool, required norms: [(name: String, value: Tensor)] = []
   ) {
-    func output(_ name: String, _ tensor: Tensor) -> Int {
-      trace.output(name, tensor)
+    func output(_ name: String, _ tensor: Tensor, isRequired: Bool = false) -> Int {
+      trace.output(name, tensor, isRequired: isRequired)
       return trace.graph.outputs.count - 1
     }
+    let lossCount = losses.count
     func number(_ name: String, _ value: Tensor, _ weight: Tensor?) {
-      let place = output(name, value.reshaped([]).cast(to: .f32))
+      let isRequired = trace.mode == .training && numbers.count < lossCount
+      let place = output(name, value.reshaped([]).cast(to: .f32), isRequired: isRequired)
+      if isRequired { required.append((name, place)) }
       let weight = weights ? weight ?? trace.weight(ofMean: value) : nil
       numbers.append(
         (name, place, weight.map { output("\(name).weight", $0.reshaped([]).cast(to: .f32)) }))
     }
     for (name, value) in losses { number(name, value, nil) }
+    for (name, value) in norms {
+      required.append((name, output(name, value.reshaped([]).cast(to: .f32), isRequired: true)))
+    }
     if metrics { for (name, value, weight) in reports.metrics { number(name, value, weight) } }
     for (name, value) in reports.arrays { arrays.append((name, output(name, value))) }
   }

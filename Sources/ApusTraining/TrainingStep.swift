@@ -109,7 +109,10 @@ public final class TrainingStep {
   /// Takes one step.
   ///
   /// - Throws: mistakes of the model, with module path and line; `shapeMismatch` for a batch without
-  ///   examples; `outOfRange` for a bad label; `nonFinite` where the loss is NaN or infinite.
+  ///   examples; `outOfRange` for a bad label; `nonFinite` where a loss, or the norm that gradients are
+  ///   clipped by, is NaN or infinite. In all these cases nothing has changed: neither a parameter nor a slot,
+  ///   a buffer, the random key or the count. A batch in which all labels are ignored has loss 0 and changes
+  ///   nothing either; its result says so.
   @discardableResult
   public func run(_ batch: Batch) throws -> StepResult {
     let compiled = try compiled(batch.fields)
@@ -117,11 +120,11 @@ public final class TrainingStep {
       throw ApusError(.shapeMismatch, "a batch of 0 examples", expected: "at least one")
     }
     try compiled.scalars.set(at: count)
-    let result = StepResult(try compiled.executable.run(batch.arrays), compiled.layout)
-    guard result.loss.isFinite else { throw nonFinite(result.loss, batch) }
+    let (outputs, isComplete) = try compiled.executable.attempt(batch.arrays)
+    guard isComplete else { return try stopped(outputs, compiled.layout, batch) }
     count += 1
     compiled.scalars.noteRun()
-    return result
+    return StepResult(outputs, compiled.layout)
   }
 
   /// The compiled step for batches like this one, compiled now where it is new.
@@ -215,18 +218,51 @@ public final class TrainingStep {
       }
       trace.advanceRandomKey()
       let layout = ResultLayout(
-        trace, losses: recorder.losses, batch.reports, metrics: reportsMetrics, weights: false)
+        trace, losses: recorder.losses, batch.reports, metrics: reportsMetrics, weights: false,
+        required: recorder.norms)
       try trace.check()
       return (trace, recorder, layout)
     }
   }
 
-  // MARK: Mistakes
+  // MARK: Steps that change nothing
 
-  private func nonFinite(_ loss: Double, _ batch: Batch) -> ApusError {
-    ApusError(
-      .nonFinite, "the loss is \(loss.isNaN ? "NaN" : "\(loss)") at step \(count)",
-      expected: "a finite loss; a lower learning rate, or APUS_CHECK=nan to name the first op")
+  /// What a run that was not complete comes to.
+  private func stopped(
+    _ outputs: [NDArray], _ layout: ResultLayout, _ batch: Batch
+  ) throws -> StepResult {
+    if let weight = try lossWeight(batch), weight == 0 {
+      var result = StepResult(loss: 0)
+      result.wasSkipped = true
+      return result
+    }
+    let bad = layout.required.first { !outputs[$0.value].scalar.isFinite }
+    throw Inquiry(batch, step: count).error(
+      bad?.name ?? "loss", bad.map { outputs[$0.value].scalar } ?? .nan,
+      considered: last?.compiled.considered.map(\.parameter) ?? [])
+  }
+
+  /// What the loss is a mean over, where it says so.
+  private func lossWeight(_ batch: Batch) throws -> Double? {
+    let trace = Trace()
+    trace.mode = .training
+    let isKnown = try Trace.$current.withValue(trace) {
+      let symbolic = SymbolicBatch(trace, batch.fields)
+      let recorder = StepRecorder(trace, symbolic, slots: slots)
+      try body(recorder, symbolic)
+      guard let loss = recorder.losses.first, let weight = trace.weight(ofMean: loss.value) else {
+        return false
+      }
+      trace.output("weight", weight)
+      try trace.check()
+      return true
+    }
+    guard isKnown else { return nil }
+    var graph = try trace.finish()
+    graph.assignments = []
+    let executable = try Executable(
+      graph, states: StateStore(of: trace, random: random.cell), options: compileOptions)
+    return try executable.run(batch.arrays)[0].scalar
   }
 }
 

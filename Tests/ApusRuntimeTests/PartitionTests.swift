@@ -273,7 +273,7 @@ private final class SeparateThreads {
       kernel: unsafeBitCast(call.entry.address, to: ck_kernel.self), blocks: blocks)
     let team = try #require(ck_team_create(Int32(threads), call.scratchBytesPerThread))
     defer { ck_team_destroy(team) }
-    var step = ck_step(kernel: separateKernel, args: nil, threads: 0, barrier: 1)
+    var step = ck_step(kernel: separateKernel, args: nil, threads: 0, barrier: 1, condition: nil)
     withUnsafePointer(to: &arguments) {
       step.args = UnsafeRawPointer($0)
       ck_run(team, &step, 1)

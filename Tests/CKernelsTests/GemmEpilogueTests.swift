@@ -70,7 +70,7 @@ import Testing
               if isPacked { pack(args, packed, isa, team) }
               try #require(ck_team_reserve_scratch(team, ck_gemm_scratch_bytes(args, isa)))
               var step = ck_step(
-                kernel: kernel ?? ck_gemm(isa), args: args, threads: 0, barrier: 1)
+                kernel: kernel ?? ck_gemm(isa), args: args, threads: 0, barrier: 1, condition: nil)
               ck_run(team, &step, 1)
             }
           }
@@ -113,7 +113,8 @@ import Testing
       pack.count = 1
       pack.precision = Int16(precision.rawValue)
       withUnsafePointer(to: &pack) { pack in
-        var step = ck_step(kernel: ck_gemm_pack_b(isa), args: pack, threads: 0, barrier: 1)
+        var step = ck_step(
+          kernel: ck_gemm_pack_b(isa), args: pack, threads: 0, barrier: 1, condition: nil)
         ck_run(team, &step, 1)
       }
       args.pointee.b = UnsafePointer(pack.packed)

@@ -135,7 +135,7 @@ struct GemmProblem {
     try #require(ck_team_reserve_scratch(team, ck_gemm_scratch_bytes(&args, row.isa)))
     #expect(ck_gemm_workspace_bytes(&args, row.isa) == 0)
     withUnsafePointer(to: &args) { args in
-      var step = ck_step(kernel: row.kernel, args: args, threads: 0, barrier: 1)
+      var step = ck_step(kernel: row.kernel, args: args, threads: 0, barrier: 1, condition: nil)
       ck_run(team, &step, 1)
     }
   }
@@ -203,7 +203,8 @@ struct GemmProblem {
     pack.count = shape.sharesB ? 1 : Int64(shape.matrices)
     pack.b_batch = args.b_batch.1
     withUnsafePointer(to: &pack) { pack in
-      var step = ck_step(kernel: ck_gemm_pack_b(row.isa), args: pack, threads: 0, barrier: 1)
+      var step = ck_step(
+        kernel: ck_gemm_pack_b(row.isa), args: pack, threads: 0, barrier: 1, condition: nil)
       ck_run(team, &step, 1)
     }
     args.b = UnsafePointer(pack.packed)

@@ -257,7 +257,8 @@ final class TypedProblem {
       pack.packed = UnsafeMutablePointer(
         bitPattern: (Int(bitPattern: packed.baseAddress!) + 63) & ~63)
       withUnsafePointer(to: &pack) { pack in
-        var step = ck_step(kernel: ck_gemm_pack_b(row.isa), args: pack, threads: 0, barrier: 1)
+        var step = ck_step(
+          kernel: ck_gemm_pack_b(row.isa), args: pack, threads: 0, barrier: 1, condition: nil)
         ck_run(team, &step, 1)
       }
       args.b = UnsafePointer(pack.packed)
@@ -268,14 +269,14 @@ final class TypedProblem {
     #expect(ck_gemm_workspace_bytes(&args, row.isa) == 0)
     withUnsafePointer(to: &args) { args in
       guard let lone else {
-        var step = ck_step(kernel: row.kernel, args: args, threads: 0, barrier: 1)
+        var step = ck_step(kernel: row.kernel, args: args, threads: 0, barrier: 1, condition: nil)
         ck_run(team, &step, 1)
         return
       }
       var one = LoneThread(
         kernel: row.kernel, args: args, index: Int32(lone), count: Int32(threads))
       withUnsafePointer(to: &one) {
-        var step = ck_step(kernel: runLoneThread, args: $0, threads: 0, barrier: 1)
+        var step = ck_step(kernel: runLoneThread, args: $0, threads: 0, barrier: 1, condition: nil)
         ck_run(team, &step, 1)
       }
     }

@@ -77,7 +77,8 @@ final class TestTeams: @unchecked Sendable {
 
   func run<Args>(_ kernel: @escaping ck_kernel, _ args: Args, team: Int) {
     withUnsafePointer(to: args) { pointer in
-      var step = ck_step(kernel: kernel, args: UnsafeRawPointer(pointer), threads: 0, barrier: 1)
+      var step = ck_step(
+        kernel: kernel, args: UnsafeRawPointer(pointer), threads: 0, barrier: 1, condition: nil)
       ck_run(teams[team], &step, 1)
     }
   }

@@ -40,7 +40,7 @@ private func step(
 ) -> ck_step {
   ck_step(
     kernel: kernel, args: UnsafeRawPointer(cells.base), threads: alone ? 1 : 0,
-    barrier: barrier ? 1 : 0)
+    barrier: barrier ? 1 : 0, condition: nil)
 }
 
 private func cells(_ args: UnsafeRawPointer?) -> UnsafeMutablePointer<Int64> {

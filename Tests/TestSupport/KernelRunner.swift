@@ -78,7 +78,7 @@ public enum KernelRunner {
       }
       var step = ck_step(
         kernel: unsafeBitCast(call.entry.address, to: ck_kernel.self),
-        args: UnsafeRawPointer(block.baseAddress!), threads: 0, barrier: 1)
+        args: UnsafeRawPointer(block.baseAddress!), threads: 0, barrier: 1, condition: nil)
       try teams.withLock { teams in
         let team = try teams[threads] ?? makeTeam(threads)
         teams[threads] = team
