@@ -19,6 +19,8 @@ typedef enum ck_random_op {
   CK_RANDOM_NORMAL = 2,     // out: f32, Box and Muller on the words of pairs (below)
   CK_RANDOM_BERNOULLI = 3,  // out: u8 or bool, 1 where the uniform number is less than p
   CK_RANDOM_DROPOUT = 4,  // out: f32, x / (1 - p) where the uniform number is less than 1 - p, or 0
+  CK_RANDOM_SCALED_UNIFORM = 5,  // out: f32, shift + scale · the uniform number, rounded once
+  CK_RANDOM_SCALED_NORMAL = 6,   // out: f32, shift + scale · the normal number, rounded once
 } ck_random_op;
 
 /// Block b: Philox with key state[0] and the 128-bit counter stream 2^40 + b (lower half), state[1]
@@ -36,6 +38,7 @@ typedef struct ck_random_args {
   int64_t count;         // less than 2^42
   int64_t stream;        // sets apart the random ops of a step: 0 ... 2^24 - 1
   float p;               // 0 ... 1; bernoulli and dropout
+  float scale, shift;    // the scaled ones only
 } ck_random_args;
 
 /// The entry point of `op` at `isa`.

@@ -154,10 +154,10 @@ CK_INLINE void draw(const schedule *s, ck_random_op op, uint64_t block, ck_v16u 
   for (int g = 0; g < GROUPS; g += TOGETHER) {
     philox(s, block + (uint64_t)(8 * g), TOGETHER, out + 2 * g);
   }
-  if (op == CK_RANDOM_NORMAL) {
+  if (op == CK_RANDOM_NORMAL || op == CK_RANDOM_SCALED_NORMAL) {
     for (int j = 0; j < VECTORS; j += 2) normals(out + j);
   }
-  if (op == CK_RANDOM_UNIFORM) {
+  if (op == CK_RANDOM_UNIFORM || op == CK_RANDOM_SCALED_UNIFORM) {
     for (int j = 0; j < VECTORS; ++j) out[j] = (ck_v16u)unit(out[j]);
   }
 }
@@ -195,6 +195,51 @@ void CK_NAME(ck_random_uniform_f32)(const void *args, const ck_thread *t) {
 
 void CK_NAME(ck_random_normal_f32)(const void *args, const ck_thread *t) {
   fill(args, CK_RANDOM_NORMAL, t);
+}
+
+/// Numbers scaled and shifted, for what has any bounds or moments: first values of parameters.
+CK_INLINE void scaled(const ck_random_args *a, ck_random_op op, const ck_thread *t, bool streams) {
+  int64_t begin, end;
+  ck_share((a->count + TILE - 1) / TILE, t, &begin, &end);
+  end = end * TILE < a->count ? end * TILE : a->count;
+  const schedule s = make_schedule(a);
+  const ck_v16f scale = ck_splat(a->scale), shift = ck_splat(a->shift);
+  float *out = a->out;
+  for (int64_t i = begin * TILE; i < end; i += DRAWN) {
+    ck_v16u v[VECTORS];
+    draw(&s, op, (uint64_t)i / 4, v);
+    for (int j = 0; j < VECTORS; ++j) {
+      const int64_t at = i + j * CK_LANES;
+      const ck_v16f y = ck_fma(scale, (ck_v16f)v[j], shift);
+      if (at + CK_LANES <= end) {
+        if (streams) {
+          ck_stream(out + at, y);
+        } else {
+          ck_store(out + at, y);
+        }
+      } else if (at < end) {
+        ck_store_n(out + at, y, (int)(end - at));
+      }
+    }
+  }
+}
+
+/// An array larger than the cache is written past it.
+CK_INLINE void fill_scaled(const ck_random_args *a, ck_random_op op, const ck_thread *t) {
+  if (ck_streams(a->out, a->count / CK_LANES, CK_LANES)) {
+    scaled(a, op, t, true);
+    ck_stream_end();
+  } else {
+    scaled(a, op, t, false);
+  }
+}
+
+void CK_NAME(ck_random_scaled_uniform_f32)(const void *args, const ck_thread *t) {
+  fill_scaled(args, CK_RANDOM_SCALED_UNIFORM, t);
+}
+
+void CK_NAME(ck_random_scaled_normal_f32)(const void *args, const ck_thread *t) {
+  fill_scaled(args, CK_RANDOM_SCALED_NORMAL, t);
 }
 
 void CK_NAME(ck_random_bernoulli)(const void *args, const ck_thread *t) {

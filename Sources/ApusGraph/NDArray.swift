@@ -174,6 +174,24 @@ public struct NDArray: Sendable, Hashable, CustomStringConvertible {
     }
   }
 
+  /// The first element of an array, for every element of a new one.
+  ///
+  ///     try NDArray(repeating: NDArray(0.5), shape: [2, 3])   // f32[2,3]
+  ///
+  /// - Throws: `missing` where the array is empty; else as ``init(checking:)``.
+  public init(repeating element: NDArray, shape: Shape) throws {
+    guard element.count > 0 else {
+      throw ApusError(
+        .missing, "\(element.type) has no element to repeat", expected: "an array of one element")
+    }
+    try self.init(checking: element.type.with(shape))
+    let size = dtype.byteCount
+    for start in stride(from: 0, to: storage.bytes.count, by: size) {
+      (storage.bytes.baseAddress! + start)
+        .copyMemory(from: element.storage.bytes.baseAddress!, byteCount: size)
+    }
+  }
+
   /// All elements as doubles, in row-major order. 64-bit integers beyond 2^53 are rounded.
   public var doubles: [Double] {
     func read<T: BitwiseCopyable>(_: T.Type, _ convert: (T) -> Double) -> [Double] {

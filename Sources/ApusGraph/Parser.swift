@@ -221,8 +221,7 @@ private struct GraphParser {
   private mutating func constant(_ type: TensorType) throws -> NDArray {
     if takeWord("splat") {
       let one = try elements(count: 1, try [attributeValue(depth: 0)], type.with([1]))
-      return one.viewed(
-        through: View(shape: type.shape, strides: type.shape.dimensions.map { _ in 0 }))
+      return try NDArray(repeating: one, shape: type.shape)
     }
     if takeWord("hex") {
       let digits = Array(try string().unicodeScalars)

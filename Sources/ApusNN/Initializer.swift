@@ -1,13 +1,20 @@
 // How parameters get their first values.
 
 import ApusGraph
-import Foundation
+import ApusRuntime
 
 /// A distribution of first values. Fans are those of a weight with outputs first: `[out, …, in]`.
+///
+///     Linear(784, 128, initializer: .kaimingNormal)
+///     Parameter([128], .custom { type, random in
+///       NDArray(doubles: (0..<type.count).map { _ in random.uniform() }, type: type)
+///     })
 public enum Initializer: Sendable, Hashable {
   case zeros
   case ones
+  /// Any number but NaN.
   case constant(Double)
+  /// Between `low` and `high`; `high` itself by rounding alone.
   case uniform(low: Double, high: Double)
   case normal(mean: Double, deviation: Double)
   /// A normal distribution without what lies more than two deviations from the mean.
@@ -24,114 +31,134 @@ public enum Initializer: Sendable, Hashable {
   case lecunNormal
   /// U(±1/√fanIn), PyTorch's default for linear and convolution weights; give `fanIn` for biases.
   case fanInUniform(fanIn: Int? = nil)
-  /// Rows (or columns, whichever are fewer) orthonormal: Saxe et al. 2014.
+  /// Rows (or columns, whichever are fewer) orthonormal, times `gain`: Saxe et al. 2014.
   case orthogonal(gain: Double = 1)
+  /// What ``custom(_:)`` makes.
+  case function(Function)
 
-  /// The first value of a parameter: a function of the seed and the parameter's path alone.
-  public func makeArray(_ type: TensorType, seed: UInt64, path: String) -> NDArray {
-    let fanIn = type.shape.rank < 2 ? type.shape.count : type.shape.count / max(type.shape[0], 1)
-    let receptive = type.shape.rank < 2 ? 1 : fanIn / max(type.shape[-1], 1)
-    let fanOut = type.shape.rank < 2 ? type.shape.count : type.shape[0] * receptive
-    var random = ParameterRandom(seed: seed, path: path)
-    let count = type.count
-    func uniform(_ bound: Double) -> [Double] {
-      (0..<count).map { _ in (2 * random.uniform() - 1) * bound }
-    }
-    func normal(_ deviation: Double) -> [Double] {
-      (0..<count).map { _ in random.normal() * deviation }
-    }
-    let values: [Double]
-    switch self {
-    case .zeros: values = Array(repeating: 0, count: count)
-    case .ones: values = Array(repeating: 1, count: count)
-    case .constant(let value): values = Array(repeating: value, count: count)
-    case .uniform(let low, let high):
-      values = (0..<count).map { _ in low + (high - low) * random.uniform() }
-    case .normal(let mean, let deviation): values = normal(deviation).map { mean + $0 }
-    case .truncatedNormal(let mean, let deviation):
-      values = (0..<count).map { _ in
-        var draw = random.normal()
-        while abs(draw) > 2 { draw = random.normal() }
-        return mean + deviation * draw
-      }
-    case .xavierUniform: values = uniform((6 / Double(max(fanIn + fanOut, 1))).squareRoot())
-    case .xavierNormal: values = normal((2 / Double(max(fanIn + fanOut, 1))).squareRoot())
-    case .kaimingUniform: values = uniform((6 / Double(max(fanIn, 1))).squareRoot())
-    case .kaimingNormal: values = normal((2 / Double(max(fanIn, 1))).squareRoot())
-    case .lecunNormal: values = normal((1 / Double(max(fanIn, 1))).squareRoot())
-    case .fanInUniform(let given): values = uniform(1 / Double(max(given ?? fanIn, 1)).squareRoot())
-    case .orthogonal(let gain):
-      let rows = type.shape.rank < 2 ? 1 : type.shape[0]
-      values = orthonormal(rows: rows, columns: rows == 0 ? 0 : count / rows, &random).map {
-        $0 * gain
-      }
-    }
-    return NDArray(doubles: values, type: type)
+  /// A function of your own: it gets the parameter's type and its random numbers, and returns an array
+  /// of that type.
+  ///
+  ///     .custom { type, random in
+  ///       NDArray(doubles: (0..<type.count).map { _ in 0.1 * random.normal() }, type: type)
+  ///     }
+  ///
+  /// The random numbers depend on seed and path alone, and so do values that are made of nothing else.
+  public static func custom(
+    _ make:
+      @escaping @Sendable (_ type: TensorType, _ random: inout ParameterRandom) throws ->
+      NDArray
+  ) -> Initializer { .function(Function(make)) }
+
+  /// A user's own initialiser. Two are equal where one is a copy of the other.
+  public final class Function: Sendable, Hashable {
+    let make: @Sendable (_ type: TensorType, _ random: inout ParameterRandom) throws -> NDArray
+
+    init(
+      _ make:
+        @escaping @Sendable (_ type: TensorType, _ random: inout ParameterRandom) throws ->
+        NDArray
+    ) { self.make = make }
+
+    public static func == (a: Function, b: Function) -> Bool { a === b }
+    public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
   }
 
-  /// Gram-Schmidt, twice for accuracy, on the rows of a normal matrix (on its columns where it is tall).
-  private func orthonormal(
-    rows: Int, columns: Int, _ random: inout ParameterRandom
-  ) -> [Double] {
-    let isTall = rows > columns
-    let count = isTall ? columns : rows
-    let length = isTall ? rows : columns
-    var vectors: [[Double]] = []
-    for _ in 0..<count {
-      var vector = (0..<length).map { _ in random.normal() }
-      for _ in 0..<2 {
-        for other in vectors {
-          let overlap = zip(vector, other).reduce(0) { $0 + $1.0 * $1.1 }
-          for index in vector.indices { vector[index] -= overlap * other[index] }
-        }
-      }
-      let norm = vector.reduce(0) { $0 + $1 * $1 }.squareRoot()
-      vectors.append(vector.map { $0 / norm })
+  /// The first value of a parameter: a function of the seed and the parameter's path alone, the same for
+  /// any number of threads.
+  ///
+  /// Numbers are drawn as `f32` by all threads and converted to other types.
+  ///
+  /// - Throws: `invalidArgument` for a negative extent or settings without meaning (a deviation below 0,
+  ///   bounds in the wrong order, what is not finite), `resource` where there is no memory for the
+  ///   parameter, `shapeMismatch` where a function of your own returns another type; what it throws.
+  public func makeArray(_ type: TensorType, seed: UInt64, path: String) throws -> NDArray {
+    do {
+      _ = try type.checked("an initial value")
+      try validate()
+      return try values(type, ParameterRandom(seed: seed, path: path))
+    } catch let error as ApusError {
+      throw error.located(at: "parameter '\(path)'")
     }
-    return (0..<rows * columns).map { index in
-      let row = index / max(columns, 1), column = index % max(columns, 1)
-      return isTall ? vectors[column][row] : vectors[row][column]
+  }
+
+  private func values(_ type: TensorType, _ random: ParameterRandom) throws -> NDArray {
+    let fans = Fans(type.shape)
+    func uniform(_ bound: Double) throws -> NDArray {
+      try random.array(type, .uniform(scale: Float(2 * bound), shift: Float(-bound)))
+    }
+    func normal(_ mean: Double, _ deviation: Double) throws -> NDArray {
+      try random.array(type, .normal(scale: Float(deviation), shift: Float(mean)))
+    }
+    switch self {
+    case .zeros: return try NDArray(checking: type)
+    case .ones: return try filled(1, type)
+    case .constant(let value): return try filled(value, type)
+    case .uniform(let low, let high):
+      return try random.array(type, .uniform(scale: Float(high - low), shift: Float(low)))
+    case .normal(let mean, let deviation): return try normal(mean, deviation)
+    case .truncatedNormal(let mean, let deviation):
+      return try random.truncated(type, mean: mean, deviation: deviation)
+    case .xavierUniform: return try uniform((6 / fans.both).squareRoot())
+    case .xavierNormal: return try normal(0, (2 / fans.both).squareRoot())
+    case .kaimingUniform: return try uniform((6 / fans.input).squareRoot())
+    case .kaimingNormal: return try normal(0, (2 / fans.input).squareRoot())
+    case .lecunNormal: return try normal(0, (1 / fans.input).squareRoot())
+    case .fanInUniform(let given):
+      return try uniform(1 / (given.map { Double(max($0, 1)) } ?? fans.input).squareRoot())
+    case .orthogonal(let gain):
+      let draws = try random.array(type.with(.f32), .normal(scale: 1, shift: 0))
+      let values = Orthonormal.rows(of: draws).map { $0 * gain }
+      return NDArray(doubles: values, type: type)
+    case .function(let function):
+      var random = random
+      let array = try function.make(type, &random)
+      guard array.type == type else {
+        throw ApusError(
+          .shapeMismatch, "a custom initialiser returns \(array.type)", expected: "\(type)")
+      }
+      return array
+    }
+  }
+
+  private func filled(_ value: Double, _ type: TensorType) throws -> NDArray {
+    try NDArray(repeating: NDArray(doubles: [value], type: type.with([])), shape: type.shape)
+  }
+
+  /// - Throws: `invalidArgument` for settings without meaning.
+  private func validate() throws {
+    func expect(_ holds: Bool, _ expected: String) throws {
+      guard holds else {
+        throw ApusError(.invalidArgument, "the initialiser is \(self)", expected: expected)
+      }
+    }
+    switch self {
+    case .constant(let value): try expect(!value.isNaN, "a number")
+    case .uniform(let low, let high):
+      try expect(
+        low <= high && Float(low).isFinite && Float(high - low).isFinite,
+        "finite bounds, the lower first")
+    case .normal(let mean, let deviation), .truncatedNormal(let mean, let deviation):
+      try expect(
+        deviation >= 0 && Float(mean).isFinite && Float(deviation).isFinite,
+        "finite numbers, the deviation 0 or more")
+    case .fanInUniform(let fanIn): try expect((fanIn ?? 0) >= 0, "a fan of 0 or more")
+    case .orthogonal(let gain): try expect(gain.isFinite, "a finite gain")
+    default: break
     }
   }
 }
 
-/// A stream of random numbers that belongs to one parameter of one seed.
-struct ParameterRandom {
-  private let key: Philox.Key
-  private let stream: (UInt32, UInt32)
-  private var block: [UInt32] = []
-  private var next: UInt64 = 0
+/// How many inputs and outputs each element of a weight `[out, …, in]` connects; at least 1.
+private struct Fans {
+  let input: Double
+  let both: Double
 
-  init(seed: UInt64, path: String) {
-    key = Philox.key(seed: seed)
-    // FNV-1a: Swift's own hashes differ from run to run.
-    let hash = path.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) {
-      ($0 ^ UInt64($1)) &* 0x100_0000_01b3
-    }
-    stream = (UInt32(truncatingIfNeeded: hash), UInt32(truncatingIfNeeded: hash >> 32))
-  }
-
-  private mutating func word() -> UInt32 {
-    if block.isEmpty {
-      let words = Philox.block(
-        key: key,
-        counter: (
-          UInt32(truncatingIfNeeded: next), UInt32(truncatingIfNeeded: next >> 32), stream.0,
-          stream.1
-        ))
-      block = [words.3, words.2, words.1, words.0]
-      next += 1
-    }
-    return block.removeLast()
-  }
-
-  /// Uniform in [0, 1), with 24 bits.
-  mutating func uniform() -> Double { Double(word() >> 8) * 0x1p-24 }
-
-  /// Standard normal, by Box & Muller 1958.
-  mutating func normal() -> Double {
-    let u = (Double(word()) + 1) * 0x1p-32
-    let v = Double(word()) * 0x1p-32
-    return (-2 * log(u)).squareRoot() * cos(2 * .pi * v)
+  init(_ shape: Shape) {
+    let fanIn = shape.rank < 2 ? shape.count : shape.count / max(shape[0], 1)
+    let receptive = shape.rank < 2 ? 1 : fanIn / max(shape[-1], 1)
+    let fanOut = shape.rank < 2 ? shape.count : shape[0] * receptive
+    input = Double(max(fanIn, 1))
+    both = max(Double(fanIn) + Double(fanOut), 1)
   }
 }

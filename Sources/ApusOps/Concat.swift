@@ -36,7 +36,7 @@ public struct Concat: Op {
       }
     }
     var shape = first.shape
-    shape.dimensions[axis] = operands.reduce(0) { $0 + $1.shape[axis] }
+    shape.dimensions[axis] = try Shape.sum(operands.map { $0.shape[axis] })
     return [first.with(shape)]
   }
 

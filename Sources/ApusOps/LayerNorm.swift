@@ -124,11 +124,15 @@ public struct LayerNormGradient: NormGradientOp {
 ///     let h = layerNorm(x, gamma: scale, beta: shift)   // f32[8,128,768], f32[768], f32[768]
 ///
 /// - `beta`: needs `gamma`.
+/// - `epsilon`: added to the variance, 0 or more (else `invalidArgument`).
 public func layerNorm(
   _ x: Tensor, gamma: Tensor? = nil, beta: Tensor? = nil, epsilon: Double = 1e-5,
   file: StaticString = #fileID, line: UInt = #line
 ) -> Tensor {
   let location = sourceLocation(file, line)
+  if let error = mistake(ofEpsilon: epsilon, "layerNorm") {
+    return .poisoned(error, like: x, location: location)
+  }
   var operands = [x]
   if let gamma { operands.append(gamma) }
   if let beta {
@@ -141,4 +145,10 @@ public func layerNorm(
   }
   return Tensor.applyAll(
     LayerNorm(epsilon: epsilon), to: operands, resultCount: 3, location: location)[0]
+}
+
+/// What is wrong with a number that is added to a mean of squares, whose root is then divided by.
+func mistake(ofEpsilon epsilon: Double, _ name: String) -> ApusError? {
+  epsilon >= 0 && epsilon.isFinite
+    ? nil : ApusError(.invalidArgument, "\(name): epsilon is \(epsilon)", expected: "0 or more")
 }

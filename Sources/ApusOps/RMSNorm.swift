@@ -101,11 +101,16 @@ public struct RMSNormGradient: NormGradientOp {
 /// Rows of mean square 1 over the last axis, then scaled by `gamma`.
 ///
 ///     let h = rmsNorm(x, gamma: scale)   // f32[8,128,768], f32[768] → f32[8,128,768]
+///
+/// - `epsilon`: added to the mean square, 0 or more (else `invalidArgument`).
 public func rmsNorm(
   _ x: Tensor, gamma: Tensor? = nil, epsilon: Double = 1e-6, file: StaticString = #fileID,
   line: UInt = #line
 ) -> Tensor {
-  Tensor.applyAll(
+  if let error = mistake(ofEpsilon: epsilon, "rmsNorm") {
+    return .poisoned(error, like: x, location: sourceLocation(file, line))
+  }
+  return Tensor.applyAll(
     RMSNorm(epsilon: epsilon), to: [x] + (gamma.map { [$0] } ?? []), resultCount: 2,
     location: sourceLocation(file, line))[0]
 }

@@ -87,6 +87,13 @@ import Testing
     #expect(error?.location?.hasPrefix(place) == true, "\(String(describing: error))")
   }
 
+  @Test func constantBeyondMemory_isAnError() {
+    let error = #expect(throws: ApusError.self) {
+      try Graph(parsing: "constant %0 : f32[1000000,10000000] = splat 1.0", ops: .all)
+    }
+    #expect(error?.kind == .resource)
+  }
+
   @Test func mutilatedText_neverCrashes() throws {
     let text = Array(try Self.sample().description.unicodeScalars)
     var generator = SystemRandomNumberGenerator()

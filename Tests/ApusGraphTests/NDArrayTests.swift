@@ -102,6 +102,17 @@ import Testing
     #expect(try array[rows: (1 << 23)..<(1 << 23) + 2].floats == [5, 0])
   }
 
+  @Test func oneElement_isRepeated() throws {
+    #expect(
+      try NDArray(repeating: NDArray(0.5), shape: [2, 2])
+        == NDArray([0.5, 0.5, 0.5, 0.5], shape: [2, 2]))
+    let big = NDArray([Int.max - 1], shape: [1])
+    #expect(try NDArray(repeating: big, shape: [2]).integers == [.max - 1, .max - 1])
+    #expect(try NDArray(repeating: big, shape: []).type == .i64())
+    #expect(throws: ApusError.self) { try NDArray(repeating: big, shape: [-1]) }
+    #expect(throws: ApusError.self) { try NDArray(repeating: NDArray(zeros: .f32(0)), shape: [2]) }
+  }
+
   @Test func castsOfFloats_areThoseThroughDoubles() {
     let values: [Float] = [1, -0.1, 65520, 1e-8, .infinity, 3.0000002]
     let array = NDArray(values, shape: [6])

@@ -291,6 +291,8 @@ private let here = "ApusOpsTests/LocationTests.swift:"
       ("logsumexp", { $0.x.logsumexp(axis: 5) }),
       ("mod", { mod($0.flags, $0.flags) }),
       ("mish", { mish($0.labels) }),
+      ("layerNorm", { layerNorm($0.x, epsilon: -1) }),
+      ("rmsNorm", { rmsNorm($0.x, epsilon: .nan) }),
       ("matmul", { matmul($0.x, $0.vector.reshaped([2, 2])) }),
       ("repeated", { $0.x.repeated(.max, axis: 0) }),
       ("tiled", { $0.x.tiled([.max, 2]) }),
@@ -319,6 +321,8 @@ private let here = "ApusOpsTests/LocationTests.swift:"
   }
 
   @Test func resultsBeyondMemory_areErrorsOfTheirOp() throws {
+    let long = TensorType.f32(1 << 62, 2)
+    #expect(throws: ApusError.self) { try traced([long]) { [concat([$0[0], $0[0]])] } }
     let huge = TensorType.f32(1 << 32, 1 << 32)
     for body in [{ $0 + 1 }, { concat([$0, $0]) }, { $0.sum(axis: 0).broadcast(to: $0.shape) }]
       as [(Tensor) -> Tensor]

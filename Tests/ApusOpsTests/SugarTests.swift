@@ -198,6 +198,8 @@ private func mistake(_ type: TensorType, _ body: (Tensor) throws -> Tensor) -> A
     #expect(try counted([2, 3]) { $0.split([1, 2], axis: -1)[1] } == ([2, 2], [1, 2, 4, 5]))
     #expect(try counted([3]) { $0.rolled(by: 1, axis: 0) }.1 == [2, 0, 1])
     #expect(try counted([3]) { $0.rolled(by: -4, axis: 0) }.1 == [1, 2, 0])
+    // -2^63 is 1 more than a multiple of 3.
+    #expect(try counted([3]) { $0.rolled(by: .min, axis: 0) }.1 == [2, 0, 1])
     #expect(try counted([2]) { $0.repeated(2, axis: 0) }.1 == [0, 0, 1, 1])
     #expect(try counted([2]) { $0.tiled([2]) }.1 == [0, 1, 0, 1])
     #expect(try counted([2]) { $0.tiled([0]) }.0 == [0])

@@ -31,6 +31,7 @@ import Testing
   func check<E: BitwiseCopyable>(
     _ op: ck_random_op, _: E.Type, count: Int, key: UInt64 = 0x1234_5678_9ABC_DEF0,
     step: UInt64 = 0x3_0000_0005, stream: UInt64 = 0xABCDEF, p: Float = 0, x: [Float] = [],
+    scale: Float = 0, shift: Float = 0,
     empty: E,
     _ isRight: @escaping (E, [UInt32], Int) -> Bool
   ) {
@@ -48,6 +49,7 @@ import Testing
       args.count = Int64(count)
       args.stream = Int64(bitPattern: stream)
       args.p = p
+      (args.scale, args.shift) = (scale, shift)
       run(args)
       let values = out.array
       let wrong = values.indices.first { !isRight(values[$0], words, $0) }
@@ -88,6 +90,50 @@ import Testing
       let angle = 2 * Double.pi * Self.uniform(words[pair + 1])
       let expected = radius * (i % 2 == 0 ? cos(angle) : sin(angle))
       return abs(Double(value) - expected) < 3e-6
+    }
+  }
+
+  @Test(arguments: counts) func scaledUniform_isRoundedOnce(count: Int) {
+    let (scale, shift): (Float, Float) = (0.3, -0.15)
+    check(
+      CK_RANDOM_SCALED_UNIFORM, Float.self, count: count, scale: scale, shift: shift, empty: 9
+    ) { $0 == shift.addingProduct(scale, Float(Self.uniform($1[$2]))) }
+  }
+
+  @Test(arguments: counts) func scaledNormal_isTheNormalNumberRoundedOnce(count: Int) {
+    var plain: [Float] = []
+    check(CK_RANDOM_NORMAL, Float.self, count: count, empty: 9) { value, _, i in
+      if i == 0 { plain = [] }
+      plain.append(value)
+      return true
+    }
+    let (scale, shift): (Float, Float) = (0.02, 1)
+    check(
+      CK_RANDOM_SCALED_NORMAL, Float.self, count: count, scale: scale, shift: shift, empty: 9
+    ) { $0 == shift.addingProduct(scale, plain[$2]) }
+  }
+
+  /// Beyond the cache numbers are written past it.
+  @Test func scaledUniform_ofALargeArray_isTheSameNumbers() {
+    let count = Int(ck_cache_bytes()) / 4 + 16 * 5 - 16
+    var out = [Float](repeating: 9, count: count + 16)
+    let state: [Int64] = [7, 11]
+    out.withUnsafeMutableBufferPointer { out in
+      state.withUnsafeBufferPointer { state in
+        var args = ck_random_args()
+        // On a line, or nothing is streamed.
+        let address = UInt(bitPattern: out.baseAddress!)
+        let start = Int((64 - address % 64) % 64 / 4)
+        args.out = UnsafeMutableRawPointer(out.baseAddress! + start)
+        args.state = state.baseAddress
+        args.count = Int64(count)
+        (args.scale, args.shift) = (1, 0)
+        TestTeams.shared.run(ck_random(CK_RANDOM_SCALED_UNIFORM, ck_isa_best()), args, team: 1)
+        for i in stride(from: 0, to: count, by: 997) {
+          let word = Self.word(i, key: 7, step: 11, stream: 0)
+          #expect(Double(out[start + i]) == Self.uniform(word))
+        }
+      }
     }
   }
 

@@ -69,7 +69,8 @@ extension Module {
     let states = tree.states
     var drawn: [(ModelState, NDArray)] = []
     for (path, state) in states where reinitialize || !state.isInitialized {
-      drawn.append((state, state.initializer.makeArray(state.type, seed: seed, path: path)))
+      drawn.append(
+        (state, try state.initializer.makeArray(state.type, seed: seed, path: path)))
     }
     tree.name()
     // All of a model's cells under one lock, where that is possible.
