@@ -219,57 +219,9 @@ static inline void execute(frame *f, const ck_loop_instruction *at) {
   }
 }
 
-/// Adam's update of all vectors of the tile: the moments m and v, then p - u, or p s - u where
-/// `decays`, with u = m r / (sqrt(v) c + e).
-CK_INLINE void run_update(frame *f, const ck_loop_instruction *at, bool decays) {
-  const ck_loop_instruction *first = &at[0], *second = &at[1], *root = &at[2], *quotient = &at[3];
-  const char *pm = f->slots[first->a].p, *pv = f->slots[second->a].p;
-  const char *pg = f->slots[first->b].p, *pp = f->slots[at[4].a].p;
-  char *dm = f->own[first->dst], *dv = f->own[second->dst], *dp = f->own[at[4].dst];
-  const ck_v16f mx = ck_splat(first->imm[0]), my = ck_splat(first->imm[1]);
-  const ck_v16f vx = ck_splat(second->imm[0]), vy = ck_splat(second->imm[1]);
-  const ck_v16f scale = ck_load(f->slots[root->b].p), epsilon = ck_load(f->slots[root->c].p);
-  const ck_v16f rate = ck_load(f->slots[quotient->b].p);
-  const ck_v16f shrink = decays ? ck_load(f->slots[at[4].b].p) : ck_splat(1);
-  for (int64_t i = 0; i < f->vectors * 64; i += 64) {
-    const ck_v16f g = ck_load(pg + i), p = ck_load(pp + i);
-    const ck_v16f m = ck_load(pm + i) * mx + g * my;
-    const ck_v16f v = ck_load(pv + i) * vx + (g * g) * vy;
-    const ck_v16f u = m * rate / (ck_sqrt(v) * scale + epsilon);
-    ck_store(dm + i, m);
-    ck_store(dv + i, v);
-    ck_store(dp + i, (decays ? p * shrink : p) - u);
-  }
-}
-
-/// Runs the chain that begins at an instruction, where its arrays vary and its scalars do not.
-static bool run_chain(frame *f, const ck_loop_instruction *at) {
-  const bool decays = at[4].op == CK_OP_mul_sub_f32;
-  const slot *slots = f->slots;
-  const int64_t all =
-      slots[at[0].a].step & slots[at[0].b].step & slots[at[1].a].step & slots[at[4].a].step;
-  const int64_t none = slots[at[2].b].step | slots[at[2].c].step | slots[at[3].b].step |
-                       (decays ? slots[at[4].b].step : 0);
-  if (all != 16 || none != 0) return false;
-  run_update(f, at, decays);
-  const uint8_t results[3] = {at[0].dst, at[1].dst, at[4].dst};
-  for (int k = 0; k < 3; k++) {
-    f->slots[results[k]].p = f->own[results[k]];
-    f->slots[results[k]].step = 16;
-  }
-  return true;
-}
-
 /// Runs instructions [from, to) on the tile.
 static void run_code(frame *f, int from, int to) {
-  const ck_loop_instruction *code = f->code;
-  for (int i = from; i < to; i++) {
-    if ((code[i].flags & CK_LOOP_CHAIN) && run_chain(f, &code[i])) {
-      i += LOOP_CHAIN - 1;
-    } else {
-      execute(f, &code[i]);
-    }
-  }
+  for (int i = from; i < to; i++) execute(f, &f->code[i]);
 }
 
 /// The same for those with all flags of `with` and none of `without`.

@@ -176,11 +176,6 @@ static int64_t tile_limit(const ck_loop_args *args, int64_t elements, bool squar
   uint64_t busy = 0;
   for (int i = args->once; i < args->instructions; i++) {
     const ck_loop_instruction *at = &code[i];
-    if (at->flags & CK_LOOP_CHAIN) {
-      // Most of it stays in registers, and its results mostly go to their outputs.
-      i += LOOP_CHAIN - 1;
-      continue;
-    }
     if (at->op == CK_OP_store || (at->flags & CK_LOOP_ROW)) continue;
     if (at->op == CK_OP_load) {
       const ck_loop_operand *operand = &ck_loop_operands(args)[at->a];
@@ -428,7 +423,6 @@ bool ck_loop_prepare(ck_loop_args *args) {
   const bool square = args->kind == 0 && arrange_transposed(args);
   loop_hoist(args);
   if (args->kind == 0) {
-    loop_chain(args);
     args->streams = is_large(args);
     cut(args, 0, tile_limit(args, product(args, 0, args->dims), square), square);
     args->units = args->tiles;
@@ -452,7 +446,6 @@ bool ck_loop_prepare_block(ck_loop_args *args) {
   // The extents are unknown here: no dimension may pass for one of extent 1.
   for (int d = 0; d < 3; d++) args->extent[d] = INT64_MAX;
   loop_hoist(args);
-  loop_chain(args);
   connect(args);
   return true;
 }
@@ -466,7 +459,6 @@ bool ck_loop_multi_prepare(ck_loop_multi_args *args) {
   if (loop->phases > 1) return false;
   loop->kind = 0;
   loop_hoist(loop);
-  loop_chain(loop);
   int64_t elements = 0;
   for (int i = 0; i < args->segments; i++) elements += loop_segment(args, i)->count;
   const int64_t limit = tile_limit(loop, elements, false);

@@ -95,11 +95,6 @@ bool loop_phases_fit(const ck_loop_args *args);
 
 // MARK: Superinstructions (loop_join.c)
 
-/// The instructions of a chain: Adam's moments, then what becomes of the parameter.
-enum { LOOP_CHAIN = 5 };
-
 void loop_join(ck_loop_args *args);
-/// After loop_hoist, of a program that reduces nothing.
-void loop_chain(ck_loop_args *args);
 
 #endif

@@ -12,6 +12,7 @@
 #include "ck_linear_cross_entropy.h"
 #include "ck_loop.h"
 #include "ck_norm.h"
+#include "ck_optim.h"
 #include "ck_random.h"
 #include "ck_scan.h"
 #include "ck_softmax.h"

@@ -78,11 +78,10 @@ int32_t ck_op_from_name(const char *name);
 ck_class ck_class_of(ck_dtype dtype);
 
 /// Flags of an instruction. The caller sets the first, ck_loop_prepare the others.
-#define CK_LOOP_REPEAT 1    // repeats an earlier phase's instruction into the same slot
-#define CK_LOOP_ROW 2       // the same all along a row: once a row is enough
-#define CK_LOOP_NEVER 4     // repeats what is still there
-#define CK_LOOP_CHAIN 8     // begins a chain of instructions that one loop does, see loop_join.c
-#define CK_LOOP_PRODUCT 16  // reduce_sum_f32 of the product of slots a and b
+#define CK_LOOP_REPEAT 1   // repeats an earlier phase's instruction into the same slot
+#define CK_LOOP_ROW 2      // the same all along a row: once a row is enough
+#define CK_LOOP_NEVER 4    // repeats what is still there
+#define CK_LOOP_PRODUCT 8  // reduce_sum_f32 of the product of slots a and b
 
 /// dst = op(a, b, c). A slot keeps one class. Stores come last in their phase, those of slots that
 /// were only loaded first; then an output may share the memory of an input that lies the same way

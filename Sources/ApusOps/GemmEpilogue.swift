@@ -19,7 +19,6 @@ extension GemmLowering {
         .unsupported, "fused_matmul: an operand does not advance evenly through the matrices",
         expected: "operands that FusedMatMul.canFollow accepts")
     }
-    if let call = momentum(op, product, site) { return call }
     if let epilogue = RegisterEpilogue(op.program, read, product, batch) {
       product.block.relu = epilogue.hasRelu ? 1 : 0
       product.block.combination = Int64(epilogue.combination.rawValue)

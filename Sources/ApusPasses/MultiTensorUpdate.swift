@@ -1,21 +1,21 @@
 // Joins the updates of small parameters into one node.
 //
-// Assumes:    FuseElementwise has made each parameter's update one loop whose results are assigned to
-//             states.
-// Guarantees: the same values. Loops with one program over dense arrays, whose scalars are the same
-//             values, become one `multi_loop`. Only small ones: a large update keeps both cores busy by
-//             itself, and joined with others it would run when its gradient has left the cache, and keep
-//             the gradient's memory until then.
+// Assumes:    FuseElementwise has made what has no name of its own one loop a parameter.
+// Guarantees: the same values. Updates by one rule, or loops with one program over dense arrays, whose
+//             results go to states alone and whose scalars are the same values, become one node. Only
+//             small ones: a large update keeps both cores busy by itself, and joined with others it would
+//             run when its gradient has left the cache, and keep the gradient's memory until then.
 //
+//     %1, %2 = momentum_step(%a, %g, %v, %rate)       %1, %2, %3, %4 = momentum_step(
+//     %3, %4 = momentum_step(%b, %h, %w, %rate)   →     %a, %g, %v, %b, %h, %w, %rate)
+//                                                       {…, parameters=2, …}
 //     %3 = loop(%0, %1) {domain=[8], …}           %3, %4 = multi_loop(%0, %2, %1)
 //     %4 = loop(%2, %1) {domain=[4], …}     →       {domains=[[8], [4]], shared=[1], …}
-//     assign %0 = %3                              assign %0 = %3
-//     assign %2 = %4                              assign %2 = %4
 
 import ApusGraph
 import ApusOps
 
-/// Merges small parameter updates that run the same program.
+/// Merges small parameter updates by the same rule.
 public struct MultiTensorUpdate: Pass {
   public static let name = "multi-tensor-update"
 
@@ -26,9 +26,10 @@ public struct MultiTensorUpdate: Pass {
 
   /// What two updates must have in common.
   private struct Key: Hashable {
-    var program: LoopProgram
-    /// The scalar behind each shared operand, by its place; nil for an array.
-    var scalars: [ValueID?]
+    /// An update op as of one parameter, or a loop's program.
+    var rule: AnyHashable
+    /// Each operand that is a scalar, by its place in the update of one parameter; nil for an array.
+    var scalars: [Operand?]
     var dtypes: [DType]
     var recomputation: Int
   }
@@ -59,7 +60,7 @@ public struct MultiTensorUpdate: Pass {
 
   private typealias Update = (key: Key, members: [Int])
 
-  /// Small loops whose results go to assignments alone, by what they share, in order.
+  /// Small updates whose results go to assignments alone, by what they share, in order.
   private func updates(_ graph: Graph) -> [Update] {
     let uses = graph.useCounts
     var assigned = [Int](repeating: 0, count: graph.types.count)
@@ -67,29 +68,12 @@ public struct MultiTensorUpdate: Pass {
     var groups: [Update] = []
     var places: [Key: Int] = [:]
     for (index, node) in graph.nodes.enumerated() {
-      guard let loop = node.op as? Loop, !loop.program.reduces, loop.domain.rank > 0,
-        loop.domain.count <= Self.smallCount,
+      guard
         node.results.allSatisfy({
-          graph.type(of: $0).shape == loop.domain && uses[$0.index] == assigned[$0.index]
-            && assigned[$0.index] > 0
-        })
+          graph.type(of: $0).count <= Self.smallCount
+            && uses[$0.index] == assigned[$0.index] && assigned[$0.index] > 0
+        }), let key = key(node, graph)
       else { continue }
-      var scalars: [ValueID?] = []
-      var isPlain = true
-      for operand in node.operands {
-        let type = graph.type(of: operand)
-        if type.rank == 0 && operand.view == nil {
-          scalars.append(operand.value)
-        } else {
-          scalars.append(nil)
-          isPlain = isPlain && type.shape == loop.domain && operand.view?.isContiguous ?? true
-        }
-      }
-      guard isPlain else { continue }
-      let key = Key(
-        program: loop.program, scalars: scalars,
-        dtypes: node.operands.map { graph.type(of: $0).dtype },
-        recomputation: node.recomputation)
       if let place = places[key] {
         groups[place].members.append(index)
       } else {
@@ -100,23 +84,63 @@ public struct MultiTensorUpdate: Pass {
     return groups
   }
 
+  /// What a node must have in common with others to be joined with them; nil where it cannot be.
+  private func key(_ node: Node, _ graph: Graph) -> Key? {
+    if var update = node.op as? any UpdateOp {
+      let numbers = node.operands.indices.filter { !update.isArray($0) }.map { node.operands[$0] }
+      update.parameters = 1
+      return Key(
+        rule: AnyHashable(update), scalars: numbers,
+        dtypes: [graph.type(of: node.operands[0]).dtype], recomputation: node.recomputation)
+    }
+    guard let loop = node.op as? Loop, !loop.program.reduces, loop.domain.rank > 0,
+      node.results.allSatisfy({ graph.type(of: $0).shape == loop.domain })
+    else { return nil }
+    var scalars: [Operand?] = []
+    for operand in node.operands {
+      let type = graph.type(of: operand)
+      if type.rank == 0 && operand.view == nil {
+        scalars.append(operand)
+      } else {
+        guard type.shape == loop.domain, operand.view?.isContiguous ?? true else { return nil }
+        scalars.append(nil)
+      }
+    }
+    return Key(
+      rule: AnyHashable(loop.program), scalars: scalars,
+      dtypes: node.operands.map { graph.type(of: $0).dtype }, recomputation: node.recomputation)
+  }
+
   private func emit(_ update: Update, _ graph: Graph, _ rewriter: inout GraphRewriter) throws {
     let nodes = update.members.map { graph.nodes[$0] }
-    let count = update.key.scalars.count
-    var operands: [Operand] = []
-    for index in 0..<count {
-      let sources = update.key.scalars[index] == nil ? nodes : [nodes[0]]
-      operands += sources.map { rewriter.map($0.operands[index]) }
-    }
-    let op = MultiLoop(
-      domains: nodes.map { graph.type(of: $0.results[0]).shape },
-      shared: (0..<count).filter { update.key.scalars[$0] != nil }, operandCount: count,
-      program: update.key.program)
+    let (op, operands) = joined(nodes, update.key, graph)
+    let origins = nodes.flatMap(\.origins).unique()
     let results = try rewriter.emit(
-      op, operands, origins: nodes.flatMap(\.origins).unique(),
+      op, operands.map { rewriter.map($0) }, origins: origins,
       recomputation: update.key.recomputation)
     for (old, new) in zip(nodes.flatMap(\.results), results) {
       rewriter.replace(old, by: Operand(new))
     }
+  }
+
+  /// The op of all the nodes, and its operands.
+  private func joined(_ nodes: [Node], _ key: Key, _ graph: Graph) -> (any Op, [Operand]) {
+    if var update = nodes[0].op as? any UpdateOp {
+      let arrays = nodes.map { node in
+        node.operands.prefix(node.operands.count - key.scalars.count)
+      }
+      let each = type(of: update).arrays
+      update.parameters = arrays.reduce(0) { $0 + $1.count } / each
+      return (update, arrays.flatMap { $0 } + key.scalars.compactMap { $0 })
+    }
+    let count = key.scalars.count
+    let operands = (0..<count).flatMap { index in
+      key.scalars[index].map { [$0] } ?? nodes.map { $0.operands[index] }
+    }
+    let op = MultiLoop(
+      domains: nodes.map { graph.type(of: $0.results[0]).shape },
+      shared: (0..<count).filter { key.scalars[$0] != nil }, operandCount: count,
+      program: (nodes[0].op as! Loop).program)
+    return (op, operands)
   }
 }

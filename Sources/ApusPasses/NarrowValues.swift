@@ -88,6 +88,8 @@ struct NarrowValues {
       guard found.insert(value).inserted, let producer = producers[value.index] else { continue }
       let node = graph.nodes[producer]
       switch node.op {
+      case let update as any UpdateOp:
+        open += node.operands.indices.filter { update.isArray($0) }.map { node.operands[$0].value }
       case is Loop, is MultiLoop, is any ElementwiseOp, is any ViewOp:
         let count = graph.type(of: value).count
         open += node.operands.lazy.filter {

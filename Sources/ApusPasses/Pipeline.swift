@@ -25,6 +25,8 @@ public enum Pipeline {
     FuseNormGradient(),
     // As above, of probabilities.
     FuseSoftmaxGradient(),
+    // Before anything else takes the products in.
+    FuseGradientScale(),
     // Before fusion, which then sees arithmetic next to arithmetic.
     FoldViews(),
     // After views are folded: a reshape between rows and examples hides no gradient. Before anything
@@ -38,7 +40,7 @@ public enum Pipeline {
     NarrowStorage(),
     // Loops keep the axes they fold, with extent 1: the reshapes that drop them are views.
     FoldViews(),
-    // After fusion has made each parameter's update one loop.
+    // After fusion has made each update that has no name of its own one loop.
     MultiTensorUpdate(),
     // After small updates have come together: those that are left are worth a product's registers.
     FuseUpdate(),

@@ -13,4 +13,5 @@ let opSpecs: [OpSpec] = [
   indexSpecs,
   randomSpecs,
   structuralSpecs,
+  updateSpecs,
 ].flatMap { $0 }

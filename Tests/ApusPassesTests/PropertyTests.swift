@@ -91,7 +91,8 @@ import Testing
       Set(PassManager().names).subtracting(fired)
         == [
           "decompose", "fuse-cross-entropy", "fuse-norm-gradient", "fuse-softmax-gradient",
-          "fuse-linear-cross-entropy", "multi-tensor-update", "fuse-update",
+          "fuse-linear-cross-entropy", "fuse-gradient-scale", "multi-tensor-update",
+          "fuse-update",
         ])
   }
 }

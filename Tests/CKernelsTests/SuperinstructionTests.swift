@@ -1,5 +1,5 @@
 // Which pairs of instructions ck_loop_prepare makes one of, which it must not, and that results keep
-// their bits; the same of chains.
+// their bits.
 
 import CKernels
 import Testing
@@ -12,15 +12,12 @@ import Testing
     var code: [ck_loop_instruction] = []
     /// The opcodes left after joining, loads, constants and stores aside.
     var expected: [String]
-    /// How many chains there are among them.
-    var chains = 0
     /// Inputs that are one number for all elements.
     var still: Set<Int> = []
     var testDescription: String { expected.joined(separator: " ") }
 
-    init(chains: Int = 0, _ expected: String..., build: (inout Program) -> Void) {
+    init(_ expected: String..., build: (inout Program) -> Void) {
       self.expected = expected
-      self.chains = chains
       build(&self)
     }
 
@@ -194,21 +191,12 @@ import Testing
     }.filter { !aside.contains($0) }
   }
 
-  /// The chains of a prepared program.
-  func chains(_ args: UnsafeMutablePointer<ck_loop_args>) -> Int {
-    (0..<Int(args.pointee.instructions)).count {
-      Int32(ck_loop_instructions(args)![$0].flags) & CK_LOOP_CHAIN != 0
-    }
-  }
-
   func check(_ program: Program) {
     for count in [1, 15, 16, 513, 20_000] {
       let block = prepare(program, count: count)
       defer { block.deallocate() }
       let args = block.assumingMemoryBound(to: ck_loop_args.self)
-      // What is the same for all elements, as all is of one, comes first and is in no chain.
       #expect(names(args).sorted() == program.expected.sorted())
-      #expect(chains(args) == (count > 1 ? program.chains : 0))
       #expect(Int(args.pointee.joined + args.pointee.instructions) == program.code.count)
       var numbers = TestNumbers(seed: UInt64(count))
       let input = (0..<program.inputs).map { index in

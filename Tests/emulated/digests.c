@@ -246,6 +246,52 @@ static void row_kernels(int64_t rows, int64_t columns) {
   free(dgamma), free(dbeta), free(labels);
 }
 
+// MARK: Updates
+
+static void update(ck_optim_op op, int nesterov, float decay) {
+  enum { arrays = 2 };
+  static const int64_t counts[arrays] = {1037, 5};
+  const float rate = 0.03f, correction = 1.7f, scale = 0.3f, shrinkage = 0.99f;
+  state = (uint64_t)op * 3 + (uint64_t)nesterov;
+  ck_optim_args *args = room(ck_optim_args_bytes(arrays));
+  *args = (ck_optim_args){.rate = &rate,
+                          .correction = &correction,
+                          .decay = decay,
+                          .first_decay = 0.9f,
+                          .first_share = 0.1f,
+                          .second_decay = 0.999f,
+                          .second_share = 0.001f,
+                          .epsilon = 1e-8f,
+                          .nesterov = nesterov,
+                          .arrays = arrays};
+  if (decay != 0) args->scale = &scale, args->shrinkage = &shrinkage;
+  for (int i = 0; i < arrays; i++) {
+    float *p = numbers(counts[i], false), *g = numbers(counts[i], false);
+    float *first = numbers(counts[i], false), *second = numbers(counts[i], true);
+    for (int64_t k = 0; k < counts[i]; k++) second[k] = second[k] < 0 ? -second[k] : second[k];
+    ck_optim_arrays(args)[i] = (ck_optim_array){p, first, second, p, g, first, second, counts[i]};
+  }
+  run(ck_optim(op, level), args, 0);
+  char name[48];
+  snprintf(name, sizeof name, "update %d nesterov %d decay %g", op, nesterov, (double)decay);
+  for (int i = 0; i < arrays; i++) {
+    const ck_optim_array *x = &ck_optim_arrays(args)[i];
+    report(name, x->new_parameter, x->count);
+    report(name, x->new_first, x->count);
+    report(name, x->new_second, x->count);
+    free(x->new_parameter), free((void *)(uintptr_t)x->gradient);
+    free(x->new_first), free(x->new_second);
+  }
+  free(args);
+}
+
+static void updates(void) {
+  for (int kind = 0; kind < 4; kind++) {
+    update(CK_OPTIM_MOMENTUM, kind & 1, kind & 2 ? 0.01f : 0);
+    if (!(kind & 1)) update(CK_OPTIM_ADAM, 0, kind & 2 ? 0.01f : 0);
+  }
+}
+
 // MARK: The rest
 
 static void others(void) {
@@ -338,6 +384,7 @@ int main(int count, char **arguments) {
   row_kernels(9, 10);
   row_kernels(37, 149);
   row_kernels(3, 2100);
+  updates();
   others();
   ck_team_destroy(team);
   return 0;

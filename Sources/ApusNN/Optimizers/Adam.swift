@@ -34,11 +34,13 @@ public struct Adam: Optimizer {
   }
 
   public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
-    adamStep(p, weightDecay == 0 ? gradient : gradient + p * weightDecay, &state)
+    step(p, gradient, &state)
   }
 
-  /// The rule for a parameter that has been decayed.
-  fileprivate func adamStep(_ p: Tensor, _ g: Tensor, _ state: inout UpdateState) -> Tensor {
+  /// Adam's step, for a parameter that first shrinks where `shrinkage` is given.
+  fileprivate func step(
+    _ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState, shrinkage: Tensor? = nil
+  ) -> Tensor {
     let (beta1, beta2, learningRate) = (beta1, beta2, learningRate)
     // η/(1-β₁ᵗ) and 1/√(1-β₂ᵗ), with t from 1 on.
     let stepSize = state.scalar("step_size") {
@@ -47,11 +49,13 @@ public struct Adam: Optimizer {
     let correction = state.scalar("inverse_root_correction") {
       1 / (1 - pow(beta2, Double($0.update + 1))).squareRoot()
     }
-    let m = state["first_moment"] * beta1 + g * (1 - beta1)
-    let v = state["second_moment"] * beta2 + g * g * (1 - beta2)
-    state["first_moment"] = m
-    state["second_moment"] = v
-    return p - m * stepSize / (sqrt(v) * correction + epsilon)
+    let new = adamStep(
+      p, gradient, firstMoment: state["first_moment"], secondMoment: state["second_moment"],
+      stepSize: stepSize, inverseRootCorrection: correction, shrinkage: shrinkage, beta1: beta1,
+      beta2: beta2, epsilon: epsilon, weightDecay: weightDecay)
+    state["first_moment"] = new.firstMoment
+    state["second_moment"] = new.secondMoment
+    return new.parameter
   }
 
   public func validate() throws {
@@ -89,7 +93,7 @@ public struct AdamW: Optimizer {
     let (learningRate, weightDecay) = (learningRate, weightDecay)
     let shrinkage = state.scalar("shrinkage") { 1 - learningRate.value(at: $0.step) * weightDecay }
     let adam = Adam(learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon)
-    return adam.adamStep(p * shrinkage, gradient, &state)
+    return adam.step(p, gradient, &state, shrinkage: shrinkage)
   }
 
   public func validate() throws {

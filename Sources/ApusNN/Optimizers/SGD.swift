@@ -33,11 +33,14 @@ public struct SGD: Optimizer {
   public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
     let learningRate = learningRate
     let rate = state.scalar("rate") { learningRate.value(at: $0.step) }
-    let g = weightDecay == 0 ? gradient : gradient + p * weightDecay
-    guard momentum != 0 else { return p - g * rate }
-    let v = state["momentum"] * momentum + g
-    state["momentum"] = v
-    return p - (isNesterov ? g + v * momentum : v) * rate
+    guard momentum != 0 else {
+      return p - (weightDecay == 0 ? gradient : gradient + p * weightDecay) * rate
+    }
+    let new = momentumStep(
+      p, gradient, velocity: state["momentum"], rate: rate, momentum: momentum,
+      nesterov: isNesterov, weightDecay: weightDecay)
+    state["momentum"] = new.velocity
+    return new.parameter
   }
 
   public func validate() throws {

@@ -1,0 +1,83 @@
+// Update rules of optimisers: gradient descent with momentum and Adam, over many arrays at a time.
+//
+// Not here: what an update is made of elsewhere, such as learning rates and the norm of a gradient.
+// Plain gradient descent is one pass of the tile machine (ck_loop.h), which nothing can shorten.
+#ifndef CK_OPTIM_H
+#define CK_OPTIM_H
+
+#include "ck_entry.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum ck_optim_op {
+  CK_OPTIM_MOMENTUM = 0,
+  CK_OPTIM_ADAM = 1,
+} ck_optim_op;
+
+/// Elements of an array that one thread takes at a time.
+#define CK_OPTIM_TILE 512
+
+/// A parameter and what is kept for it: `count` elements each. A result may be the very array of
+/// any of the four operands.
+typedef struct ck_optim_array {
+  float *new_parameter;
+  float *new_first;
+  float *new_second;  // of Adam
+  const float *parameter;
+  const float *gradient;
+  const float *first;   // the velocity, or the first moment
+  const float *second;  // the second moment, of Adam
+  int64_t count;
+} ck_optim_array;
+
+/// For each element of each array, one rounding an operation, with g = gradient scale + decay p:
+///
+///     momentum: v' = first_decay v + g
+///               p' = p - v' rate, or p - (g + v' first_decay) rate where `nesterov`
+///     Adam:     m' = m first_decay + g first_share
+///               v' = v second_decay + g g second_share
+///               p' = p shrinkage - m' rate / (sqrt(v') correction + epsilon)
+///
+/// Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep
+/// learning" (2013); Kingma, Ba, "Adam: a method for stochastic optimization" (2015); `shrinkage`:
+/// Loshchilov, Hutter, "Decoupled weight decay regularization" (2019).
+///
+/// One block of memory: this header, then `arrays` ck_optim_array.
+typedef struct ck_optim_args {
+  const float *rate;        // one number, as are the other three
+  const float *scale;       // NULL: 1
+  const float *correction;  // of Adam
+  const float *shrinkage;   // of Adam; NULL: 1
+  float decay;              // 0: nothing is added
+  float first_decay;        // momentum, or Adam's beta 1
+  float first_share;        // of Adam: 1 - beta 1
+  float second_decay;       // of Adam: beta 2
+  float second_share;       // of Adam: 1 - beta 2
+  float epsilon;            // of Adam
+  int32_t nesterov;         // of momentum
+  int32_t arrays;
+} ck_optim_args;
+
+static inline ck_optim_array *ck_optim_arrays(const ck_optim_args *args) {
+  return (ck_optim_array *)((char *)(uintptr_t)args + sizeof(ck_optim_args));
+}
+/// The size of the block.
+static inline size_t ck_optim_args_bytes(int32_t arrays) {
+  return sizeof(ck_optim_args) + (size_t)arrays * sizeof(ck_optim_array);
+}
+
+/// Which elements of the arrays of that number thread `index` of `count` touches.
+ck_region ck_optim_region(const ck_optim_args *args, int32_t array, int32_t index, int32_t count);
+
+/// The entry point of `op` at `isa`.
+ck_kernel ck_optim(ck_optim_op op, ck_isa isa);
+/// Every implementation, best first.
+const ck_entry *ck_optim_entries(size_t *count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
