@@ -5,7 +5,6 @@
 #include "gemm_internal.h"
 
 enum {
-  K_BLOCK = 512,          // a panel of A (14 x 512) stays in L1
   DIRECT_B_ROWS = 28,     // B with unit column stride is read in place for so few rows of A
   SHORT_STEPS = 64,       // panels of B of so few steps are read in place by any number of rows
   KEPT_FLOATS = 1 << 19,  // of B, kept in scratch for all blocks of rows of a fused product
@@ -13,11 +12,6 @@ enum {
   COLLIDING_ROWS = 7,     // of the 8 ways of L1
   DIRECT_A_COLUMNS = 256  // A is read in place for so few columns of B
 };
-
-int64_t ck_gemm_k_block(int64_t K) {
-  if (K <= K_BLOCK) return K > 0 ? K : 1;
-  return ceiling(ceiling(K, ceiling(K, K_BLOCK)), 8) * 8;
-}
 
 // MARK: What is packed, a function of the shape alone
 
@@ -83,19 +77,12 @@ static blocking blocking_of(const ck_gemm_args *g, const gemm_level *level) {
 
 size_t gemm_scratch_bytes(const ck_gemm_args *args, const gemm_level *level) {
   const blocking k = blocking_of(args, level);
-  const int64_t floats =
-      gemm_is_vector(args) ? gemm_vector_scratch() : k.a + k.b + ceiling(k.c, 16) * 16;
+  const int64_t floats = k.a + k.b + ceiling(k.c, 16) * 16;
   const ck_loop_args *epilogue = ck_gemm_epilogue(args);
   return (size_t)floats * sizeof(float) + (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
 }
 
 // MARK: The blocks of one thread
-
-gemm_matrix gemm_matrix_at(const ck_gemm_args *g, int64_t index) {
-  const gemm_offsets at = gemm_offsets_of(g, index);
-  // With an epilogue program there is no C.
-  return (gemm_matrix){index, g->a + at.a, g->b + at.b, g->c ? g->c + at.c : NULL};
-}
 
 typedef struct block {
   int64_t row, rows;        // of C
@@ -288,19 +275,16 @@ static void multiply_fused(job *job, range columns) {
 
 ck_gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const ck_thread *t) {
   gemm_cut cut = {.row_unit = 1, .column_unit = level->vector};
-  if (!gemm_is_vector(g)) {
-    if (packs_a(g, level)) cut.pack_a = 0.25 * level->vector;
-    if (packs_b(g, level)) cut.pack_b = 0.25 * level->vector;
-    // Rows of one tile stay together where there are columns for all.
-    if (g->M <= level->max_rows && g->N >= 2 * level->vector * t->count) cut.row_unit = g->M;
-  }
+  if (packs_a(g, level)) cut.pack_a = 0.25 * level->vector;
+  if (packs_b(g, level)) cut.pack_b = 0.25 * level->vector;
+  // Rows of one tile stay together where there are columns for all.
+  if (g->M <= level->max_rows && g->N >= 2 * level->vector * t->count) cut.row_unit = g->M;
   return gemm_part_by(g, cut, t);
 }
 
 void gemm_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level) {
   const ck_gemm_part part = gemm_part_of(g, level, t);
   if (part.column >= part.column_end || part.row >= part.row_end) return;
-  if (gemm_is_vector(g)) return gemm_vector_run(g, level, part, t->scratch);
   job job = {.g = g, .level = level, .blocking = blocking_of(g, level), .c_row = g->c_row};
   job.pack_a = packs_a(g, level);
   job.pack_b = packs_b(g, level);

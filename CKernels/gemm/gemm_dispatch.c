@@ -51,13 +51,18 @@ static question packing_question(const ck_gemm_pack_args *g) {
   };
 }
 
-/// The f32 driver's level, the narrow one's where that is taken, and the parts of a product by
+/// The f32 drivers' level, the narrow one's where that is taken, and the parts of a product by
 /// tiles where it is one; nothing for the reference.
 typedef struct way {
   const gemm_level *level;
   const gemm_narrow *narrow;
   int32_t parts;
 } way;
+
+/// Whether the driver of one row or one column is taken.
+static bool goes_by_lanes(way way, const ck_gemm_args *g) {
+  return way.level && !way.parts && !way.narrow && gemm_is_vector(g);
+}
 
 #if defined(__x86_64__)
 
@@ -121,6 +126,8 @@ static void run_by(way way, const ck_gemm_args *args, const ck_thread *t, const 
     gemm_tiles_run(args, t, tiles, way.parts);
   } else if (way.narrow) {
     gemm_narrow_run(args, t, way.narrow);
+  } else if (goes_by_lanes(way, args)) {
+    gemm_vector_run(args, t, way.level);
   } else {
     gemm_run(args, t, way.level);
   }
@@ -172,6 +179,7 @@ size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa) {
   if (isa >= CK_ISA_AMX) tiles = gemm_tiles_scratch_bytes(args, parts_of(q));
 #endif
   if (way.narrow) return greater(tiles, gemm_narrow_scratch_bytes(args, way.narrow));
+  if (goes_by_lanes(way, args)) return greater(tiles, gemm_vector_scratch_bytes(args));
   if (way.level) return greater(tiles, gemm_scratch_bytes(args, way.level));
   const ck_loop_args *epilogue = ck_gemm_epilogue(args);
   if (!epilogue) return 0;
@@ -188,6 +196,7 @@ static ck_gemm_part part_of(const ck_gemm_args *args, way way, const ck_thread *
   if (way.parts) return gemm_tiles_part_of(args, t);
 #endif
   if (way.narrow) return gemm_narrow_part_of(args, way.narrow, t);
+  if (goes_by_lanes(way, args)) return gemm_vector_part_of(args, way.level, t);
   if (way.level) return gemm_part_of(args, way.level, t);
   ck_gemm_part part = {.column_end = args->N};
   ck_share(gemm_matrices(args) * args->M, t, &part.row, &part.row_end);
@@ -228,17 +237,6 @@ double ck_gemm_nanoseconds(const ck_gemm_args *args, ck_isa isa) {
 
 // MARK: B packed beforehand
 
-// The reference keeps plain rows: [K, N].
-static void pack_ref(const void *args, const ck_thread *t) {
-  const ck_gemm_pack_args *g = args;
-  int64_t begin, end;
-  ck_share(g->count * g->K, t, &begin, &end);
-  for (int64_t row = begin; row < end; row++)
-    for (int64_t j = 0; j < g->N; j++)
-      g->packed[row * g->N + j] = gemm_ref_load(
-          g->b, g->b_type, row / g->K * g->b_batch + row % g->K * g->b_row + j * g->b_col);
-}
-
 #if defined(__x86_64__)
 static void pack(const ck_gemm_pack_args *g, const ck_thread *t, ck_isa isa) {
   const way way = way_of(packing_question(g), isa);
@@ -267,7 +265,7 @@ ck_kernel ck_gemm_pack_b(ck_isa isa) {
   if (isa >= CK_ISA_AVX2) return pack_avx2;
 #endif
   (void)isa;
-  return pack_ref;
+  return gemm_ref_pack;
 }
 
 size_t ck_gemm_packed_bytes(const ck_gemm_pack_args *args, ck_isa isa) {

@@ -152,10 +152,11 @@ gemm_matrix gemm_matrix_at(const ck_gemm_args *g, int64_t index);
 
 /// One row or one column: each element is summed in lanes.
 static inline bool gemm_is_vector(const ck_gemm_args *g) { return g->M == 1 || g->N == 1; }
-void gemm_vector_run(const ck_gemm_args *g, const gemm_level *level, ck_gemm_part part,
-                     float *scratch);
-/// Floats; an epilogue's scratch follows.
-int64_t gemm_vector_scratch(void);
+/// The driver of such products of f32.
+void gemm_vector_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level);
+ck_gemm_part gemm_vector_part_of(const ck_gemm_args *g, const gemm_level *level,
+                                 const ck_thread *t);
+size_t gemm_vector_scratch_bytes(const ck_gemm_args *g);
 
 /// Whether the f32 driver can take it.
 static inline bool gemm_is_f32(const ck_gemm_args *g) {
@@ -168,6 +169,8 @@ void gemm_pack_run(const ck_gemm_pack_args *g, const ck_thread *t, const gemm_le
 
 size_t gemm_scratch_bytes(const ck_gemm_args *args, const gemm_level *level);
 
+/// The reference's packed B: plain rows. Args: `ck_gemm_pack_args`.
+void gemm_ref_pack(const void *args, const ck_thread *t);
 /// Floats of scratch that the reference keeps a row of a fused product in; the program's follows.
 int64_t gemm_ref_row(const ck_gemm_args *g);
 

@@ -23,8 +23,7 @@ static float sum_of(const ck_gemm_args *g, const void *a, const void *b, int64_t
                     int64_t p, int64_t end) {
   const int lanes = has_lanes(g) ? GEMM_LANES : 1;
   const int16_t b_type = g->b_packed ? CK_F32 : g->b_type;
-  const int64_t b_row =
-      g->b_packed ? (int64_t)ck_gemm_packed_floats(1, g->N, CK_ISA_REF) : g->b_row;
+  const int64_t b_row = g->b_packed ? g->N : g->b_row;
   const int64_t b_col = g->b_packed ? 1 : g->b_col;
   float sum[GEMM_LANES] = {0};
   for (int64_t begin = p; p < end; p++) {
@@ -105,6 +104,16 @@ void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
                                 g->N, product, g->N);
     }
   }
+}
+
+void gemm_ref_pack(const void *args, const ck_thread *t) {
+  const ck_gemm_pack_args *g = args;
+  int64_t begin, end;
+  ck_share(g->count * g->K, t, &begin, &end);
+  for (int64_t row = begin; row < end; row++)
+    for (int64_t j = 0; j < g->N; j++)
+      g->packed[row * g->N + j] = gemm_ref_load(
+          g->b, g->b_type, row / g->K * g->b_batch + row % g->K * g->b_row + j * g->b_col);
 }
 
 #include "../core/ck_target_end.h"

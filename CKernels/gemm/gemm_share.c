@@ -1,5 +1,13 @@
-// What the drivers of the matrix products share: where a matrix lies, and how C is cut over a team.
+// What the drivers of the matrix products share: the blocks of K, where a matrix lies, and how C is
+// cut over a team.
 #include "gemm_internal.h"
+
+enum { K_BLOCK = 512 };  // a panel of A (14 x 512) stays in L1
+
+int64_t ck_gemm_k_block(int64_t K) {
+  if (K <= K_BLOCK) return K > 0 ? K : 1;
+  return ceiling(ceiling(K, ceiling(K, K_BLOCK)), 8) * 8;
+}
 
 gemm_offsets gemm_offsets_of(const ck_gemm_args *g, int64_t index) {
   gemm_offsets offsets = {0};
@@ -12,6 +20,12 @@ gemm_offsets gemm_offsets_of(const ck_gemm_args *g, int64_t index) {
     offsets.c += at * g->c_batch[d];
   }
   return offsets;
+}
+
+gemm_matrix gemm_matrix_at(const ck_gemm_args *g, int64_t index) {
+  const gemm_offsets at = gemm_offsets_of(g, index);
+  // With an epilogue program there is no C.
+  return (gemm_matrix){index, g->a + at.a, g->b + at.b, g->c ? g->c + at.c : NULL};
 }
 
 /// How many groups the columns are cut into: the number that the thread with most to do likes best.

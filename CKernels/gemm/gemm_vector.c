@@ -13,7 +13,18 @@ enum {
   SHORT_TERMS = 64,  // so few are summed in registers
 };
 
-int64_t gemm_vector_scratch(void) { return X_FLOATS + SUM_FLOATS + OUT_FLOATS + C_FLOATS; }
+/// Floats; an epilogue's scratch follows.
+enum { SCRATCH_FLOATS = X_FLOATS + SUM_FLOATS + OUT_FLOATS + C_FLOATS };
+
+size_t gemm_vector_scratch_bytes(const ck_gemm_args *g) {
+  const ck_loop_args *epilogue = ck_gemm_epilogue(g);
+  return SCRATCH_FLOATS * sizeof(float) + (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
+}
+
+ck_gemm_part gemm_vector_part_of(const ck_gemm_args *g, const gemm_level *level,
+                                 const ck_thread *t) {
+  return gemm_part_by(g, (gemm_cut){.row_unit = 1, .column_unit = level->vector}, t);
+}
 
 /// The matrix of one product, the vector beside it, and the elements of the result in their order.
 typedef struct product {
@@ -85,8 +96,10 @@ static void multiply(product *q, bool packed) {
   } while (step < g->K);
 }
 
-void gemm_vector_run(const ck_gemm_args *g, const gemm_level *level, ck_gemm_part part,
-                     float *scratch) {
+void gemm_vector_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level) {
+  ck_gemm_part part = gemm_vector_part_of(g, level, t);
+  if (part.column >= part.column_end || part.row >= part.row_end) return;
+  float *const scratch = t->scratch;
   const bool row = g->M == 1, packed = g->b_packed && row;
   float *const c = scratch + X_FLOATS + SUM_FLOATS + OUT_FLOATS;
   product q = {.g = g, .level = level, .x_scratch = scratch};
@@ -114,7 +127,7 @@ void gemm_vector_run(const ck_gemm_args *g, const gemm_level *level, ck_gemm_par
       q.v.c_step = g->epilogue || row ? 1 : g->c_row;
       multiply(&q, packed);
       if (g->epilogue)
-        ck_loop_block(level->isa)(ck_gemm_epilogue(g), scratch + gemm_vector_scratch(), m.index,
+        ck_loop_block(level->isa)(ck_gemm_epilogue(g), scratch + SCRATCH_FLOATS, m.index,
                                   row ? 0 : j, row ? 1 : q.v.columns, row ? j : 0,
                                   row ? q.v.columns : 1, c, row ? GEMM_VECTOR_COLUMNS : 1);
     }

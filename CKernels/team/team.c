@@ -15,14 +15,6 @@
 // enough that another process, whose slices are ten times as long, hardly notices it.
 enum { barrier_spin_us = 200, rest_spin_us = 200, least_spin_us = 1 };
 
-static _Atomic uint32_t forks;
-
-static void count_fork(void) { atomic_fetch_add(&forks, 1); }
-
-uint32_t fork_count(void) { return atomic_load_explicit(&forks, memory_order_relaxed); }
-
-static void watch_forks(void) { pthread_atfork(NULL, NULL, count_fork); }
-
 int32_t ck_processors(void) {
   cpu_set_t affinity;
   if (sched_getaffinity(0, sizeof affinity, &affinity) == 0) return CPU_COUNT(&affinity);
@@ -76,8 +68,7 @@ static void team_free(ck_team *team) {
 
 ck_team *ck_team_create(int32_t threads, size_t scratch_bytes) {
   if (threads < 1 || threads > CPU_SETSIZE) return NULL;
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, watch_forks);
+  watch_forks();
 
   const size_t bytes = sizeof(ck_team) + (size_t)threads * sizeof(member);
   ck_team *team = aligned_alloc(CK_LINE, (bytes + CK_LINE - 1) / CK_LINE * CK_LINE);

@@ -40,7 +40,7 @@ typedef struct member {
 struct ck_team {
   int32_t threads;
   int32_t cpus;          // processors of the affinity mask when the team was made
-  uint32_t fork_number;  // of the process that owns the members; see forks() in team.c
+  uint32_t fork_number;  // of the process that owns the members; see forks.c
   size_t scratch_bytes;
   cpu_set_t affinity;
   pthread_mutex_t lock;  // one run at a time
@@ -84,7 +84,9 @@ void team_join(ck_team *team);
 /// The life of a member: waits for runs until the team ends.
 void team_member(ck_team *team, int32_t index);
 
-/// How often this process is a fork since the library was loaded: members do not survive one.
+/// How often this process is a fork since `watch_forks` was first called: members do not survive
+/// one.
 uint32_t fork_count(void);
+void watch_forks(void);
 
 #endif
