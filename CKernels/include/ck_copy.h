@@ -16,6 +16,7 @@ typedef enum ck_copy_op {
   CK_COPY_STRIDED = 0,  // takes ck_copy_args
   CK_COPY_PAD = 1,      // takes ck_pad_args
   CK_COPY_CONCAT = 2,   // takes ck_concat_args
+  CK_COPY_BYTES = 3,    // takes ck_bytes_args
 } ck_copy_op;
 
 /// dst[Σ i_k · dst_strides_k] = src[Σ i_k · src_strides_k] for every index tuple i below `sizes`.
@@ -63,6 +64,17 @@ typedef struct ck_concat_args {
   int64_t outer;
   int32_t count;  // 1 ... CK_CONCAT_MAX
 } ck_concat_args;
+
+/// Bytes that one thread takes at a time.
+#define CK_COPY_RUN 4096
+
+/// dst[i] = src[i] for i < count. Bytes are shared out in runs of CK_COPY_RUN, by `ck_share`; the
+/// two arrays must not overlap.
+typedef struct ck_bytes_args {
+  void *dst;
+  const void *src;
+  int64_t count;
+} ck_bytes_args;
 
 /// The entry point of `op` at `isa`.
 ck_kernel ck_copy(ck_copy_op op, ck_isa isa);

@@ -1,4 +1,5 @@
-// The copy family's table, and the two operations that are memcpy and fill: padding, concatenation.
+// The copy family's table, and the operations that are memcpy and fill: padding, concatenation,
+// bytes as they lie.
 //
 // The strided copy is copy_body.h, compiled per level in copy_<level>.c.
 #include "ck_copy.h"
@@ -122,4 +123,14 @@ void ck_copy_concat_ref(const void *args, const ck_thread *t) {
     }
     offset += a->bytes[k];
   }
+}
+
+void ck_copy_bytes_ref(const void *args, const ck_thread *t) {
+  const ck_bytes_args *a = args;
+  int64_t begin, end;
+  ck_share((a->count + CK_COPY_RUN - 1) / CK_COPY_RUN, t, &begin, &end);
+  begin *= CK_COPY_RUN, end *= CK_COPY_RUN;
+  if (end > a->count) end = a->count;
+  if (begin < end)
+    memcpy((char *)a->dst + begin, (const char *)a->src + begin, (size_t)(end - begin));
 }

@@ -147,6 +147,18 @@ import Testing
     checkPads(UInt64.self)
   }
 
+  @Test(arguments: [0, 1, 63, 4095, 4096, 4097, 70_001])
+  func bytes_areCopiedAsTheyLie(count: Int) {
+    let source = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ 7) }
+    everyWay(table, CK_COPY_BYTES, "\(count)") { run in
+      let input = Guarded(source)
+      let output = Guarded(UInt8(1), count: count, offset: 3)
+      run(ck_bytes_args(dst: output.pointer, src: input.pointer, count: Int64(count)))
+      #expect(output.holds(source) && output.isIntact && input.isIntact, "\(run.name)")
+      return output.bytes
+    }
+  }
+
   @Test(arguments: [[3], [1, 5], [4, 0, 8], [100_000, 7, 70_001]])
   func concat_joinsRuns(bytes: [Int]) {
     for outer in [1, 2, 5] {
