@@ -1,4 +1,5 @@
-// One elementwise program over many arrays: the optimiser's update of all small parameters at once.
+// One elementwise program over many arrays: an update of all small parameters at once, by a rule that has no
+// kernel of its own.
 
 import ApusGraph
 import CKernels
