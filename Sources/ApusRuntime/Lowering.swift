@@ -208,37 +208,15 @@ struct LoweredGraph {
 
 /// A copy of bytes as they lie.
 enum ByteCopy {
-  private struct Arguments: BitwiseCopyable {
-    var target: UnsafeMutableRawPointer?
-    var source: UnsafeRawPointer?
-    var byteCount: Int64
-  }
-
-  /// Bytes are handed out in runs of this many.
-  private static let run = 4096
-
-  private static let kernel: ck_kernel = { block, thread in
-    guard let block, let thread else { return }
-    let arguments = block.assumingMemoryBound(to: Arguments.self).pointee
-    let run = Int64(ByteCopy.run)
-    var begin: Int64 = 0
-    var end: Int64 = 0
-    ck_share((arguments.byteCount + run - 1) / run, thread, &begin, &end)
-    let first = Int(begin * run)
-    let count = Int(min(end * run, arguments.byteCount)) - first
-    guard count > 0, let target = arguments.target, let source = arguments.source else { return }
-    (target + first).copyMemory(from: source + first, byteCount: count)
-  }
-
   /// Operand 0 to result 0.
   static func call(_ type: TensorType) -> KernelCall {
-    let byteCount = type.byteCount
-    let address = unsafeBitCast(kernel, to: UnsafeRawPointer.self)
+    let (byteCount, run) = (type.byteCount, Int(CK_COPY_RUN))
+    let kernel = unsafeBitCast(ck_copy(CK_COPY_BYTES, CK_ISA_REF), to: UnsafeRawPointer.self)
     var call = KernelCall(
-      "copy_bytes", entry: KernelEntry(address),
-      block: Arguments(target: nil, source: nil, byteCount: Int64(byteCount)))
-    call.bind(MemoryLayout<Arguments>.offset(of: \.target)!, to: .result(0))
-    call.bind(MemoryLayout<Arguments>.offset(of: \.source)!, to: .operand(0))
+      "ck_copy_bytes", entry: KernelEntry(kernel),
+      block: ck_bytes_args(dst: nil, src: nil, count: Int64(byteCount)))
+    call.bind(MemoryLayout<ck_bytes_args>.offset(of: \.dst)!, to: .result(0))
+    call.bind(MemoryLayout<ck_bytes_args>.offset(of: \.src)!, to: .operand(0))
     call.partition = .tiles(
       count: (byteCount + run - 1) / run, elementsPerTile: run / type.dtype.byteCount,
       alignedOperands: [0])
