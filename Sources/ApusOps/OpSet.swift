@@ -70,6 +70,7 @@ public let opSet: [any Op.Type] = [
   LogSoftmax.self,
   LogSoftmaxGradient.self,
   Loop.self,
+  MagnitudeBound.self,
   MatMul.self,
   MatMulMomentumStep.self,
   Maximum.self,

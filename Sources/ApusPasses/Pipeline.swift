@@ -29,6 +29,8 @@ public enum Pipeline {
     FuseGradientScale(),
     // Before fusion, which then sees arithmetic next to arithmetic.
     FoldViews(),
+    // After transposes are attributes of the products; before products become parts of other nodes.
+    BoundByFactors(),
     // After views are folded: a reshape between rows and examples hides no gradient. Before anything
     // else goes into the last layer's products.
     FuseLinearCrossEntropy(),

@@ -37,7 +37,8 @@ package enum RandomFill: Sendable {
     try withUnsafePointer(to: (Int64(bitPattern: seed), Int64(bitPattern: stream))) { state in
       args.state = UnsafeRawPointer(state).assumingMemoryBound(to: Int64.self)
       try withUnsafePointer(to: args) { args in
-        let step = ck_step(kernel: kernel, args: UnsafeRawPointer(args), threads: 0, barrier: 1, condition: nil)
+        let step = ck_step(
+          kernel: kernel, args: UnsafeRawPointer(args), threads: 0, barrier: 1, condition: nil)
         try withUnsafePointer(to: step) {
           try team.run(UnsafeBufferPointer(start: $0, count: 1), scratchBytes: 0)
         }

@@ -20,8 +20,10 @@ public final class StepRecorder {
   private let slots: OptimizerSlots
   let scalars = HostScalars()
   private(set) var losses: [(name: String, value: Tensor)] = []
-  /// Joint norms of gradients where they are computed anyway.
+  /// What must be finite besides the losses: joint norms of gradients where they are computed anyway, bounds
+  /// of gradients elsewhere.
   private(set) var norms: [(name: String, value: Tensor)] = []
+  private(set) var minimizations: [Minimization] = []
   /// Every parameter that a `minimize` looked at, and whether it was trainable then.
   private(set) var considered: [(parameter: Parameter, isTrainable: Bool)] = []
   /// The rules by name, for checkpoints.
@@ -51,12 +53,15 @@ public final class StepRecorder {
   ///     `optimizer2`, … by default.
   ///   - clipNorm: gradients are scaled down together so that their joint L2 norm is at most this:
   ///     Pascanu et al. 2013.
+  ///   - checksGradients: whether a gradient that is not finite keeps the step from changing anything, as a
+  ///     loss that is not finite always does. What it costs is a look at each gradient, or at the two factors
+  ///     of its product where they are smaller; where gradients are clipped, nothing.
   /// - Returns: the gradients, for who wants to report them.
   @discardableResult
   public func minimize(
     _ loss: Tensor, over model: some Module, with optimizer: some Optimizer,
     groups: ParameterGroups = [:], named name: String? = nil, clipNorm: Double? = nil,
-    file: StaticString = #fileID, line: UInt = #line
+    checksGradients: Bool = true, file: StaticString = #fileID, line: UInt = #line
   ) -> Minimization {
     let location = sourceLocation(file, line)
     do {
@@ -65,7 +70,8 @@ public final class StepRecorder {
       }
       return try trace.withCallLocation(location) {
         let name = name ?? (rules.isEmpty ? "optimizer" : "optimizer\(rules.count + 1)")
-        return try record(loss, Learners(model), Rules(optimizer, groups), name, clipNorm)
+        return try record(
+          loss, Learners(model), Rules(optimizer, groups), name, clipNorm, checksGradients)
       }
     } catch {
       trace.record(
@@ -116,7 +122,7 @@ public final class StepRecorder {
 
   private func record(
     _ loss: Tensor, _ model: Learners, _ rules: Rules, _ name: String,
-    _ clipNorm: Double?
+    _ clipNorm: Double?, _ checksGradients: Bool
   ) throws -> Minimization {
     guard loss.dtype.isFloat, loss.type.count == 1 else {
       throw ApusError(
@@ -142,7 +148,11 @@ public final class StepRecorder {
       let norm = jointNorm(gradients)
       norms.append(("\(name).gradient_norm", norm))
       gradients = clipped(gradients, norm, to: clipNorm)
+    } else if checksGradients {
+      norms.append(("\(name).gradient_bound", magnitudeBound(gradients)))
     }
+    minimizations.append(
+      Minimization(trace: trace, gradients: trained.map { ($0.path, $0.gradient) }))
     for (index, entry) in trained.enumerated() {
       let group = groups[entry.path]!
       let isLast = group == rules.all.count - 1
@@ -157,8 +167,7 @@ public final class StepRecorder {
         trace.assign(entry.cell, new)
       }
     }
-    return Minimization(
-      trace: trace, gradients: trained.map { ($0.path, $0.gradient) })
+    return minimizations[minimizations.count - 1]
   }
 
   private struct Trained {

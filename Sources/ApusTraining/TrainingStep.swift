@@ -3,6 +3,7 @@
 import ApusData
 import ApusGraph
 import ApusNN
+import ApusOps
 import ApusRuntime
 import Synchronization
 
@@ -231,38 +232,49 @@ public final class TrainingStep {
   private func stopped(
     _ outputs: [NDArray], _ layout: ResultLayout, _ batch: Batch
   ) throws -> StepResult {
-    if let weight = try lossWeight(batch), weight == 0 {
+    let (weight, gradients) = try inquire(batch)
+    if weight == 0 {
       var result = StepResult(loss: 0)
       result.wasSkipped = true
       return result
     }
     let bad = layout.required.first { !outputs[$0.value].scalar.isFinite }
-    throw Inquiry(batch, step: count).error(
-      bad?.name ?? "loss", bad.map { outputs[$0.value].scalar } ?? .nan,
-      considered: last?.compiled.considered.map(\.parameter) ?? [])
+    let inquiry = Inquiry(
+      batch, step: count, parameters: last?.compiled.considered.map(\.parameter) ?? [],
+      gradients: gradients)
+    throw inquiry.error(bad?.name ?? "loss", bad.map { outputs[$0.value].scalar } ?? .nan)
   }
 
-  /// What the loss is a mean over, where it says so.
-  private func lossWeight(_ batch: Batch) throws -> Double? {
+  /// Records the step once more to look closer at a batch that it came to nothing on: what the loss is a mean
+  /// over, where it says so, and the greatest magnitude in each gradient. Nothing is changed.
+  private func inquire(
+    _ batch: Batch
+  ) throws -> (lossWeight: Double?, gradients: [(path: String, magnitude: Double)]) {
     let trace = Trace()
     trace.mode = .training
-    let isKnown = try Trace.$current.withValue(trace) {
+    var paths: [String] = []
+    let hasWeight = try Trace.$current.withValue(trace) {
       let symbolic = SymbolicBatch(trace, batch.fields)
       let recorder = StepRecorder(trace, symbolic, slots: slots)
       try body(recorder, symbolic)
-      guard let loss = recorder.losses.first, let weight = trace.weight(ofMean: loss.value) else {
-        return false
+      for (path, gradient) in recorder.minimizations.flatMap(\.gradients) {
+        trace.output("gradient \(paths.count)", magnitudeBound([gradient]))
+        paths.append(path)
       }
-      trace.output("weight", weight)
+      let weight = recorder.losses.first.flatMap { trace.weight(ofMean: $0.value) }
+      if let weight { trace.output("weight", weight) }
       try trace.check()
-      return true
+      return weight != nil
     }
-    guard isKnown else { return nil }
     var graph = try trace.finish()
     graph.assignments = []
+    var options = compileOptions
+    // Of gradients that are products the products themselves are looked at.
+    options.disabledPasses.insert("bound-by-factors")
     let executable = try Executable(
-      graph, states: StateStore(of: trace, random: random.cell), options: compileOptions)
-    return try executable.run(batch.arrays)[0].scalar
+      graph, states: StateStore(of: trace, random: random.cell), options: options)
+    let numbers = try executable.run(batch.arrays).map(\.scalar)
+    return (hasWeight ? numbers.last : nil, Array(zip(paths, numbers)))
   }
 }
 

@@ -90,6 +90,15 @@ nonisolated(unsafe) private let uses: [String: [Use]] = {
   unary("dropout") { dropout($0.cast(to: .f32), 0.5) }
   unary("dropout") { $0.cast(to: .f32).dropout(0.5) }
   unary("stopGradient") { $0.stopGradient() }
+  unary("magnitudeBound") { magnitudeBound([$0, abs($0)]) }
+  unary("momentumStep") {
+    momentumStep($0, $0, velocity: $0, rate: $0.sum(), momentum: 0.9, weightDecay: 0.1).parameter
+  }
+  unary("adamStep") {
+    adamStep(
+      $0, $0, firstMoment: $0, secondMoment: $0, stepSize: $0.sum(), inverseRootCorrection: $0.sum()
+    ).parameter
+  }
   unary("sum") { $0.sum(axis: 0) }
   unary("sum") { $0.broadcast(to: [3, 4, 4]).sum(to: [1, 4]) }
   unary("mean") { $0.mean() }

@@ -4,6 +4,7 @@ import ApusOps
 import TestSupport
 
 let opSpecs: [OpSpec] = [
+  boundSpecs,
   coreSpecs,
   elementwiseSpecs,
   matMulSpecs,

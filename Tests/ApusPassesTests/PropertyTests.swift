@@ -86,11 +86,12 @@ import Testing
       }
     }
     // Random graphs are of primitives, which nothing decomposes, have no normalisations or softmax, end in no
-    // cross-entropy and update no states by loops.
+    // cross-entropy, bound nothing and update no states by loops.
     #expect(
       Set(PassManager().names).subtracting(fired)
         == [
-          "decompose", "fuse-cross-entropy", "fuse-norm-gradient", "fuse-softmax-gradient",
+          "bound-by-factors", "decompose", "fuse-cross-entropy", "fuse-norm-gradient",
+          "fuse-softmax-gradient",
           "fuse-linear-cross-entropy", "fuse-gradient-scale", "multi-tensor-update",
           "fuse-update",
         ])

@@ -1,0 +1,8 @@
+// The bounds, compiled for the `avx512` level.
+#if defined(__x86_64__)
+#include "../core/ck_avx512_begin.h"
+
+#include "bound_body.h"
+
+#include "../core/ck_target_end.h"
+#endif

@@ -1,0 +1,6 @@
+// The bounds, compiled for the `ref` level.
+#include "../core/ck_ref_begin.h"
+
+#include "bound_body.h"
+
+#include "../core/ck_target_end.h"

@@ -1,0 +1,164 @@
+// A bound of the absolute values of arrays, and of products that need not be computed for it.
+
+import ApusGraph
+import CKernels
+
+/// A number that no absolute value of the arrays exceeds; not finite where any of them is not.
+///
+///     y = max(max over plain arrays of max |x|, max over products of terms · max |a| · max |b|)
+///
+/// A step of training looks at it before it changes anything: a gradient that is a NaN or an infinity must
+/// not reach a weight. Of a gradient that is a matrix product, its factors tell enough: each element is a
+/// sum of `terms` products. `BoundByFactors` puts them in the product's place.
+///
+/// Operands: floats of any shapes, each once. The result is `f32[]`.
+public struct MagnitudeBound: CompositeOp {
+  public static let mnemonic = "magnitude_bound"
+  /// The operands that count by themselves.
+  public let plain: [Int]
+  /// The operands that are factors, in pairs, and the terms of each product's sums.
+  public let products: [Product]
+
+  /// A product of two operands.
+  public struct Product: Sendable, Hashable {
+    public var a: Int
+    public var b: Int
+    public var terms: Int
+
+    public init(_ a: Int, _ b: Int, terms: Int) {
+      self.a = a
+      self.b = b
+      self.terms = terms
+    }
+  }
+
+  public init(plain: [Int], products: [Product] = []) {
+    self.plain = plain
+    self.products = products
+  }
+
+  public init(attributes: AttributeReader) throws {
+    let flat = try attributes.ints("products")
+    guard flat.count % 3 == 0 else {
+      throw ApusError(
+        .parse, "\(Self.mnemonic): products of \(flat.count) numbers",
+        expected: "two operands and a number of terms for each")
+    }
+    self.init(
+      plain: try attributes.ints("plain"),
+      products: stride(from: 0, to: flat.count, by: 3).map {
+        Product(flat[$0], flat[$0 + 1], terms: flat[$0 + 2])
+      })
+  }
+
+  public var attributes: [Attribute] {
+    [
+      Attribute("plain", .ints(plain)),
+      Attribute("products", .ints(products.flatMap { [$0.a, $0.b, $0.terms] })),
+    ]
+  }
+
+  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+    if let bad = operands.first(where: { !$0.dtype.isFloat }) {
+      throw ApusError(
+        .dtypeMismatch, "\(Self.mnemonic): an operand is \(bad)", expected: "floats")
+    }
+    let used = plain + products.flatMap { [$0.a, $0.b] }
+    guard used.allSatisfy(operands.indices.contains), products.allSatisfy({ $0.terms >= 0 }),
+      Set(used).count == operands.count
+    else {
+      throw ApusError(
+        .invalidArgument,
+        "\(Self.mnemonic): \(operands.count) operands for plain \(plain) and \(products)",
+        expected: "operands that count or are factors, and terms from 0 on")
+    }
+    return [.f32()]
+  }
+
+  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+    context.operands.map { _ in nil }
+  }
+
+  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    let greatest = operands.map { $0.doubles.reduce(0) { greater($0, abs($1)) } }
+    let bounds =
+      plain.map { greatest[$0] }
+      + products.map { Double($0.terms) * greatest[$0.a] * greatest[$0.b] }
+    return [NDArray(doubles: [bounds.reduce(0, greater)], type: results[0])]
+  }
+
+  private func greater(_ a: Double, _ b: Double) -> Double { a.isNaN || a > b ? a : b }
+
+  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
+    view.isContiguous
+  }
+
+  public func hasKernel(_ operands: [TensorType]) -> Bool {
+    operands.allSatisfy { $0.dtype == .f32 || $0.dtype == .bf16 }
+  }
+
+  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+    let trace = operands.first?.trace ?? Trace.current ?? Trace()
+    let zero = trace.constant(0)
+    let greatest = operands.map { $0.type.count == 0 ? zero : abs($0).max().cast(to: .f32) }
+    let bounds =
+      plain.map { greatest[$0] }
+      + products.map { greatest[$0.a] * greatest[$0.b] * Double($0.terms) }
+    return [bounds.dropFirst().reduce(bounds.first ?? zero) { maximum($0, $1) }]
+  }
+
+  public func lower(_ site: LoweringSite) throws -> KernelCall {
+    guard hasKernel(site.operands) else {
+      throw ApusError(
+        .unsupported, "\(Self.mnemonic) has no kernel for these types", expected: "f32 or bf16")
+    }
+    var header = ck_bound_args()
+    header.arrays = Int32(site.operands.count)
+    header.products = Int32(products.count)
+    var bytes = withUnsafeBytes(of: header) { Array($0) }
+    for (index, type) in site.operands.enumerated() {
+      var array = ck_bound_array()
+      array.count = Int64(type.count)
+      array.dtype = type.dtype.kernelCode
+      array.is_plain = plain.contains(index) ? 1 : 0
+      withUnsafeBytes(of: array) { bytes += $0 }
+    }
+    for product in products {
+      let block = ck_bound_product(
+        a: Int32(product.a), b: Int32(product.b), terms: Double(product.terms))
+      withUnsafeBytes(of: block) { bytes += $0 }
+    }
+    var call = KernelCall(
+      "ck_magnitude_\(site.isa.name)",
+      entry: KernelEntry(entryAddress(ck_bound(CK_BOUND_MAGNITUDE, ck_isa(site.isa)))), bytes: bytes
+    )
+    call.bind(MemoryLayout<ck_bound_args>.offset(of: \.out)!, to: .result(0))
+    call.bind(MemoryLayout<ck_bound_args>.offset(of: \.workspace)!, to: .workspace)
+    for index in site.operands.indices {
+      let block = MemoryLayout<ck_bound_args>.size + index * MemoryLayout<ck_bound_array>.stride
+      call.bind(block + MemoryLayout<ck_bound_array>.offset(of: \.data)!, to: .operand(index))
+    }
+    call.workspaceBytes = bytes.withUnsafeBytes {
+      ck_bound_workspace_bytes($0.baseAddress!.assumingMemoryBound(to: ck_bound_args.self))
+    }
+    call.flops = Double(site.operands.reduce(0) { $0 + $1.count })
+    call.bytes = Double(site.operands.reduce(0) { $0 + $1.byteCount })
+    return call
+  }
+}
+
+/// A number, `f32[]`, that no absolute value of the tensors exceeds; not finite where any of them holds a NaN
+/// or an infinity. No gradient flows through it.
+///
+///     let bound = magnitudeBound(gradients)
+///
+/// - `tensors`: floats; 0 where there are none.
+public func magnitudeBound(
+  _ tensors: [Tensor], file: StaticString = #fileID, line: UInt = #line
+) -> Tensor {
+  var seen: Set<ValueID?> = []
+  let each = tensors.filter { seen.insert($0.value).inserted }
+  guard !each.isEmpty else { return Trace.recording.constant(0) }
+  return Tensor.applyAll(
+    MagnitudeBound(plain: Array(each.indices)), to: each, location: sourceLocation(file, line))[0]
+}
