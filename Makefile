@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench sanitize arm docs format lint
+.PHONY: help setup demo test check bench sanitize arm docs format lint
 
 EPOCHS ?= 5
 BENCH ?= report --output Benchmarks/results --seconds 0.5
@@ -22,6 +22,9 @@ demo: setup ## build for release and train on Fashion-MNIST for five epochs
 
 test: setup ## lint, build without a warning, and run every test
 	@.ci/test
+
+check: setup ## the developer's loop: build, then what fails most often, in under a minute
+	@.ci/check
 
 bench: setup ## measure everything into Benchmarks/results (BENCH="gemm --shape 512x512x512" for less)
 	@echo "building for release, then: apus bench $(BENCH)$(if $(APUS_PEERS_PYTHON), --peers)"

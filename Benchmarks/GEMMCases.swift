@@ -52,7 +52,7 @@ private final class RawGEMM: KernelSide {
   let name = "apus"
   let kernelName: String
   private let team: BenchmarkTeam
-  private let a, b, c, workspace: AlignedMemory
+  private let a, b, c: AlignedMemory
   private let packed: AlignedMemory?
   private var arguments: ck_gemm_args
   private let kernel: ck_kernel
@@ -106,8 +106,6 @@ private final class RawGEMM: KernelSide {
       arguments.b_packed = 1
       arguments.b_batch.5 = Int64(packedBytes / 4)
     }
-    workspace = AlignedMemory(byteCount: ck_gemm_workspace_bytes(&arguments, isa))
-    arguments.workspace = workspace.address
     team = try BenchmarkTeam(
       threads: options.threads, scratchBytes: ck_gemm_scratch_bytes(&arguments, isa))
     kernel = ck_gemm(isa)

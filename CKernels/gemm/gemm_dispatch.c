@@ -186,11 +186,6 @@ size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa) {
   return (size_t)gemm_ref_row(args) * sizeof(float) + ck_loop_scratch_bytes(epilogue);
 }
 
-size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa) {
-  (void)args, (void)isa;
-  return 0;
-}
-
 static ck_gemm_part part_of(const ck_gemm_args *args, way way, const ck_thread *t) {
 #if defined(__x86_64__)
   if (way.parts) return gemm_tiles_part_of(args, t);

@@ -59,9 +59,6 @@ typedef struct ck_gemm_args {
   const float *a;
   const float *b;
   const float *bias;  // [N] added to each row, or NULL
-  void *workspace;    // `ck_gemm_workspace_bytes`, shared by the team, 64-byte aligned; may be NULL
-                      // for 0
-
   int64_t M, N, K;
   int64_t a_row, a_col;
   int64_t b_row, b_col;
@@ -122,8 +119,6 @@ size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa);
 /// program, by fused multiply-adds where everything is f32, and as CK_GEMM_MOMENTUM says; by pairs
 /// of bf16 all but that one, where C and `other` are f32 or bf16.
 bool ck_gemm_combines(const ck_gemm_args *args, ck_isa isa);
-/// Shared workspace, in bytes; 0 for most shapes.
-size_t ck_gemm_workspace_bytes(const ck_gemm_args *args, ck_isa isa);
 /// The length of the blocks that K is cut into (the last may be shorter) unless M or N is 1, and
 /// that packed forms are cut into always: a function of K alone.
 int64_t ck_gemm_k_block(int64_t K);

@@ -131,18 +131,10 @@ static size_t most_of(const ck_linear_cross_entropy_args *a, part which,
   return x > y ? x : y;
 }
 
-/// A product's workspace. Each has its own: no barrier parts those of the gradients.
-static void *workspace_of(const ck_linear_cross_entropy_args *a, part which) {
-  char *at = (char *)a->workspace + logits_bytes(a) + sums_bytes(a);
-  for (part p = LOGITS; p < which; ++p) at += whole_lines(most_of(a, p, ck_gemm_workspace_bytes));
-  return at;
-}
-
 /// One product of a chunk.
 static void multiply(const ck_linear_cross_entropy_args *a, const ck_thread *t, chunk at,
                      part which) {
-  ck_gemm_args g = product_of(a, at, which);
-  g.workspace = workspace_of(a, which);
+  const ck_gemm_args g = product_of(a, at, which);
   ck_gemm((ck_isa)a->isa)(&g, t);
 }
 
@@ -225,11 +217,7 @@ ck_kernel ck_linear_cross_entropy(void) { return run; }
 // MARK: Memory
 
 size_t ck_linear_cross_entropy_workspace_bytes(const ck_linear_cross_entropy_args *args) {
-  size_t bytes = logits_bytes(args) + sums_bytes(args);
-  for (part p = LOGITS; p < PARTS; ++p) {
-    bytes += whole_lines(most_of(args, p, ck_gemm_workspace_bytes));
-  }
-  return bytes;
+  return logits_bytes(args) + sums_bytes(args);
 }
 
 size_t ck_linear_cross_entropy_scratch_bytes(const ck_linear_cross_entropy_args *args) {

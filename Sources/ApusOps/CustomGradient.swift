@@ -43,7 +43,8 @@ public struct CustomGradientOp: Op {
     return [last]
   }
 
-  /// A graph that was read from text has lost the rule: the plain identity's takes its place.
+  /// - Throws: `unsupported`: the walk asks the trace for the rule, and a graph that was read from text has
+  ///   lost it.
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
     throw ApusError(
       .unsupported, "the gradient rule \(id) is not in this trace",

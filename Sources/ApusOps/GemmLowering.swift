@@ -186,7 +186,6 @@ enum GemmLowering {
       bytes.withUnsafeBytes {
         let args = $0.baseAddress!.assumingMemoryBound(to: ck_gemm_args.self)
         call.scratchBytesPerThread = ck_gemm_scratch_bytes(args, level)
-        call.workspaceBytes = ck_gemm_workspace_bytes(args, level)
         call.arithmeticNanoseconds = ck_gemm_nanoseconds(args, level)
       }
       let row = GemmLowering.row(at: isa)
@@ -200,9 +199,6 @@ enum GemmLowering {
       call.bytes = moved * Double(matrices)
       call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.a)!, to: .operand(0))
       call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.b)!, to: .operand(1))
-      if call.workspaceBytes > 0 {
-        call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.workspace)!, to: .workspace)
-      }
       return call
     }
   }

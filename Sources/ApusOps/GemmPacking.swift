@@ -9,7 +9,7 @@ extension GemmLowering {
   /// all of the product and the kernel would pack it on every run.
   static func noting(_ product: Product, isa: ISA, in call: KernelCall) -> KernelCall {
     let block = product.block
-    // ck_gemm.h: up to 28 rows read rows of B where they lie, and one row or column any B.
+    // gemm.c (DIRECT_B_ROWS): up to 28 rows read rows of B where they lie, and one row or column any B.
     let isPacked = block.M > 1 && block.N > 1 && block.K > 0 && (block.b_col != 1 || block.M > 28)
     // Narrow types and tiles, which may split f32, go other ways where B is packed: with other bits.
     let isExact =

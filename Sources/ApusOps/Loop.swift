@@ -58,8 +58,7 @@ public struct Loop: Op {
     }
   }
 
-  /// Loops are made after differentiation; one that is differentiated all the same (a graph read from
-  /// text) is taken apart.
+  /// - Throws: `unsupported`: loops are made after differentiation.
   public func gradient(_ context: GradientContext) throws -> [Tensor?] {
     throw ApusError(
       .unsupported, "a fused loop is not differentiable",

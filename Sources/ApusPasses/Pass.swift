@@ -1,7 +1,8 @@
 // What a pass is, and the manager that runs a list of them.
 //
 // A pass turns a graph into an equivalent one: same inputs, states, outputs and assignments, same values.
-// Passes never print and never look at each other; whatever must happen between them (dumping, checking,
+// Passes never print and know nothing of each other (SimplifyAlgebra calls DeadCode as a function, to see
+// what its rules have left unread); whatever must happen between them (dumping, checking,
 // counting, timing, switching off) is the manager's.
 
 import ApusGraph
