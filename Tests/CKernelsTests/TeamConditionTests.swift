@@ -59,7 +59,8 @@ import Testing
   @Test(arguments: [1, 2, 7], [false, true])
   func aRunEndsWhereItsConditionDoesNotHold(threads: Int, profiled: Bool) throws {
     for (value, error, holds) in [
-      (1, -1, true), (-3e38, -1, true), (0, -1, true), (1e-40, -1, true), (.nan, -1, false),
+      (1, -1, true), (-3e38, -1, true), (0, -1, true), (.leastNonzeroMagnitude, -1, true),
+      (.nan, -1, false),
       (.infinity, -1, false), (-.infinity, -1, false), (1, 0, false), (.nan, 5, false),
     ] as [(Float, Int64, Bool)] {
       let (before, after) = try Self.runs(value, error: error, threads: threads, profiled: profiled)
