@@ -51,7 +51,7 @@ let package = Package(
     .executableTarget(
       name: "ApusCommand",
       dependencies: [
-        "Apus", "ApusBenchmarks",
+        "Apus", "ApusBenchmarks", "ApusPasses",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -77,7 +77,7 @@ let package = Package(
       name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"], exclude: ["Reference"]),
     .testTarget(name: "ApusBenchmarksTests", dependencies: ["ApusBenchmarks", "CKernels"]),
     .testTarget(name: "ApusCommandTests", dependencies: ["Apus", "ApusCommand"]),
-    .testTarget(name: "HouseTests"),
+    .testTarget(name: "HouseTests", exclude: ["PublicNames.txt"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -3,17 +3,17 @@
 import Apus
 
 /// A kernel at a shape, or a chain of them that is one graph.
-public struct BenchmarkCase: Sendable {
+package struct BenchmarkCase: Sendable {
   /// The family: `gemm`, `eltwise`, `reduce`, `norm`, `softmax` or `optimizer`.
-  public let bench: String
+  package let bench: String
   /// `2048x2048x2048`, `12x128x128x64` (a batch), or an operation and its shape: `gelu 65536`.
-  public let name: String
+  package let name: String
   /// What tables say instead, where the name alone does not tell the case from others.
   var label: String?
   /// Arithmetic operations of one run by the formula, a transcendental function counted as one.
-  public let flops: Double
+  package let flops: Double
   /// Bytes of what has to be read and written once.
-  public let bytes: Double
+  package let bytes: Double
   /// What else tells the case from others, such as which operand is transposed.
   let settings: [(String, JSON)]
   /// What Benchmarks/peers/kernels.py is told.
@@ -21,7 +21,7 @@ public struct BenchmarkCase: Sendable {
   let makeSide: @Sendable (BenchmarkOptions) throws -> any KernelSide
 
   /// Operations a byte.
-  public var intensity: Double { flops / bytes }
+  package var intensity: Double { flops / bytes }
 }
 
 /// Our side of a case.

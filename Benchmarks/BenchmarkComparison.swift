@@ -7,7 +7,7 @@ import Apus
 /// A case has changed where the middle halves of its timings in the two runs do not overlap and the
 /// medians are more than 3 % apart: both the spread within a run and what is too small to care about are
 /// noise.
-public struct BenchmarkComparison: Sendable {
+package struct BenchmarkComparison: Sendable {
   enum Verdict: String, Sendable { case slower, faster, same }
 
   struct Entry: Sendable {
@@ -27,7 +27,7 @@ public struct BenchmarkComparison: Sendable {
   /// Cases of one run only.
   let missing, added: [String]
 
-  public init(old: BenchmarkFile, new: BenchmarkFile) {
+  package init(old: BenchmarkFile, new: BenchmarkFile) {
     let before = Dictionary(old.timings.map { ($0.key, $0) }, uniquingKeysWith: { $1 })
     let after = Set(new.timings.map(\.key))
     entries = new.timings.compactMap { timing in
@@ -51,10 +51,10 @@ public struct BenchmarkComparison: Sendable {
   }
 
   /// Whether any case got slower.
-  public var hasSlower: Bool { entries.contains { $0.verdict == .slower } }
+  package var hasSlower: Bool { entries.contains { $0.verdict == .slower } }
 
   /// For people: what changed, the worst first, then one line about the rest.
-  public func text(colour: Bool) -> [String] {
+  package func text(colour: Bool) -> [String] {
     let changed = entries.filter { $0.verdict != .same }.sorted { $0.ratio > $1.ratio }
     var lines = ["compared with \(oldName):"]
     if !changed.isEmpty {
@@ -84,7 +84,7 @@ public struct BenchmarkComparison: Sendable {
   }
 
   /// For programs: one line for each case.
-  public var lines: [JSON] {
+  package var lines: [JSON] {
     entries.map { entry in
       .object([
         ("bench", "compare"), ("case", .string(entry.new.key)),

@@ -60,15 +60,15 @@ struct RecordedTiming: Sendable, Hashable {
 }
 
 /// The timings of a file of JSON lines.
-public struct BenchmarkFile: Sendable {
+package struct BenchmarkFile: Sendable {
   /// What messages call it.
-  public let name: String
+  package let name: String
   /// In the order of the file; of two lines about one case the later counts.
   let timings: [RecordedTiming]
 
   /// - Throws: `io` where the file cannot be read, `invalidFile` naming the line for what is no result of
   ///   a benchmark, or for a file without any.
-  public init(path: String) throws {
+  package init(path: String) throws {
     let data: Data
     do { data = try Data(contentsOf: URL(fileURLWithPath: path)) } catch {
       throw ApusError(.io, "cannot read the results: \(error.localizedDescription)", at: path)
@@ -104,7 +104,7 @@ public struct BenchmarkFile: Sendable {
   /// The timings of the run that has just ended.
   ///
   /// - Throws: `invalidFile` for lines that no benchmark writes.
-  public init(name: String, lines: [JSON]) throws {
+  package init(name: String, lines: [JSON]) throws {
     self.name = name
     timings = try lines.compactMap { try RecordedTiming($0) }
   }

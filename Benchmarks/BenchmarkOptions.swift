@@ -5,21 +5,21 @@ import Apus
 /// Settings of a benchmark.
 ///
 /// Results go to `print`, a line at a time: a table for people or, with `json`, one JSON object a line.
-public struct BenchmarkOptions {
+package struct BenchmarkOptions {
   /// Members of the team, and processors of the peers.
-  public var threads: Int
-  public var isa: ISA
-  public var precision: Precision
+  package var threads: Int
+  package var isa: ISA
+  package var precision: Precision
   /// About how long each side of each case is timed.
-  public var seconds: Double
-  public var json: Bool
+  package var seconds: Double
+  package var json: Bool
   /// Whether the table has colours.
-  public var colour: Bool
+  package var colour: Bool
   /// Where the same is run too, in turns with ours.
-  public var peers: [Peer]
-  public var print: (String) -> Void
+  package var peers: [Peer]
+  package var print: (String) -> Void
 
-  public init(
+  package init(
     threads: Int, isa: ISA, precision: Precision = .highest, seconds: Double = 1,
     json: Bool = false, colour: Bool = false, peers: [Peer] = [],
     print: @escaping (String) -> Void = { Swift.print($0) }

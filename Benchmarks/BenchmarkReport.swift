@@ -7,13 +7,13 @@ import Foundation
 ///
 /// Writes `DATE.md`, `DATE.json` and `DATE-FAMILY.svg` into the folder; what stands there under these
 /// names is replaced. Nothing is written where a benchmark fails.
-public struct BenchmarkReport {
-  public var folder: String
+package struct BenchmarkReport {
+  package var folder: String
   /// Names the files: `2026-11-21`.
-  public var date: String
-  public var options: BenchmarkOptions
+  package var date: String
+  package var options: BenchmarkOptions
 
-  public init(folder: String, date: String, options: BenchmarkOptions) {
+  package init(folder: String, date: String, options: BenchmarkOptions) {
     self.folder = folder
     self.date = date
     self.options = options
@@ -42,7 +42,7 @@ public struct BenchmarkReport {
   ///
   /// - Throws: `io` where the folder cannot be written, before anything is measured; else as
   ///   ``runBenchmarks(_:title:peaks:options:)`` and ``benchmarkTraining(_:batch:options:)``.
-  public func write() throws {
+  package func write() throws {
     let suite = try Self.suite()
     let paths = ["json", "md"].map { "\(folder)/\(date).\($0)" }
     try paths.forEach(AtomicFile.checkWritable)
@@ -129,7 +129,7 @@ public struct BenchmarkReport {
 
 extension MemoryFamily {
   /// For people.
-  public var title: String {
+  package var title: String {
     switch self {
     case .eltwise: "Elementwise chains"
     case .reduce: "Reductions"

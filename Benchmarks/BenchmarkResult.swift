@@ -6,11 +6,11 @@ import Apus
 ///
 /// Williams, Waterman and Patterson 2009, "Roofline: An Insightful Visual Performance Model for
 /// Multicore Architectures".
-public struct Roof: Sendable, Hashable {
+package struct Roof: Sendable, Hashable {
   /// `FMA`, `bf16`, or the level of memory, such as `L2`.
-  public var name: String
+  package var name: String
   /// The operations per nanosecond that it allows.
-  public var gigaflops: Double
+  package var gigaflops: Double
 
   /// The lower of two: what the processor computes at that precision, and what the level of memory that
   /// holds all the bytes copies, times the operations per byte. `reads`: next to nothing is written, so
@@ -35,7 +35,7 @@ public struct Roof: Sendable, Hashable {
 
 extension MachinePeaks {
   /// The peak of arithmetic that products of that precision are measured by.
-  public func computing(_ precision: Precision) -> Roof {
+  package func computing(_ precision: Precision) -> Roof {
     if precision.usesBF16, let bf16Gigaflops {
       return Roof(name: "bf16", gigaflops: bf16Gigaflops)
     }
@@ -54,29 +54,29 @@ extension Precision {
 }
 
 /// A point of the roofline.
-public struct RooflinePoint: Sendable, Hashable {
-  public var label: String
+package struct RooflinePoint: Sendable, Hashable {
+  package var label: String
   /// Points of one group have one colour.
-  public var group: String
+  package var group: String
   /// Operations a byte.
-  public var intensity: Double
-  public var gigaflops: Double
+  package var intensity: Double
+  package var gigaflops: Double
   /// What the machine allows it.
-  public var roof: Roof
+  package var roof: Roof
 
   var fraction: Double { gigaflops / roof.gigaflops }
 }
 
 /// What one run of benchmarks found.
-public struct BenchmarkOutcome: Sendable {
-  public var peaks: MachinePeaks
+package struct BenchmarkOutcome: Sendable {
+  package var peaks: MachinePeaks
   /// The lines of `--json`: the machine's, ours and the peers'.
-  public var lines: [JSON]
+  package var lines: [JSON]
   /// Ours.
-  public var points: [RooflinePoint]
-  public var precision: Precision
+  package var points: [RooflinePoint]
+  package var precision: Precision
   /// `torch` and `2.9.0`.
-  public var peerVersions: [(name: String, version: String)] = []
+  package var peerVersions: [(name: String, version: String)] = []
 }
 
 /// One case's figures.

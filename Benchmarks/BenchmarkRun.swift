@@ -8,7 +8,7 @@ import Apus
 /// - `peaks`: the machine's, where they have been measured in this run.
 /// - Throws: what compiling throws; `missing` where the peers' Python is not there, naming the variable to
 ///   set; `unsupported` where a peer fails.
-public func runBenchmarks(
+package func runBenchmarks(
   _ cases: [BenchmarkCase], title: String, peaks known: MachinePeaks? = nil,
   options: BenchmarkOptions
 ) throws -> BenchmarkOutcome {

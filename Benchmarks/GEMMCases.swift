@@ -10,7 +10,7 @@ extension BenchmarkCase {
   ///   takes it so.
   /// - `raw`: whether the kernel is called by itself rather than by a compiled graph.
   /// - `precision`: in `mixed` all three matrices are bf16.
-  public static func gemm(
+  package static func gemm(
     _ shape: GEMMShape, transpose: GEMMTranspose = .nn, packed: Bool = false, raw: Bool = false,
     precision: Precision = .highest
   ) -> BenchmarkCase {

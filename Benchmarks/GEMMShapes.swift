@@ -4,15 +4,15 @@ import Apus
 
 /// `C[M,N] = A[M,K] B[K,N]`, written `MxNxK`; `BxMxNxK` for a batch of B such products, each with
 /// matrices of its own.
-public struct GEMMShape: Sendable, Hashable, CustomStringConvertible {
-  public var batch = 1
-  public var m, n, k: Int
+package struct GEMMShape: Sendable, Hashable, CustomStringConvertible {
+  package var batch = 1
+  package var m, n, k: Int
 
-  public static let expectation = "MxNxK or BxMxNxK, as in 2048x1536x384 or 12x128x128x64"
+  package static let expectation = "MxNxK or BxMxNxK, as in 2048x1536x384 or 12x128x128x64"
 
   /// - Throws: `invalidArgument` unless the text is three or four positive numbers, and the matrices are
   ///   of a size that memory holds.
-  public init(_ text: String) throws {
+  package init(_ text: String) throws {
     let parts = text.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
     let numbers = parts.compactMap { $0 }.filter { 1 <= $0 && $0 <= 1 << 20 }
     guard numbers.count == parts.count, 3...4 ~= parts.count else {
@@ -22,7 +22,7 @@ public struct GEMMShape: Sendable, Hashable, CustomStringConvertible {
     (m, n, k) = (numbers[numbers.count - 3], numbers[numbers.count - 2], numbers[numbers.count - 1])
   }
 
-  public var description: String { (batch == 1 ? "" : "\(batch)x") + "\(m)x\(n)x\(k)" }
+  package var description: String { (batch == 1 ? "" : "\(batch)x") + "\(m)x\(n)x\(k)" }
 
   /// Of all matrices of the batch.
   var flops: Double { 2 * Double(batch) * Double(m) * Double(n) * Double(k) }
@@ -36,14 +36,14 @@ public struct GEMMShape: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// Sizes of the training workloads, and cubes.
-  public static let usual = try! [
+  package static let usual = try! [
     "2048x2048x2048", "2048x1536x384", "2048x384x1536", "256x1024x784", "256x1024x1024",
     "64x128x784", "32x1024x256", "128x128x128",
   ].map(GEMMShape.init)
 }
 
 /// Which operand lies transposed in memory: the first letter is A's, the second B's.
-public enum GEMMTranspose: String, Sendable, CaseIterable {
+package enum GEMMTranspose: String, Sendable, CaseIterable {
   case nn, nt, tn, tt
 
   var ofA: Bool { self == .tn || self == .tt }
@@ -51,14 +51,14 @@ public enum GEMMTranspose: String, Sendable, CaseIterable {
 }
 
 /// A named list of products, `apus bench gemm --set`.
-public enum GEMMSet: String, Sendable, CaseIterable {
+package enum GEMMSet: String, Sendable, CaseIterable {
   /// ``GEMMShape/usual``.
   case usual
   /// All shapes that a product may have trouble with: small, odd, tall, wide, a few rows or columns,
   /// long and short sums, those of layers forward and backward, batches as of attention heads.
   case odd
 
-  public var products: [(shape: GEMMShape, transpose: GEMMTranspose)] {
+  package var products: [(shape: GEMMShape, transpose: GEMMTranspose)] {
     switch self {
     case .usual: GEMMShape.usual.map { ($0, .nn) }
     case .odd: Self.oddShapes.map { ($0, .nn) } + Self.gradients

@@ -7,29 +7,29 @@ import Foundation
 /// The processor, its caches and what runs on it.
 ///
 ///     print(MachineFacts.current.processor)   // AMD EPYC
-public struct MachineFacts: Sendable {
+package struct MachineFacts: Sendable {
   /// A data cache of one processor.
-  public struct Cache: Sendable {
+  package struct Cache: Sendable {
     /// `L1`, `L2`, `L3`.
-    public var name: String
-    public var bytes: Int
+    package var name: String
+    package var bytes: Int
   }
 
-  public var processor: String
-  public var processorsOnline: Int
+  package var processor: String
+  package var processorsOnline: Int
   /// Smallest first.
-  public var caches: [Cache]
+  package var caches: [Cache]
   /// Bytes of main memory.
-  public var memory: Int
+  package var memory: Int
   /// The kernel's setting for transparent huge pages: `always`, `madvise`, `never` or `unknown`.
-  public var hugePages: String
+  package var hugePages: String
   /// Such as `Linux 6.1.0`, without what a distribution adds.
-  public var system: String
+  package var system: String
   /// What compiled the C kernels, such as `Clang 21.0.0`.
-  public var compiler: String
+  package var compiler: String
 
   /// This machine, as it is now. What the system does not tell is `unknown` or 0.
-  public static var current: MachineFacts {
+  package static var current: MachineFacts {
     let modes = firstLine("/sys/kernel/mm/transparent_hugepage/enabled") ?? ""
     let mode = modes.split(separator: " ").first { $0.hasPrefix("[") }
     return MachineFacts(

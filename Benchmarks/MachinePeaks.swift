@@ -5,33 +5,33 @@ import CKernels
 import Foundation
 
 /// The machine's peaks for one number of threads and one instruction-set level.
-public struct MachinePeaks: Sendable {
+package struct MachinePeaks: Sendable {
   /// Copying within one level of the memory hierarchy.
-  public struct Copy: Sendable {
+  package struct Copy: Sendable {
     /// `L1`, `L2`, `L3` or `memory`.
-    public var level: String
+    package var level: String
     /// What one thread copies from, as large as what it copies to.
-    public var bytes: Int
+    package var bytes: Int
     /// Bytes read and written.
-    public var gigabytesPerSecond: Double
+    package var gigabytesPerSecond: Double
     /// Bytes where they are read only, one copy's source after the other; nil where that was not measured.
-    public var readGigabytesPerSecond: Double?
+    package var readGigabytesPerSecond: Double?
   }
 
-  public var processor: String
-  public var threads: Int
-  public var isa: ISA
+  package var processor: String
+  package var threads: Int
+  package var isa: ISA
   /// Fused multiply-adds on float32, counted as two operations. (At `ref` products and sums.)
-  public var gigaflops: Double
+  package var gigaflops: Double
   /// Products of pairs of bf16 added to float32, four operations a lane; nil where the level has no such
   /// instruction.
-  public var bf16Gigaflops: Double?
-  public var copies: [Copy]
+  package var bf16Gigaflops: Double?
+  package var copies: [Copy]
 
   /// Measures in about a second.
   ///
   /// - Throws: `resource` where the system gives no such team.
-  public static func measured(threads: Int, isa: ISA) throws -> MachinePeaks {
+  package static func measured(threads: Int, isa: ISA) throws -> MachinePeaks {
     let team = try BenchmarkTeam(threads: threads)
     try team.takePlaces()
     defer { team.leavePlaces() }
@@ -63,7 +63,7 @@ public struct MachinePeaks: Sendable {
   }
 
   /// A line of `--json`.
-  public var json: JSON {
+  package var json: JSON {
     var line: [(String, JSON)] = [
       ("bench", "machine"), ("processor", .string(processor)), ("threads", .integer(threads)),
       ("isa", .string(isa.name)), ("gflops", .number(rounded(gigaflops))),
@@ -77,7 +77,7 @@ public struct MachinePeaks: Sendable {
   }
 
   /// One line for people.
-  public var summary: String {
+  package var summary: String {
     let copying = copies.map { "\($0.level) \(decimals($0.gigabytesPerSecond, 0))" }
     let reading = copies.compactMap { copy in
       copy.readGigabytesPerSecond.map { "\(copy.level) \(decimals($0, 0))" }

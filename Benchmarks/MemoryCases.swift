@@ -4,18 +4,18 @@
 import Apus
 
 /// The families of memory-bound operations.
-public enum MemoryFamily: String, Sendable, CaseIterable {
+package enum MemoryFamily: String, Sendable, CaseIterable {
   case eltwise, reduce, norm, softmax, optimizer
 
   /// The operations of this family.
-  public var operations: [MemoryOperation] {
+  package var operations: [MemoryOperation] {
     MemoryOperation.all.filter { $0.family == self }
   }
 
   /// The operation of that name.
   ///
   /// - Throws: `missing`, with the names there are.
-  public func operation(_ name: String) throws -> MemoryOperation {
+  package func operation(_ name: String) throws -> MemoryOperation {
     guard let found = operations.first(where: { $0.name == name }) else {
       throw ApusError(
         .missing, "'\(name)' is no operation of \(rawValue)",
@@ -25,7 +25,7 @@ public enum MemoryFamily: String, Sendable, CaseIterable {
   }
 
   /// Sizes that fit the first, second and third cache, and one that does not.
-  public var usualShapes: [Shape] {
+  package var usualShapes: [Shape] {
     switch self {
     case .eltwise, .optimizer: [[4096], [65_536], [1 << 20], [1 << 25]]
     case .reduce, .norm, .softmax: [[4, 1024], [64, 1024], [1024, 1024], [32_768, 1024]]
@@ -35,7 +35,7 @@ public enum MemoryFamily: String, Sendable, CaseIterable {
   /// A shape of this family: `ROWSxCOLUMNS`, or one number of elements where rows do not matter.
   ///
   /// - Throws: `invalidArgument` for anything else, and for more than 2^30 elements.
-  public func shape(_ text: String) throws -> Shape {
+  package func shape(_ text: String) throws -> Shape {
     let numbers = text.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
     let extents = numbers.compactMap { $0 }
     let ranks = self == .eltwise || self == .optimizer ? 1...2 : 2...2
@@ -54,9 +54,9 @@ public enum MemoryFamily: String, Sendable, CaseIterable {
 }
 
 /// An operation on arrays of any size.
-public struct MemoryOperation: Sendable {
-  public let family: MemoryFamily
-  public let name: String
+package struct MemoryOperation: Sendable {
+  package let family: MemoryFamily
+  package let name: String
   /// Operations for each element of the shape, a transcendental function counted as one.
   let flops: Double
   /// How many of the first operands take the first results as their new values.
@@ -85,7 +85,7 @@ public struct MemoryOperation: Sendable {
   private static func row(_ shape: Shape) -> Operand { Operand([shape[shape.rank - 1]]) }
 
   /// All operations, by family.
-  public static let all = elementwise + reductions + norms + softmaxes + updates
+  package static let all = elementwise + reductions + norms + softmaxes + updates
 
   private static let elementwise = [
     MemoryOperation(.eltwise, "scale", flops: 1, same(1)) { [$0[0] * 1.5] },
@@ -204,7 +204,7 @@ extension BenchmarkCase {
   /// A memory-bound operation at a shape of its family.
   ///
   /// - Throws: the first mistake in recording the operation.
-  public static func memory(_ operation: MemoryOperation, _ shape: Shape) throws -> BenchmarkCase {
+  package static func memory(_ operation: MemoryOperation, _ shape: Shape) throws -> BenchmarkCase {
     let operands = operation.operands(shape)
     let trace = Trace()
     trace.mode = .training

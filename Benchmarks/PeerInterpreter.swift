@@ -4,7 +4,7 @@ import Apus
 import Foundation
 
 /// The sides that `--peers` adds: PyTorch as it is, compiled, and JAX.
-public enum Peer: String, Sendable, CaseIterable {
+package enum Peer: String, Sendable, CaseIterable {
   case torch
   case torchCompile = "torch-compile"
   case jax

@@ -10,14 +10,14 @@ import Foundation
 /// A picture of an outcome.
 ///
 ///     try AtomicFile.write(Roofline(outcome, title: "gemm").svg, to: "gemm.svg")
-public struct Roofline {
+package struct Roofline {
   private let title: String
   private let peaks: MachinePeaks
   private let points: [RooflinePoint]
   private let computing: [Roof]
   private let frame: PlotFrame
 
-  public init(_ outcome: BenchmarkOutcome, title: String) {
+  package init(_ outcome: BenchmarkOutcome, title: String) {
     let peaks = outcome.peaks
     self.peaks = peaks
     points = outcome.points.filter { $0.intensity.isFinite && $0.gigaflops > 0 }
@@ -48,7 +48,7 @@ public struct Roofline {
   }
 
   /// The file's text.
-  public var svg: String {
+  package var svg: String {
     let legend = Legend(points.map(\.label))
     let height = max(frame.bottom + 70, legend.bottom + 24)
     var svg = SVG(width: legend.right + 24, height: height, title: "Roofline: \(title)")

@@ -4,18 +4,18 @@
 ///
 ///     let timing = Timing(samples: [0.9, 1.0, 1.3], repetitions: 30)
 ///     timing.median           // 1.0
-public struct Timing: Sendable, Hashable {
-  public var median: Double
+package struct Timing: Sendable, Hashable {
+  package var median: Double
   /// A quarter of the blocks was faster.
-  public var lowerQuartile: Double
+  package var lowerQuartile: Double
   /// A quarter of the blocks was slower.
-  public var upperQuartile: Double
-  public var minimum: Double
-  public var repetitions: Int
+  package var upperQuartile: Double
+  package var minimum: Double
+  package var repetitions: Int
 
   /// - `samples`: seconds of a repetition, the mean of each block; at least one.
   /// - `repetitions`: of all blocks together.
-  public init(samples: [Double], repetitions: Int) {
+  package init(samples: [Double], repetitions: Int) {
     precondition(!samples.isEmpty, "a timing of nothing")
     let sorted = samples.sorted()
     median = quantile(0.5, of: sorted)

@@ -10,7 +10,7 @@ import Foundation
 ///
 /// - Throws: `unsupported` where a side cannot be run or its loss does not fall; `missing` where the
 ///   peers' Python is not there, naming the variable to set.
-public func benchmarkTraining(
+package func benchmarkTraining(
   _ workloads: [TrainingWorkload] = TrainingWorkload.all, batch size: Int? = nil,
   options: BenchmarkOptions
 ) throws -> BenchmarkOutcome {

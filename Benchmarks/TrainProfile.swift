@@ -9,7 +9,7 @@ import Apus
 /// which has fewer, is given too. Medians of many steps.
 ///
 /// - Throws: what compiling and running throw.
-public func profileTraining(
+package func profileTraining(
   _ workloads: [TrainingWorkload] = TrainingWorkload.all, batch size: Int? = nil,
   options: BenchmarkOptions
 ) throws {

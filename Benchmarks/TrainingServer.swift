@@ -17,7 +17,7 @@ struct Perceptron: Module {
 /// Serves the steps of a workload over standard input and output, until input ends.
 ///
 /// - Throws: what compiling and running throw.
-public func serveTraining(
+package func serveTraining(
   _ workload: TrainingWorkload, batch size: Int? = nil, options: BenchmarkOptions
 ) throws {
   try options.validate()

@@ -3,17 +3,17 @@
 import Apus
 
 /// A network whose training step is timed, on one fixed batch of random data.
-public struct TrainingWorkload: Sendable {
+package struct TrainingWorkload: Sendable {
   enum Update: Sendable { case momentum, adam }
 
-  public let name: String
+  package let name: String
   /// Features, the widths of the layers, classes. ReLU stands between the layers.
   let widths: [Int]
-  public let batch: Int
+  package let batch: Int
   let update: Update
 
   /// All workloads, smallest first.
-  public static let all = [
+  package static let all = [
     TrainingWorkload(name: "mlp_small", widths: [784, 128, 10], batch: 64, update: .momentum),
     TrainingWorkload(
       name: "mlp_large", widths: [784, 1024, 1024, 10], batch: 256, update: .adam),
@@ -24,7 +24,7 @@ public struct TrainingWorkload: Sendable {
   /// The workload of that name.
   ///
   /// - Throws: `missing`, with the names there are.
-  public static func named(_ name: String) throws -> TrainingWorkload {
+  package static func named(_ name: String) throws -> TrainingWorkload {
     guard let workload = all.first(where: { $0.name == name }) else {
       throw ApusError(
         .missing, "there is no workload '\(name)'",

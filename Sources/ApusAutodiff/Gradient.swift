@@ -55,7 +55,7 @@ public func gradients(
 /// through what lets no gradient through (`stopGradient`, `argmax`, integers): what a step must leave alone.
 ///
 /// - Throws: what gradient rules throw.
-public func flows(of output: Tensor, into inputs: [Tensor]) throws -> [Tensor?] {
+package func flows(of output: Tensor, into inputs: [Tensor]) throws -> [Tensor?] {
   var walk = ReverseWalk(trace: output.trace, targets: inputs.compactMap(\.value))
   try walk.run(from: output, seed: output.scalar(1).broadcast(to: output.shape))
   return inputs.map { walk.gradient(of: $0) }

@@ -1,6 +1,7 @@
 // `apus dump`: a model's step at every stage, for people, programs and Graphviz.
 
 import Apus
+import ApusPasses
 import ArgumentParser
 
 struct DumpCommand: ParsableCommand {
@@ -87,7 +88,7 @@ struct DumpCommand: ParsableCommand {
     switch format {
     case .text: graph.description
     case .dot: graph.dot
-    case .json: graph.json.text + "\n"
+    case .json: graph.json + "\n"
     }
   }
 }

@@ -15,13 +15,13 @@ import Synchronization
 /// Writes whole files atomically.
 ///
 ///     try AtomicFile.write(to: "weights.bin") { try $0.write(bytes) }
-public enum AtomicFile {
+package enum AtomicFile {
   /// Where the bytes go.
-  public struct Writer: ~Copyable {
+  package struct Writer: ~Copyable {
     fileprivate let descriptor: CInt
     fileprivate let path: String
     /// Bytes written so far.
-    public private(set) var count = 0
+    package private(set) var count = 0
 
     fileprivate init(descriptor: CInt, path: String) {
       self.descriptor = descriptor
@@ -31,7 +31,7 @@ public enum AtomicFile {
     /// Appends bytes.
     ///
     /// - Throws: `io` where the disk is full or the device refuses.
-    public mutating func write(_ bytes: UnsafeRawBufferPointer) throws {
+    package mutating func write(_ bytes: UnsafeRawBufferPointer) throws {
       var done = 0
       while done < bytes.count {
         #if canImport(Glibc)
@@ -51,14 +51,14 @@ public enum AtomicFile {
     /// Appends bytes.
     ///
     /// - Throws: as ``write(_:)-(UnsafeRawBufferPointer)``.
-    public mutating func write(_ bytes: [UInt8]) throws {
+    package mutating func write(_ bytes: [UInt8]) throws {
       try bytes.withUnsafeBytes { try write($0) }
     }
 
     /// Appends text as UTF-8.
     ///
     /// - Throws: as ``write(_:)-(UnsafeRawBufferPointer)``.
-    public mutating func write(_ text: String) throws { try write(Array(text.utf8)) }
+    package mutating func write(_ text: String) throws { try write(Array(text.utf8)) }
   }
 
   /// Replaces the file at `path` by what `body` writes. A symbolic link keeps pointing where it
@@ -67,7 +67,7 @@ public enum AtomicFile {
   /// - `keepingPrevious`: whether the file that is replaced stays as `path` + `.previous`.
   /// - Throws: `io` where the folder or the disk refuses, and what `body` throws; the old file is then
   ///   as it was.
-  public static func write(
+  package static func write(
     to path: String, keepingPrevious: Bool = false, _ body: (inout Writer) throws -> Void
   ) throws {
     let target = resolved(path)
@@ -111,7 +111,7 @@ public enum AtomicFile {
   /// Replaces the file at `path` by `text`.
   ///
   /// - Throws: as ``write(to:keepingPrevious:_:)``.
-  public static func write(_ text: String, to path: String) throws {
+  package static func write(_ text: String, to path: String) throws {
     try write(to: path) { try $0.write(text) }
   }
 
@@ -119,7 +119,7 @@ public enum AtomicFile {
   /// it. Leaves nothing behind.
   ///
   /// - Throws: `io` saying why not.
-  public static func checkWritable(_ path: String) throws {
+  package static func checkWritable(_ path: String) throws {
     let target = resolved(path)
     var status = stat()
     if stat(target, &status) == 0 && status.st_mode & S_IFMT != S_IFREG {

@@ -99,7 +99,8 @@ public struct SafetensorsFile: Sendable {
   ///
   /// Arrays stand in the reference's order: by element type, widest first, then by name.
   ///
-  /// - Throws: `invalidArgument` for the name `__metadata__`, and as ``AtomicFile``.
+  /// - Throws: `invalidArgument` for the name `__metadata__`, `io` where the file cannot be
+  ///   written.
   public static func write(
     _ arrays: [String: NDArray], metadata: [String: String] = [:], to path: String,
     keepingPrevious: Bool = false

@@ -1,18 +1,18 @@
 // The attributes of an op: what is fixed when the graph is built.
 
 /// A named attribute.
-public struct Attribute: Sendable, Hashable {
-  public var name: String
-  public var value: AttributeValue
+package struct Attribute: Sendable, Hashable {
+  package var name: String
+  package var value: AttributeValue
 
-  public init(_ name: String, _ value: AttributeValue) {
+  package init(_ name: String, _ value: AttributeValue) {
     self.name = name
     self.value = value
   }
 }
 
 /// The value of an attribute. Each has one text form, which parses back to itself.
-public indirect enum AttributeValue: Sendable, Hashable {
+package indirect enum AttributeValue: Sendable, Hashable {
   case int(Int)
   case double(Double)
   case bool(Bool)
@@ -21,15 +21,15 @@ public indirect enum AttributeValue: Sendable, Hashable {
   case list([AttributeValue])
 
   /// A list of integers.
-  public static func ints(_ values: [Int]) -> AttributeValue { .list(values.map { .int($0) }) }
+  package static func ints(_ values: [Int]) -> AttributeValue { .list(values.map { .int($0) }) }
 }
 
 /// Reads an op's attributes by name when a graph is parsed.
-public struct AttributeReader: Sendable {
+package struct AttributeReader: Sendable {
   private let mnemonic: String
   private let values: [String: AttributeValue]
 
-  public init(mnemonic: String, _ attributes: [Attribute]) {
+  package init(mnemonic: String, _ attributes: [Attribute]) {
     self.mnemonic = mnemonic
     values = Dictionary(attributes.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
   }
@@ -42,24 +42,24 @@ public struct AttributeReader: Sendable {
   }
 
   /// Whether the attribute is there.
-  public func has(_ name: String) -> Bool { values[name] != nil }
+  package func has(_ name: String) -> Bool { values[name] != nil }
 
   /// The attribute of whatever kind.
   ///
   /// - Throws: `parse` where it is missing, as all readers here do, or of another kind.
-  public func value(_ name: String) throws -> AttributeValue {
+  package func value(_ name: String) throws -> AttributeValue {
     guard let value = values[name] else { throw fail(name, "a value") }
     return value
   }
 
   /// An integer.
-  public func int(_ name: String) throws -> Int {
+  package func int(_ name: String) throws -> Int {
     guard case .int(let value)? = values[name] else { throw fail(name, "an integer") }
     return value
   }
 
   /// A number, written with or without a point.
-  public func double(_ name: String) throws -> Double {
+  package func double(_ name: String) throws -> Double {
     switch values[name] {
     case .double(let value)?: return value
     case .int(let value)?: return Double(value)
@@ -68,31 +68,31 @@ public struct AttributeReader: Sendable {
   }
 
   /// `true` or `false`.
-  public func bool(_ name: String) throws -> Bool {
+  package func bool(_ name: String) throws -> Bool {
     guard case .bool(let value)? = values[name] else { throw fail(name, "true or false") }
     return value
   }
 
   /// A string in quotes.
-  public func string(_ name: String) throws -> String {
+  package func string(_ name: String) throws -> String {
     guard case .string(let value)? = values[name] else { throw fail(name, "a string in quotes") }
     return value
   }
 
   /// An element type, `f32`.
-  public func dtype(_ name: String) throws -> DType {
+  package func dtype(_ name: String) throws -> DType {
     guard case .dtype(let value)? = values[name] else { throw fail(name, "an element type") }
     return value
   }
 
   /// A list in brackets.
-  public func list(_ name: String) throws -> [AttributeValue] {
+  package func list(_ name: String) throws -> [AttributeValue] {
     guard case .list(let value)? = values[name] else { throw fail(name, "a list") }
     return value
   }
 
   /// A list of integers.
-  public func ints(_ name: String) throws -> [Int] {
+  package func ints(_ name: String) throws -> [Int] {
     try list(name).map {
       guard case .int(let value) = $0 else { throw fail(name, "a list of integers") }
       return value
@@ -100,7 +100,7 @@ public struct AttributeReader: Sendable {
   }
 
   /// A case of a string-backed enumeration, written as its raw value in quotes.
-  public func choice<T: RawRepresentable & CaseIterable>(_ name: String, _: T.Type = T.self) throws
+  package func choice<T: RawRepresentable & CaseIterable>(_ name: String, _: T.Type = T.self) throws
     -> T
   where T.RawValue == String {
     guard let choice = T(rawValue: try string(name)) else {

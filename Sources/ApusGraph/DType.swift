@@ -29,7 +29,7 @@ public enum DType: String, Sendable, Hashable, CaseIterable, Codable {
   public var isInteger: Bool { self == .i32 || self == .i64 || self == .u8 }
 
   /// The code of the type in the kernels' argument blocks (`ck_dtype`).
-  public var kernelCode: Int32 {
+  package var kernelCode: Int32 {
     switch self {
     case .f32: 0
     case .bf16: 1
@@ -43,7 +43,7 @@ public enum DType: String, Sendable, Hashable, CaseIterable, Codable {
   }
 
   /// The type in which values of this type are computed by the interpreter: `f64` for floats.
-  public var widened: DType { isFloat ? .f64 : self }
+  package var widened: DType { isFloat ? .f64 : self }
 
   /// The type in which an operation on elements of types `a` and `b` is carried out: the wider of the
   /// two, a float where either is one; `bf16` with `f16` gives `f32`, as in PyTorch.

@@ -1,37 +1,37 @@
 // The static graph of a whole training step.
 
 /// The identity of a value within one graph: a dense index.
-public struct ValueID: Sendable, Hashable, Comparable, CustomStringConvertible {
-  public let index: Int
-  public init(_ index: Int) { self.index = index }
-  public static func < (a: ValueID, b: ValueID) -> Bool { a.index < b.index }
-  public var description: String { "%\(index)" }
+package struct ValueID: Sendable, Hashable, Comparable, CustomStringConvertible {
+  package let index: Int
+  package init(_ index: Int) { self.index = index }
+  package static func < (a: ValueID, b: ValueID) -> Bool { a.index < b.index }
+  package var description: String { "%\(index)" }
 }
 
 /// A value as a node reads it: dense, or through a view that a pass folded in.
-public struct Operand: Sendable, Hashable {
-  public var value: ValueID
-  public var view: View?
+package struct Operand: Sendable, Hashable {
+  package var value: ValueID
+  package var view: View?
 
-  public init(_ value: ValueID, view: View? = nil) {
+  package init(_ value: ValueID, view: View? = nil) {
     self.value = value
     self.view = view
   }
 }
 
 /// Where in the user's model a node comes from.
-public struct Origin: Sendable, Hashable, CustomStringConvertible {
+package struct Origin: Sendable, Hashable, CustomStringConvertible {
   /// The module path, such as `blocks.3.attention.query`; empty outside modules.
-  public var scope: String
+  package var scope: String
   /// `file:line` of the call; empty where it is not known.
-  public var location: String
+  package var location: String
 
-  public init(scope: String = "", location: String = "") {
+  package init(scope: String = "", location: String = "") {
     self.scope = scope
     self.location = location
   }
 
-  public var description: String {
+  package var description: String {
     switch (scope.isEmpty, location.isEmpty) {
     case (true, _): location
     case (false, true): scope
@@ -41,18 +41,18 @@ public struct Origin: Sendable, Hashable, CustomStringConvertible {
 }
 
 /// One application of an op.
-public struct Node: Sendable {
-  public var op: any Op
-  public var operands: [Operand]
-  public var results: [ValueID]
+package struct Node: Sendable {
+  package var op: any Op
+  package var operands: [Operand]
+  package var results: [ValueID]
   /// All the places of the model that this node computes for: one, or several after fusion. The first
   /// is the op that gave the node its results.
-  public var origins: [Origin]
+  package var origins: [Origin]
   /// 0, or the number of the recomputation this node belongs to: `checkpoint` makes copies of forward
   /// nodes that must not be merged with the originals.
-  public var recomputation: Int
+  package var recomputation: Int
 
-  public init(
+  package init(
     op: any Op, operands: [Operand], results: [ValueID], origins: [Origin], recomputation: Int = 0
   ) {
     self.op = op
@@ -64,11 +64,11 @@ public struct Node: Sendable {
 }
 
 /// A value that the caller gives on every run.
-public struct GraphInput: Sendable, Hashable {
-  public var name: String
-  public var value: ValueID
+package struct GraphInput: Sendable, Hashable {
+  package var name: String
+  package var value: ValueID
 
-  public init(name: String, value: ValueID) {
+  package init(name: String, value: ValueID) {
     self.name = name
     self.value = value
   }
@@ -76,36 +76,36 @@ public struct GraphInput: Sendable, Hashable {
 
 /// A value that lives from run to run: a parameter, an optimiser slot, a running statistic, the random
 /// key, the step count.
-public struct GraphState: Sendable, Hashable {
-  public var name: String
-  public var value: ValueID
+package struct GraphState: Sendable, Hashable {
+  package var name: String
+  package var value: ValueID
 
-  public init(name: String, value: ValueID) {
+  package init(name: String, value: ValueID) {
     self.name = name
     self.value = value
   }
 }
 
 /// A value fixed when the graph was built.
-public struct GraphConstant: Sendable, Hashable {
-  public var value: ValueID
-  public var array: NDArray
+package struct GraphConstant: Sendable, Hashable {
+  package var value: ValueID
+  package var array: NDArray
 
-  public init(value: ValueID, array: NDArray) {
+  package init(value: ValueID, array: NDArray) {
     self.value = value
     self.array = array
   }
 }
 
 /// A value that a run returns.
-public struct GraphOutput: Sendable, Hashable {
-  public var name: String
-  public var operand: Operand
+package struct GraphOutput: Sendable, Hashable {
+  package var name: String
+  package var operand: Operand
   /// Whether the run's assignments depend on it: where it is a NaN or an infinity, no state changes. One
   /// f32, such as a loss or the norm of all gradients.
-  public var isRequired: Bool
+  package var isRequired: Bool
 
-  public init(name: String, operand: Operand, isRequired: Bool = false) {
+  package init(name: String, operand: Operand, isRequired: Bool = false) {
     self.name = name
     self.operand = operand
     self.isRequired = isRequired
@@ -113,12 +113,12 @@ public struct GraphOutput: Sendable, Hashable {
 }
 
 /// A state's value for the next run. All assignments take place together, at the end of the step.
-public struct GraphAssignment: Sendable, Hashable {
+package struct GraphAssignment: Sendable, Hashable {
   /// The state's own value, as listed in `Graph.states`.
-  public var state: ValueID
-  public var operand: Operand
+  package var state: ValueID
+  package var operand: Operand
 
-  public init(state: ValueID, operand: Operand) {
+  package init(state: ValueID, operand: Operand) {
     self.state = state
     self.operand = operand
   }
@@ -126,51 +126,60 @@ public struct GraphAssignment: Sendable, Hashable {
 
 /// A graph: inputs, constants, states, nodes in an order in which they can run, and what comes out.
 ///
+///     let graph = try step.graph(for: [BatchField("x", .f32(64, 784))])
+///     print(graph.nodeCount, "operations")
+///     print(graph)                            // the canonical text form
+///
 /// Values are immutable and identified by dense indices. A pass makes a new graph; see `GraphRewriter`.
-/// `print(graph)` gives the canonical text form and `Graph(parsing:)` reads it back.
+/// `Graph(parsing:)` reads the text form back.
 public struct Graph: Sendable {
   /// The type of every value, by index.
-  public internal(set) var types: [TensorType] = []
-  public var inputs: [GraphInput] = []
-  public var states: [GraphState] = []
-  public var constants: [GraphConstant] = []
-  public var nodes: [Node] = []
-  public var assignments: [GraphAssignment] = []
-  public var outputs: [GraphOutput] = []
+  package internal(set) var types: [TensorType] = []
+  package var inputs: [GraphInput] = []
+  package var states: [GraphState] = []
+  package var constants: [GraphConstant] = []
+  package var nodes: [Node] = []
+  package var assignments: [GraphAssignment] = []
+  package var outputs: [GraphOutput] = []
 
-  public init() {}
+  package init() {}
+
+  /// How many operations it has.
+  public var nodeCount: Int { nodes.count }
+  /// How many values live from run to run: parameters, buffers, what optimisers keep, the random key.
+  public var stateCount: Int { states.count }
 
   /// The type of a value.
-  public func type(of value: ValueID) -> TensorType { types[value.index] }
+  package func type(of value: ValueID) -> TensorType { types[value.index] }
 
   /// The type that a node sees when it reads the operand.
-  public func type(of operand: Operand) -> TensorType {
+  package func type(of operand: Operand) -> TensorType {
     let type = types[operand.value.index]
     return operand.view.map { type.with($0.shape) } ?? type
   }
 
   /// A new value, of no node yet.
-  public mutating func addValue(_ type: TensorType) -> ValueID {
+  package mutating func addValue(_ type: TensorType) -> ValueID {
     types.append(type)
     return ValueID(types.count - 1)
   }
 
   /// A new input.
-  public mutating func addInput(_ name: String, _ type: TensorType) -> ValueID {
+  package mutating func addInput(_ name: String, _ type: TensorType) -> ValueID {
     let value = addValue(type)
     inputs.append(GraphInput(name: name, value: value))
     return value
   }
 
   /// A new state.
-  public mutating func addState(_ name: String, _ type: TensorType) -> ValueID {
+  package mutating func addState(_ name: String, _ type: TensorType) -> ValueID {
     let value = addValue(type)
     states.append(GraphState(name: name, value: value))
     return value
   }
 
   /// A new constant.
-  public mutating func addConstant(_ array: NDArray) -> ValueID {
+  package mutating func addConstant(_ array: NDArray) -> ValueID {
     let value = addValue(array.type)
     constants.append(GraphConstant(value: value, array: array))
     return value
@@ -180,7 +189,7 @@ public struct Graph: Sendable {
   ///
   /// - Throws: what the op's type rule throws; `invalidArgument` for a result of negative extent.
   @discardableResult
-  public mutating func addNode(
+  package mutating func addNode(
     _ op: any Op, _ operands: [Operand], origins: [Origin], recomputation: Int = 0
   ) throws -> [ValueID] {
     let types = try op.resultTypes(operands.map { type(of: $0) })
@@ -196,13 +205,13 @@ public struct Graph: Sendable {
   /// Sets what a state holds after the step, replacing an earlier assignment to it.
   ///
   /// A pass or a trace that knows that there is none yet appends to `assignments` itself.
-  public mutating func assign(_ state: ValueID, _ operand: Operand) {
+  package mutating func assign(_ state: ValueID, _ operand: Operand) {
     assignments.removeAll { $0.state == state }
     assignments.append(GraphAssignment(state: state, operand: operand))
   }
 
   /// The node that defines each value, by value index; nil for inputs, states and constants.
-  public var definingNodes: [Int?] {
+  package var definingNodes: [Int?] {
     var result = [Int?](repeating: nil, count: types.count)
     for index in nodes.indices {
       for value in nodes[index].results { result[value.index] = index }
@@ -211,7 +220,7 @@ public struct Graph: Sendable {
   }
 
   /// The nodes that read each value, by value index, in order; outputs and assignments not counted.
-  public var readers: [[Int]] {
+  package var readers: [[Int]] {
     var result = [[Int]](repeating: [], count: types.count)
     for index in nodes.indices {
       // A node that reads a value twice stands last in its list already.
@@ -224,7 +233,7 @@ public struct Graph: Sendable {
 
   /// How often each value is read, by value index: by nodes (each operand counts), outputs and
   /// assignments.
-  public var useCounts: [Int] {
+  package var useCounts: [Int] {
     var result = [Int](repeating: 0, count: types.count)
     for index in nodes.indices {
       for operand in nodes[index].operands { result[operand.value.index] += 1 }
@@ -236,7 +245,7 @@ public struct Graph: Sendable {
 
   /// Whether the other graph is a copy of this one, neither changed since: told by where their lists lie,
   /// in constant time. False where that is not certain.
-  public func hasSameStorage(as other: Graph) -> Bool {
+  package func hasSameStorage(as other: Graph) -> Bool {
     func isSame<T>(_ a: [T], _ b: [T]) -> Bool {
       a.count == b.count
         && a.withUnsafeBufferPointer { a in
@@ -250,7 +259,7 @@ public struct Graph: Sendable {
   }
 
   /// The constant that defines `value`, if one does.
-  public func constant(_ value: ValueID) -> NDArray? {
+  package func constant(_ value: ValueID) -> NDArray? {
     constants.first { $0.value == value }?.array
   }
 }
@@ -265,13 +274,13 @@ public struct Graph: Sendable {
 ///     graph = try rewriter.finish()
 ///
 /// Inputs and states are kept, all of them and in order; constants are kept where they are still read.
-public struct GraphRewriter {
-  public let source: Graph
-  public var result = Graph()
+package struct GraphRewriter {
+  package let source: Graph
+  package var result = Graph()
   /// The operand of the new graph that stands for each value of the old one, by its index.
   package private(set) var mapped: [Operand?]
 
-  public init(_ source: Graph) {
+  package init(_ source: Graph) {
     self.source = source
     mapped = [Operand?](repeating: nil, count: source.types.count)
     for input in source.inputs {
@@ -288,7 +297,7 @@ public struct GraphRewriter {
   /// What stands in the new graph for an operand of the old one.
   ///
   /// - Precondition: the operand's value has been copied or replaced.
-  public func map(_ operand: Operand) -> Operand {
+  package func map(_ operand: Operand) -> Operand {
     guard let base = mapped[operand.value.index] else {
       preconditionFailure("\(operand.value) is read before the pass has copied it")
     }
@@ -301,23 +310,23 @@ public struct GraphRewriter {
   }
 
   /// What stands for `value` in the new graph.
-  public func map(_ value: ValueID) -> Operand { map(Operand(value)) }
+  package func map(_ value: ValueID) -> Operand { map(Operand(value)) }
 
   /// Whether `value` of the old graph already stands for something in the new one.
-  public func isMapped(_ value: ValueID) -> Bool { mapped[value.index] != nil }
+  package func isMapped(_ value: ValueID) -> Bool { mapped[value.index] != nil }
 
   /// Makes `operand` of the *new* graph stand for `value` of the old one.
-  public mutating func replace(_ value: ValueID, by operand: Operand) {
+  package mutating func replace(_ value: ValueID, by operand: Operand) {
     mapped[value.index] = operand
   }
 
   /// Makes what stands for `other` (of the old graph) stand for `value` too.
-  public mutating func replace(_ value: ValueID, byMapped other: Operand) {
+  package mutating func replace(_ value: ValueID, byMapped other: Operand) {
     mapped[value.index] = map(other)
   }
 
   /// Copies a node of the old graph as it is.
-  public mutating func copy(_ node: Node) throws {
+  package mutating func copy(_ node: Node) throws {
     let operands = node.operands.map { map($0) }
     // Operands of the same types give results of the same types: asking the op again would be most of
     // the work of a pass that changes little.
@@ -336,21 +345,21 @@ public struct GraphRewriter {
   }
 
   /// Adds a node to the new graph in place of `node`: same results, origins and recomputation.
-  public mutating func emit(_ op: any Op, _ operands: [Operand], for node: Node) throws {
+  package mutating func emit(_ op: any Op, _ operands: [Operand], for node: Node) throws {
     let results = try result.addNode(
       op, operands, origins: node.origins, recomputation: node.recomputation)
     for (old, new) in zip(node.results, results) { mapped[old.index] = Operand(new) }
   }
 
   /// Adds a node to the new graph on its own.
-  public mutating func emit(
+  package mutating func emit(
     _ op: any Op, _ operands: [Operand], origins: [Origin], recomputation: Int = 0
   ) throws -> [ValueID] {
     try result.addNode(op, operands, origins: origins, recomputation: recomputation)
   }
 
   /// Copies outputs and assignments and returns the new graph, without constants that nobody reads.
-  public mutating func finish() -> Graph {
+  package mutating func finish() -> Graph {
     for output in source.outputs {
       result.outputs.append(
         GraphOutput(
@@ -372,14 +381,14 @@ public struct GraphRewriter {
 extension Graph {
   /// The same graph without unread constants, its values renumbered in order of definition. Two graphs
   /// that differ only in numbering become equal text.
-  public func compacted() -> Graph {
+  package func compacted() -> Graph {
     var result = self
     result.compact()
     return result
   }
 
   /// Takes out unread constants and numbers the values in order of definition.
-  public mutating func compact() {
+  package mutating func compact() {
     let uses = useCounts
     var new = [ValueID](repeating: ValueID(-1), count: types.count)
     var newTypes: [TensorType] = []

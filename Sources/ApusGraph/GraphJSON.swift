@@ -4,12 +4,15 @@
 
 extension Graph {
   /// The version of the schema in `Docs/GraphJSON.md`.
-  public static let jsonVersion = 1
+  package static let jsonVersion = 1
 
   /// The graph as one JSON object.
   ///
-  ///     try graph.json.text   // {"format":"apus-graph","version":1,"inputs":[…],…}
-  public var json: JSON {
+  ///     try trainer.trainingStep.graph(for: fields).json   // {"format":"apus-graph","version":1,…}
+  public var json: String { jsonValue.text }
+
+  /// The graph as a value that `json` is the text of.
+  package var jsonValue: JSON {
     .object([
       ("format", "apus-graph"), ("version", .integer(Self.jsonVersion)),
       ("inputs", .array(inputs.map { named($0.name, $0.value) })),

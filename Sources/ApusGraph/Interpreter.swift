@@ -1,11 +1,11 @@
 // Runs any graph at any stage with the ops' references: the oracle of all tests.
 
 /// What a run of the interpreter gives.
-public struct Interpretation: Sendable {
+package struct Interpretation: Sendable {
   /// In the order of `graph.outputs`.
-  public var outputs: [NDArray]
+  package var outputs: [NDArray]
   /// The states after the step, in the order of `graph.states`.
-  public var states: [NDArray]
+  package var states: [NDArray]
 }
 
 extension Graph {
@@ -18,7 +18,7 @@ extension Graph {
   ///     op's result is rounded to its own type.
   /// - Throws: `missing` for a wrong number of arrays, `shapeMismatch` or `dtypeMismatch` for an array of
   ///   another type, and what references throw (`outOfRange` for a bad index).
-  public func interpret(
+  package func interpret(
     inputs: [NDArray] = [], states: [NDArray] = [], widened: Bool = true
   ) throws -> Interpretation {
     var values = [NDArray?](repeating: nil, count: types.count)

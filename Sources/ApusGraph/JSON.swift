@@ -7,7 +7,7 @@
 /// A JSON value.
 ///
 ///     JSON.object([("step", 12), ("loss", 0.25)]).text   // {"step":12,"loss":0.25}
-public indirect enum JSON: Sendable {
+package indirect enum JSON: Sendable {
   case null
   case bool(Bool)
   /// A number written without point and exponent that fits 64 bits.
@@ -18,25 +18,25 @@ public indirect enum JSON: Sendable {
   case object([(String, JSON)])
 
   /// The member of that name, where this is an object that has one.
-  public subscript(key: String) -> JSON? {
+  package subscript(key: String) -> JSON? {
     guard case .object(let members) = self else { return nil }
     return members.first { $0.0 == key }?.1
   }
 
-  public var members: [(String, JSON)]? {
+  package var members: [(String, JSON)]? {
     if case .object(let members) = self { members } else { nil }
   }
 
-  public var elements: [JSON]? { if case .array(let elements) = self { elements } else { nil } }
+  package var elements: [JSON]? { if case .array(let elements) = self { elements } else { nil } }
 
-  public var string: String? { if case .string(let value) = self { value } else { nil } }
+  package var string: String? { if case .string(let value) = self { value } else { nil } }
 
-  public var integer: Int? { if case .integer(let value) = self { value } else { nil } }
+  package var integer: Int? { if case .integer(let value) = self { value } else { nil } }
 
-  public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
+  package var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
 
   /// The number as a double, whichever way it was written.
-  public var double: Double? {
+  package var double: Double? {
     switch self {
     case .integer(let value): Double(value)
     case .number(let value): value
@@ -45,7 +45,7 @@ public indirect enum JSON: Sendable {
   }
 
   /// The value on one line, without spaces. Infinities and NaN, which JSON does not have, are `null`.
-  public var text: String {
+  package var text: String {
     var result = ""
     write(to: &result)
     return result
@@ -100,19 +100,19 @@ public indirect enum JSON: Sendable {
   /// Reads one JSON value, with nothing but white space around it.
   ///
   /// - Throws: `parse` with the byte offset of what is wrong.
-  public init(parsing text: String) throws { try self.init(parsing: Array(text.utf8)) }
+  package init(parsing text: String) throws { try self.init(parsing: Array(text.utf8)) }
 
   /// Reads one JSON value from UTF-8.
   ///
   /// - Throws: `parse` with the byte offset of what is wrong.
-  public init(parsing bytes: some Collection<UInt8>) throws {
+  package init(parsing bytes: some Collection<UInt8>) throws {
     var parser = JSONParser(bytes: Array(bytes))
     self = try parser.document()
   }
 }
 
 extension JSON: Equatable {
-  public static func == (a: JSON, b: JSON) -> Bool {
+  package static func == (a: JSON, b: JSON) -> Bool {
     switch (a, b) {
     case (.null, .null): true
     case (.bool(let x), .bool(let y)): x == y
@@ -130,12 +130,12 @@ extension JSON: Equatable {
 extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral,
   ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral, ExpressibleByNilLiteral
 {
-  public init(stringLiteral value: String) { self = .string(value) }
-  public init(integerLiteral value: Int) { self = .integer(value) }
-  public init(floatLiteral value: Double) { self = .number(value) }
-  public init(booleanLiteral value: Bool) { self = .bool(value) }
-  public init(arrayLiteral elements: JSON...) { self = .array(elements) }
-  public init(nilLiteral: ()) { self = .null }
+  package init(stringLiteral value: String) { self = .string(value) }
+  package init(integerLiteral value: Int) { self = .integer(value) }
+  package init(floatLiteral value: Double) { self = .number(value) }
+  package init(booleanLiteral value: Bool) { self = .bool(value) }
+  package init(arrayLiteral elements: JSON...) { self = .array(elements) }
+  package init(nilLiteral: ()) { self = .null }
 }
 
 /// Recursive descent over bytes.

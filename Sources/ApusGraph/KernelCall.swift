@@ -13,21 +13,21 @@ public enum ISA: Int32, Sendable, Hashable, CaseIterable, Comparable {
 }
 
 /// A kernel's entry point: the address of a `ck_kernel`. Code, so it is the same from every thread.
-public struct KernelEntry: @unchecked Sendable, Hashable {
-  public let address: UnsafeRawPointer
-  public init(_ address: UnsafeRawPointer) { self.address = address }
+package struct KernelEntry: @unchecked Sendable, Hashable {
+  package let address: UnsafeRawPointer
+  package init(_ address: UnsafeRawPointer) { self.address = address }
 }
 
 /// Elements of an array that a thread touches: runs of `width` elements, `count` of them, that start
 /// `pitch` apart, the first at `start`.
-public struct Region: Sendable, Hashable {
-  public var start: Int
-  public var width: Int
-  public var pitch: Int
-  public var count: Int
+package struct Region: Sendable, Hashable {
+  package var start: Int
+  package var width: Int
+  package var pitch: Int
+  package var count: Int
 
   /// Runs that lie end to end become one.
-  public init(start: Int, width: Int, pitch: Int, count: Int) {
+  package init(start: Int, width: Int, pitch: Int, count: Int) {
     let isOne = width == pitch || count == 1
     self.start = start
     self.width = isOne ? width * count : width
@@ -35,11 +35,11 @@ public struct Region: Sendable, Hashable {
     self.count = isOne ? 1 : count
   }
 
-  public init(_ range: Range<Int>) {
+  package init(_ range: Range<Int>) {
     self.init(start: range.lowerBound, width: range.count, pitch: range.count, count: 1)
   }
 
-  public static let none = Region(0..<0)
+  package static let none = Region(0..<0)
 }
 
 /// How a kernel divides its work among the threads of a team, so that the plan knows which thread touches
@@ -47,32 +47,32 @@ public struct Region: Sendable, Hashable {
 ///
 /// A kernel that waits for its threads inside may state what it writes after: a thread that has written it
 /// leaves the call after all others have arrived there.
-public struct Partition: Sendable {
+package struct Partition: Sendable {
   /// What a thread of a team touches of a buffer: elements counted from the operand's or the result's first
   /// one. Nil where any thread may touch any of it.
-  public typealias Rule =
+  package typealias Rule =
     @Sendable (_ buffer: KernelCall.Buffer, _ thread: Int, _ threads: Int) -> Region?
   private let rule: Rule
 
-  public init(_ rule: @escaping Rule) { self.rule = rule }
+  package init(_ rule: @escaping Rule) { self.rule = rule }
 
   /// What `thread` of `threads` touches of a buffer.
-  public func region(_ buffer: KernelCall.Buffer, thread: Int, threads: Int) -> Region? {
+  package func region(_ buffer: KernelCall.Buffer, thread: Int, threads: Int) -> Region? {
     rule(buffer, thread, threads)
   }
 
   /// Anything may be touched by anyone: a barrier stands between it and its readers.
-  public static let unknown = Partition { _, _, _ in nil }
+  package static let unknown = Partition { _, _, _ in nil }
 
   /// The items of `ck_share` that a thread takes of `count`.
-  public static func share(_ count: Int, _ thread: Int, _ threads: Int) -> Range<Int> {
+  package static func share(_ count: Int, _ thread: Int, _ threads: Int) -> Range<Int> {
     count * thread / threads..<count * (thread + 1) / threads
   }
 
   /// The first result is cut into `count` equal runs of `elementsPerTile` elements of its dense buffer (the
   /// last may be shorter), handed out by `ck_share`; operands listed in `alignedOperands` are read only at
   /// the very elements that the thread writes.
-  public static func tiles(count: Int, elementsPerTile: Int, alignedOperands: [Int]) -> Partition {
+  package static func tiles(count: Int, elementsPerTile: Int, alignedOperands: [Int]) -> Partition {
     Partition { buffer, thread, threads in
       switch buffer {
       case .result(0): break
@@ -86,33 +86,33 @@ public struct Partition: Sendable {
 }
 
 /// The part of a result that a kernel's innermost code makes at a time.
-public struct Tile: Sendable, Hashable, CustomStringConvertible {
-  public var rows: Int
-  public var columns: Int
+package struct Tile: Sendable, Hashable, CustomStringConvertible {
+  package var rows: Int
+  package var columns: Int
 
-  public init(rows: Int, columns: Int) {
+  package init(rows: Int, columns: Int) {
     self.rows = rows
     self.columns = columns
   }
 
   /// As in `14x32`.
-  public var description: String { "\(rows)x\(columns)" }
+  package var description: String { "\(rows)x\(columns)" }
 }
 
 /// An operand that a kernel would first bring into a form of its own, and can as well take in that form,
 /// made beforehand.
-public struct PackableOperand: Sendable {
-  public var operand: Int
+package struct PackableOperand: Sendable {
+  package var operand: Int
   /// The same for two forms that hold the same bytes where they are made from the same bytes.
-  public var form: String
+  package var form: String
   /// Of the form.
-  public var byteCount: Int
+  package var byteCount: Int
   /// The call that takes the operand in that form; everything else stays.
-  public var taking: @Sendable () -> KernelCall
+  package var taking: @Sendable () -> KernelCall
   /// The call that makes the form, its result 0, of the operand as it lies, its operand 0.
-  public var making: @Sendable () -> KernelCall
+  package var making: @Sendable () -> KernelCall
 
-  public init(
+  package init(
     operand: Int, form: String, byteCount: Int, taking: @escaping @Sendable () -> KernelCall,
     making: @escaping @Sendable () -> KernelCall
   ) {
@@ -125,9 +125,9 @@ public struct PackableOperand: Sendable {
 }
 
 /// One call of a kernel, not yet bound to memory.
-public struct KernelCall: Sendable {
+package struct KernelCall: Sendable {
   /// A buffer that a pointer field is to hold.
-  public enum Buffer: Sendable, Hashable {
+  package enum Buffer: Sendable, Hashable {
     /// The operand's first element: the value's buffer plus the operand's view offset.
     case operand(Int)
     /// The result's first element.
@@ -140,14 +140,14 @@ public struct KernelCall: Sendable {
   }
 
   /// A pointer field of the argument block and the memory it is to point at.
-  public struct Binding: Sendable, Hashable {
+  package struct Binding: Sendable, Hashable {
     /// Bytes from the start of the block to the pointer field.
-    public var field: Int
-    public var buffer: Buffer
+    package var field: Int
+    package var buffer: Buffer
     /// Bytes to add to the buffer's address.
-    public var byteOffset: Int
+    package var byteOffset: Int
 
-    public init(field: Int, buffer: Buffer, byteOffset: Int = 0) {
+    package init(field: Int, buffer: Buffer, byteOffset: Int = 0) {
       self.field = field
       self.buffer = buffer
       self.byteOffset = byteOffset
@@ -155,71 +155,71 @@ public struct KernelCall: Sendable {
   }
 
   /// The kernel's C name or a description of the path taken, for dumps and profiles.
-  public var name: String
-  public var entry: KernelEntry
+  package var name: String
+  package var entry: KernelEntry
   /// The level that the kernel was written for, where it is not the plan's own.
-  public var isa: ISA?
+  package var isa: ISA?
   /// For dumps and profiles; nil where there is none to speak of.
-  public var tile: Tile?
+  package var tile: Tile?
   /// The argument block's bytes, pointers null.
-  public var arguments: [UInt8]
-  public var bindings: [Binding] = []
-  public var workspaceBytes = 0
-  public var scratchBytesPerThread = 0
-  public var partition = Partition.unknown
-  public var packable: PackableOperand?
+  package var arguments: [UInt8]
+  package var bindings: [Binding] = []
+  package var workspaceBytes = 0
+  package var scratchBytesPerThread = 0
+  package var partition = Partition.unknown
+  package var packable: PackableOperand?
   /// Results that may share the buffer of an operand that dies here: the kernel reads each element of
   /// the operand before it writes the element at the same place, on the same thread.
-  public var inPlace: [(operand: Int, result: Int)] = []
+  package var inPlace: [(operand: Int, result: Int)] = []
   /// The operand that holds the indices which are looked at by who binds the error slot, and below what they
   /// must be.
-  public var checkedIndices: (operand: Int, limit: Int)?
+  package var checkedIndices: (operand: Int, limit: Int)?
   /// Floating-point operations and bytes moved, for the cost model and the benchmarks.
-  public var flops = 0.0
-  public var bytes = 0.0
+  package var flops = 0.0
+  package var bytes = 0.0
   /// About how many nanoseconds one thread needs for these operations, where the kernel knows better than
   /// a common speed would say.
-  public var arithmeticNanoseconds: Double?
+  package var arithmeticNanoseconds: Double?
   /// What one thread spends besides, in nanoseconds: work by the row rather than by the element.
-  public var overhead = 0.0
+  package var overhead = 0.0
   /// Whether the kernel's threads must all run (it has barriers inside that a single thread skips, so
   /// one thread alone is always allowed; two of seven are not).
-  public var isParallel = true
+  package var isParallel = true
 
   /// A call whose argument block is `block`, a C struct whose pointer fields are still null.
-  public init<Block: BitwiseCopyable>(_ name: String, entry: KernelEntry, block: Block) {
+  package init<Block: BitwiseCopyable>(_ name: String, entry: KernelEntry, block: Block) {
     self.name = name
     self.entry = entry
     arguments = withUnsafeBytes(of: block) { Array($0) }
   }
 
   /// A call whose argument block was laid out by hand (a header and a variable tail).
-  public init(_ name: String, entry: KernelEntry, bytes: [UInt8]) {
+  package init(_ name: String, entry: KernelEntry, bytes: [UInt8]) {
     self.name = name
     self.entry = entry
     arguments = bytes
   }
 
   /// Says which buffer the pointer field at `field` bytes holds when the plan runs.
-  public mutating func bind(_ field: Int, to buffer: Buffer, byteOffset: Int = 0) {
+  package mutating func bind(_ field: Int, to buffer: Buffer, byteOffset: Int = 0) {
     bindings.append(Binding(field: field, buffer: buffer, byteOffset: byteOffset))
   }
 }
 
 /// What an op sees when it is lowered.
-public struct LoweringSite: Sendable {
+package struct LoweringSite: Sendable {
   /// The operands' types as the op's type rule sees them.
-  public var operands: [TensorType]
+  package var operands: [TensorType]
   /// How each operand lies in memory; dense where no view was folded in. `offset` is already taken into
   /// account when a pointer is bound.
-  public var views: [View]
-  public var results: [TensorType]
+  package var views: [View]
+  package var results: [TensorType]
   /// The level of the kernels to choose.
-  public var isa: ISA
+  package var isa: ISA
   /// How exact products must be.
-  public var precision: Precision
+  package var precision: Precision
 
-  public init(
+  package init(
     operands: [TensorType], views: [View?], results: [TensorType], isa: ISA,
     precision: Precision = .highest
   ) {

@@ -296,21 +296,21 @@ func saturated<T: FixedWidthInteger>(_ value: Double) -> T {
 }
 
 /// Conversions of the 16-bit brain float: the upper half of a `Float`.
-public enum BFloat16 {
+package enum BFloat16 {
   /// Rounded to nearest, ties to even; NaN stays NaN.
-  public static func bits(of value: Float) -> UInt16 {
+  package static func bits(of value: Float) -> UInt16 {
     let bits = value.bitPattern
     if value.isNaN { return UInt16(truncatingIfNeeded: bits >> 16) | 0x40 }
     return UInt16(truncatingIfNeeded: (bits &+ 0x7fff &+ (bits >> 16 & 1)) >> 16)
   }
   /// The value of those bits, exactly.
-  public static func float(bits: UInt16) -> Float { Float(bitPattern: UInt32(bits) << 16) }
+  package static func float(bits: UInt16) -> Float { Float(bitPattern: UInt32(bits) << 16) }
 }
 
 /// Conversions of IEEE 754 binary16, written out because `Float16` is missing on some platforms.
-public enum Half {
+package enum Half {
   /// Rounded to nearest, ties to even; overflow gives infinity.
-  public static func bits(of value: Float) -> UInt16 {
+  package static func bits(of value: Float) -> UInt16 {
     let bits = value.bitPattern
     let sign = UInt16(truncatingIfNeeded: bits >> 16) & 0x8000
     let magnitude = bits & 0x7fff_ffff
@@ -326,7 +326,7 @@ public enum Half {
   }
 
   /// The value of those bits, exactly.
-  public static func float(bits: UInt16) -> Float {
+  package static func float(bits: UInt16) -> Float {
     let sign = UInt32(bits & 0x8000) << 16
     let exponent = UInt32(bits >> 10 & 0x1f), fraction = UInt32(bits & 0x3ff)
     if exponent == 31 { return Float(bitPattern: sign | 0x7f80_0000 | fraction << 13) }

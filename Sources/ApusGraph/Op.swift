@@ -4,7 +4,7 @@
 ///
 /// There are no default implementations: the compiler rejects an incomplete op. Families with much in
 /// common (`ElementwiseOp`) refine the protocol.
-public protocol Op: Sendable, Hashable {
+package protocol Op: Sendable, Hashable {
   /// The op's name in the text form.
   static var mnemonic: String { get }
   /// Reads the op back from its attributes.
@@ -31,7 +31,7 @@ public protocol Op: Sendable, Hashable {
 }
 
 /// An op that can also be written in other ops. Its kernel is tested against its decomposition.
-public protocol CompositeOp: Op {
+package protocol CompositeOp: Op {
   /// Whether `lower` has a kernel for these operand types; without one, the pipeline decomposes.
   func hasKernel(_ operands: [TensorType]) -> Bool
   /// The results, in primitive ops.
@@ -47,7 +47,7 @@ public struct GradientContext {
   /// Whether anybody needs the gradient of each operand: a rule may return nil for the others.
   public let isNeeded: [Bool]
 
-  public init(operands: [Tensor], results: [Tensor], gradients: [Tensor?], isNeeded: [Bool]) {
+  package init(operands: [Tensor], results: [Tensor], gradients: [Tensor?], isNeeded: [Bool]) {
     self.operands = operands
     self.results = results
     self.gradients = gradients
@@ -60,19 +60,19 @@ public struct GradientContext {
 }
 
 /// The ops that the parser knows, by mnemonic.
-public struct OpRegistry: Sendable {
+package struct OpRegistry: Sendable {
   private let types: [String: any Op.Type]
 
-  public init(_ types: [any Op.Type]) {
+  package init(_ types: [any Op.Type]) {
     self.types = Dictionary(types.map { ($0.mnemonic, $0) }, uniquingKeysWith: { a, _ in a })
   }
 
-  public var mnemonics: [String] { types.keys.sorted() }
+  package var mnemonics: [String] { types.keys.sorted() }
 
   /// The op of that name with those attributes.
   ///
   /// - Throws: `parse` where the op or one of its attributes is unknown.
-  public func make(_ mnemonic: String, _ attributes: [Attribute]) throws -> any Op {
+  package func make(_ mnemonic: String, _ attributes: [Attribute]) throws -> any Op {
     guard let type = types[mnemonic] else {
       throw ApusError(.parse, "there is no op '\(mnemonic)'", expected: "an op of the op set")
     }
@@ -81,16 +81,16 @@ public struct OpRegistry: Sendable {
 }
 
 extension Op {
-  public var mnemonic: String { Self.mnemonic }
+  package var mnemonic: String { Self.mnemonic }
 
   /// Whether two ops are of the same kind with the same attributes.
-  public func isEqual(to other: any Op) -> Bool {
+  package func isEqual(to other: any Op) -> Bool {
     guard let other = other as? Self else { return false }
     return self == other
   }
 
   /// Throws where the number of operands is not `count`.
-  public func expect(_ count: Int, _ operands: [TensorType]) throws {
+  package func expect(_ count: Int, _ operands: [TensorType]) throws {
     guard operands.count == count else {
       throw ApusError(
         .invalidGraph, "\(Self.mnemonic) has \(operands.count) operands", expected: "\(count)")

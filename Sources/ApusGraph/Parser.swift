@@ -6,7 +6,7 @@ extension Graph {
   ///
   /// - Throws: `parse` with line and column; `invalidGraph` where the text reads but breaks a rule of
   ///   `verify`.
-  public init(parsing text: String, ops: OpRegistry) throws {
+  package init(parsing text: String, ops: OpRegistry) throws {
     var parser = GraphParser(text, ops: ops)
     self = try parser.graph()
     try verify()
@@ -17,7 +17,7 @@ extension Attribute {
   /// The attributes in `name=value, name=value`, as they stand between a node's braces.
   ///
   /// - Throws: `parse` with the place.
-  public static func parse(list text: String) throws -> [Attribute] {
+  package static func parse(list text: String) throws -> [Attribute] {
     var parser = GraphParser(text + "}", ops: OpRegistry([]))
     return try parser.attributes()
   }

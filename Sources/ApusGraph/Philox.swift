@@ -5,14 +5,14 @@
 // made on any thread, and made again.
 
 /// The generator's block function.
-public enum Philox {
-  public typealias Key = (UInt32, UInt32)
-  public typealias Counter = (UInt32, UInt32, UInt32, UInt32)
+package enum Philox {
+  package typealias Key = (UInt32, UInt32)
+  package typealias Counter = (UInt32, UInt32, UInt32, UInt32)
 
   /// The four random words of a counter under a key.
   ///
   ///     Philox.block(key: (0, 0), counter: (0, 0, 0, 0)).0   // 0x6627e8d5
-  public static func block(key: Key, counter: Counter) -> Counter {
+  package static func block(key: Key, counter: Counter) -> Counter {
     var key = key
     var counter = counter
     for round in 0..<10 {
@@ -28,7 +28,7 @@ public enum Philox {
   }
 
   /// The two halves of a seed.
-  public static func key(seed: UInt64) -> Key {
+  package static func key(seed: UInt64) -> Key {
     (UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32))
   }
 }

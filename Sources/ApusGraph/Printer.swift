@@ -40,7 +40,7 @@ extension Graph: CustomStringConvertible {
   }
 
   /// One node's line.
-  public func text(_ node: Node, origins: Bool) -> String {
+  package func text(_ node: Node, origins: Bool) -> String {
     var line = node.results.map(\.description).joined(separator: ", ")
     line += " = \(node.op.mnemonic)(\(node.operands.map(text).joined(separator: ", ")))"
     if !node.op.attributes.isEmpty {
@@ -65,7 +65,7 @@ extension Graph: CustomStringConvertible {
 }
 
 extension AttributeValue: CustomStringConvertible {
-  public var description: String {
+  package var description: String {
     switch self {
     case .int(let value): "\(value)"
     case .double(let value): ConstantText.text(value)

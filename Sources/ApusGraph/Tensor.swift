@@ -8,10 +8,10 @@
 public struct Tensor {
   public let trace: Trace
   /// Nil for a poisoned tensor.
-  public let value: ValueID?
+  package let value: ValueID?
   public let type: TensorType
 
-  public init(trace: Trace, value: ValueID?, type: TensorType) {
+  package init(trace: Trace, value: ValueID?, type: TensorType) {
     self.trace = trace
     self.value = value
     self.type = type
@@ -20,13 +20,13 @@ public struct Tensor {
   public var shape: Shape { type.shape }
   public var dtype: DType { type.dtype }
   public var rank: Int { type.rank }
-  public var isPoisoned: Bool { value == nil }
+  package var isPoisoned: Bool { value == nil }
 
   /// Applies an op to tensors of one trace and returns all its results.
   ///
   /// - `location`: `file:line` of the user's call; where it is nil, that of the operand that
   ///   was made last.
-  public static func applyAll(
+  package static func applyAll(
     _ op: some Op, to operands: [Tensor], resultCount: Int = 1, location: String? = nil
   ) -> [Tensor] {
     // Outside a closure that is being recorded, into a trace that nobody finishes.
@@ -35,13 +35,14 @@ public struct Tensor {
   }
 
   /// Applies an op with one result.
-  public static func apply(_ op: some Op, to operands: Tensor..., location: String? = nil) -> Tensor
+  package static func apply(_ op: some Op, to operands: Tensor..., location: String? = nil)
+    -> Tensor
   {
     applyAll(op, to: operands, location: location)[0]
   }
 
   /// A tensor without a value, for errors that a sugar function finds before any op is made.
-  public static func poisoned(_ error: ApusError, like tensor: Tensor, location: String? = nil)
+  package static func poisoned(_ error: ApusError, like tensor: Tensor, location: String? = nil)
     -> Tensor
   {
     tensor.trace.record(error, location: location)
@@ -50,14 +51,14 @@ public struct Tensor {
 }
 
 /// `"file:line"` from the default arguments of a sugar function.
-public func sourceLocation(_ file: StaticString, _ line: UInt) -> String { "\(file):\(line)" }
+package func sourceLocation(_ file: StaticString, _ line: UInt) -> String { "\(file):\(line)" }
 
 /// Records a graph from a closure over its inputs.
 ///
 ///     let graph = try traced([.f32(2, 3), .f32(2, 3)]) { [$0[0] + $0[1]] }
 ///
 /// - Throws: the first mistake made in the closure, with its place.
-public func traced(
+package func traced(
   _ inputs: [TensorType], names: [String]? = nil, _ body: ([Tensor]) throws -> [Tensor]
 ) throws -> Graph {
   let trace = Trace()

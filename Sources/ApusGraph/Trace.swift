@@ -7,7 +7,7 @@ public enum Mode: Sendable, Hashable {
 }
 
 /// What a state of a graph stands for: its identity is the object, whatever the state is called.
-public protocol StateOwner: AnyObject, Sendable {}
+package protocol StateOwner: AnyObject, Sendable {}
 
 /// A graph being recorded.
 ///
@@ -15,25 +15,25 @@ public protocol StateOwner: AnyObject, Sendable {}
 /// It is marked Sendable only so that it can be a task-local value.
 public final class Trace: @unchecked Sendable {
   /// The trace that layers and parameters record into.
-  @TaskLocal public static var current: Trace?
+  @TaskLocal package static var current: Trace?
 
-  public private(set) var graph: Graph
+  package private(set) var graph: Graph
   /// The first mistake made while recording.
-  public private(set) var error: ApusError?
+  package private(set) var error: ApusError?
   /// Module path components around the op being recorded.
-  public private(set) var scopes: [String] = []
+  package private(set) var scopes: [String] = []
   /// Gradient rules that the user gave, by the `id` attribute of their `custom_gradient` node.
-  public var customGradients: [Int: CustomGradient] = [:]
+  package var customGradients: [Int: CustomGradient] = [:]
   /// Counts random ops, so that each draws its own numbers from the key.
-  public var randomStreams = 0
+  package var randomStreams = 0
   /// The recomputation that nodes are recorded for; 0 outside `checkpoint`'s backward pass.
-  public var recomputation = 0
+  package var recomputation = 0
   /// For each node index recorded within `checkpoint`, the number of its region.
-  public var checkpointRegions: [Int: Int] = [:]
+  package var checkpointRegions: [Int: Int] = [:]
   /// How layers behave that are being recorded.
-  public var mode = Mode.training
+  public package(set) var mode = Mode.training
   /// What the states stand for that have an owner, by their names.
-  public private(set) var stateOwners: [String: any StateOwner] = [:]
+  package private(set) var stateOwners: [String: any StateOwner] = [:]
   private var statesByOwner: [ObjectIdentifier: ValueID] = [:]
   /// For each state that has been assigned, the newest value.
   private var newest: [ValueID: ValueID] = [:]
@@ -52,11 +52,11 @@ public final class Trace: @unchecked Sendable {
   private var originOverride: Origin?
   private let index: TraceIndex
 
-  public typealias CustomGradient = (_ context: GradientContext) throws -> [Tensor?]
+  package typealias CustomGradient = (_ context: GradientContext) throws -> [Tensor?]
 
   /// - Parameter earlier: a trace of the same graph when it was shorter. What that one knows of it need
   ///   not be found out again.
-  public init(_ graph: Graph = Graph(), continuing earlier: Trace? = nil) {
+  package init(_ graph: Graph = Graph(), continuing earlier: Trace? = nil) {
     self.graph = graph
     index = earlier?.index ?? TraceIndex()
   }
@@ -64,7 +64,7 @@ public final class Trace: @unchecked Sendable {
   // MARK: Values from outside
 
   /// A new input of the graph. Its name must be unique.
-  public func input(_ name: String, _ type: TensorType) -> Tensor {
+  package func input(_ name: String, _ type: TensorType) -> Tensor {
     if index.hasInput(name, in: graph) {
       record(
         ApusError(.invalidArgument, "two inputs are named '\(name)'", expected: "unique names"))
@@ -74,7 +74,7 @@ public final class Trace: @unchecked Sendable {
 
   /// The state of that name, made where there is none yet; its type must be the same each time. Where it
   /// has been assigned, its newest value.
-  public func state(_ name: String, _ type: TensorType) -> Tensor {
+  package func state(_ name: String, _ type: TensorType) -> Tensor {
     guard let existing = index.state(name, in: graph) else {
       return tensor(graph.addState(name, type))
     }
@@ -91,7 +91,7 @@ public final class Trace: @unchecked Sendable {
   /// newest value.
   ///
   /// - `label`: its name in the graph; a number is added where another state has it.
-  public func state(of owner: any StateOwner, named label: String, _ type: TensorType) -> Tensor {
+  package func state(of owner: any StateOwner, named label: String, _ type: TensorType) -> Tensor {
     let identity = ObjectIdentifier(owner)
     if let existing = statesByOwner[identity] { return tensor(newest[existing] ?? existing) }
     var name = label, number = 1
@@ -107,13 +107,13 @@ public final class Trace: @unchecked Sendable {
 
   /// All values that the state of `owner` has had so far in this trace, oldest first; none where it has
   /// not been used.
-  public func versions(of owner: any StateOwner) -> [Tensor] {
+  package func versions(of owner: any StateOwner) -> [Tensor] {
     guard let state = statesByOwner[ObjectIdentifier(owner)] else { return [] }
     return (versionsOfState[state] ?? [state]).map(tensor)
   }
 
   /// Whether a state of that name has been recorded.
-  public func hasState(_ name: String) -> Bool { index.state(name, in: graph) != nil }
+  package func hasState(_ name: String) -> Bool { index.state(name, in: graph) != nil }
 
   /// A constant of the graph. Small equal ones are one value.
   public func constant(_ array: NDArray) -> Tensor {
@@ -127,7 +127,7 @@ public final class Trace: @unchecked Sendable {
   }
 
   /// The tensor that stands for a value of this graph.
-  public func tensor(_ value: ValueID) -> Tensor {
+  package func tensor(_ value: ValueID) -> Tensor {
     Tensor(trace: self, value: value, type: graph.type(of: value))
   }
 
@@ -167,7 +167,7 @@ public final class Trace: @unchecked Sendable {
   /// mistake that poisoned it in its own trace.
   ///
   /// - `role`: what the tensor is to be, such as "an output".
-  public func owns(_ tensor: Tensor, as role: String, location: String? = nil) -> Bool {
+  package func owns(_ tensor: Tensor, as role: String, location: String? = nil) -> Bool {
     if tensor.trace === self { return true }
     record(
       tensor.trace.error
@@ -183,7 +183,7 @@ public final class Trace: @unchecked Sendable {
   }
 
   /// Records the ops of `body` as called from `location`, as far as they stand in library layers.
-  public func withCallLocation<R>(_ location: String, _ body: () throws -> R) rethrows -> R {
+  package func withCallLocation<R>(_ location: String, _ body: () throws -> R) rethrows -> R {
     let saved = callLocation
     callLocation = userLocation(location)
     defer { callLocation = saved }
@@ -213,7 +213,7 @@ public final class Trace: @unchecked Sendable {
   }
 
   /// Throws the first mistake, if one was made.
-  public func check() throws {
+  package func check() throws {
     if let error { throw error }
   }
 
@@ -226,10 +226,10 @@ public final class Trace: @unchecked Sendable {
   }
 
   /// The module path of ops recorded now.
-  public var scope: String { scopes.joined(separator: ".") }
+  package var scope: String { scopes.joined(separator: ".") }
 
   /// Records the ops of `body` under the absolute module path `path`.
-  public func withScope<R>(path: String, _ body: () throws -> R) rethrows -> R {
+  package func withScope<R>(path: String, _ body: () throws -> R) rethrows -> R {
     let saved = scopes
     scopes = path.isEmpty ? [] : [path]
     defer { scopes = saved }
@@ -237,7 +237,7 @@ public final class Trace: @unchecked Sendable {
   }
 
   /// Records the ops of `body` as if they came from `origin`; gradient rules run so.
-  public func withOrigin<R>(_ origin: Origin?, _ body: () throws -> R) rethrows -> R {
+  package func withOrigin<R>(_ origin: Origin?, _ body: () throws -> R) rethrows -> R {
     let saved = originOverride
     originOverride = origin
     defer { originOverride = saved }
@@ -245,7 +245,7 @@ public final class Trace: @unchecked Sendable {
   }
 
   /// Records the ops of `body` as a region that the backward pass recomputes instead of keeping.
-  public func withCheckpoint<R>(_ body: () throws -> R) rethrows -> R {
+  package func withCheckpoint<R>(_ body: () throws -> R) rethrows -> R {
     let saved = openRegion
     if saved == nil {
       regionCount += 1
@@ -261,7 +261,7 @@ public final class Trace: @unchecked Sendable {
   /// that several assignments compose in their order; the last one is what the state keeps.
   ///
   /// - `state`: what `state(_:_:)` gave, before or after earlier assignments.
-  public func assign(_ state: Tensor, _ value: Tensor) {
+  package func assign(_ state: Tensor, _ value: Tensor) {
     guard owns(state, as: "a state"), let given = state.value else { return }
     let known = index.isState(given, in: graph) ? given : stateOfVersion[given] ?? nil
     guard let known else {
@@ -276,7 +276,7 @@ public final class Trace: @unchecked Sendable {
 
   /// Gives the state of `owner` its value for the next run, as ``assign(_:_:)-(Tensor,_)``. The state must
   /// have been used in this trace.
-  public func assign(_ owner: any StateOwner, _ value: Tensor) {
+  package func assign(_ owner: any StateOwner, _ value: Tensor) {
     guard let state = statesByOwner[ObjectIdentifier(owner)] else {
       record(
         ApusError(
@@ -310,12 +310,12 @@ public final class Trace: @unchecked Sendable {
   }
 
   /// Lets no gradient through a value.
-  public func detach(_ tensor: Tensor) {
+  package func detach(_ tensor: Tensor) {
     if let value = tensor.value { detached.insert(value) }
   }
 
   /// Whether gradients end at a value.
-  public func isDetached(_ value: ValueID) -> Bool { detached.contains(value) }
+  package func isDetached(_ value: ValueID) -> Bool { detached.contains(value) }
 
   // MARK: Means
 
@@ -323,13 +323,13 @@ public final class Trace: @unchecked Sendable {
   /// that are not ignored.
   ///
   /// - `weight`: records the divisor, a scalar, where somebody wants it.
-  public func noteMean(_ mean: Tensor, weight: @escaping () -> Tensor) {
+  package func noteMean(_ mean: Tensor, weight: @escaping () -> Tensor) {
     if let value = mean.value { meanWeights[value] = weight }
   }
 
   /// The divisor of the one mean that `tensor` is made of by operations on single numbers; nil where it is
   /// made of none, or of several.
-  public func weight(ofMean tensor: Tensor) -> Tensor? {
+  package func weight(ofMean tensor: Tensor) -> Tensor? {
     guard !meanWeights.isEmpty, let start = tensor.value else { return nil }
     var makers: [ValueID: Int] = [:]
     for (index, node) in graph.nodes.enumerated() {
@@ -354,14 +354,14 @@ public final class Trace: @unchecked Sendable {
   /// Names a result of the graph.
   ///
   /// - `isRequired`: where it is a NaN or an infinity, no state changes; one f32.
-  public func output(_ name: String, _ tensor: Tensor, isRequired: Bool = false) {
+  package func output(_ name: String, _ tensor: Tensor, isRequired: Bool = false) {
     guard owns(tensor, as: "output '\(name)'"), let value = tensor.value else { return }
     graph.outputs.append(
       GraphOutput(name: name, operand: Operand(value), isRequired: isRequired))
   }
 
   /// The recorded graph as it is, which the trace gives away: what follows is no part of it.
-  public func release() -> Graph {
+  package func release() -> Graph {
     let released = graph
     graph = Graph()
     return released
@@ -370,7 +370,7 @@ public final class Trace: @unchecked Sendable {
   /// The recorded graph.
   ///
   /// - Throws: the first mistake made while recording.
-  public func finish() throws -> Graph {
+  package func finish() throws -> Graph {
     try check()
     return graph.compacted()
   }

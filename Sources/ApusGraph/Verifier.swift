@@ -6,7 +6,7 @@ extension Graph {
   /// go to states, once each, with the state's type.
   ///
   /// - Throws: `invalidGraph` naming the line that breaks a rule.
-  public func verify() throws {
+  package func verify() throws {
     var isDefined = [Bool](repeating: false, count: types.count)
     func fail(_ what: String, _ place: String, expected: String) -> ApusError {
       ApusError(.invalidGraph, what, at: place, expected: expected)

@@ -5,32 +5,32 @@
 ///
 /// The front end never makes views: passes fold transposes, reshapes, broadcasts and slices into the
 /// operands of their consumers.
-public struct View: Sendable, Hashable {
-  public var shape: Shape
-  public var strides: [Int]
-  public var offset: Int
+package struct View: Sendable, Hashable {
+  package var shape: Shape
+  package var strides: [Int]
+  package var offset: Int
 
-  public init(shape: Shape, strides: [Int], offset: Int = 0) {
+  package init(shape: Shape, strides: [Int], offset: Int = 0) {
     self.shape = shape
     self.strides = strides
     self.offset = offset
   }
 
   /// The view that reads a value of that shape as it lies.
-  public init(dense shape: Shape) {
+  package init(dense shape: Shape) {
     self.init(shape: shape, strides: shape.strides)
   }
 
   /// Whether the elements lie densely in row-major order from `offset` on (strides of axes of extent 1
   /// do not matter).
-  public var isContiguous: Bool {
+  package var isContiguous: Bool {
     let dense = shape.strides
     return shape.count == 0
       || (0..<shape.rank).allSatisfy { shape[$0] == 1 || strides[$0] == dense[$0] }
   }
 
   /// The lowest and highest element of the value that the view reads; nil where it reads none.
-  public var extent: ClosedRange<Int>? {
+  package var extent: ClosedRange<Int>? {
     guard shape.count > 0 else { return nil }
     var low = offset, high = offset
     for axis in 0..<shape.rank {
@@ -41,14 +41,14 @@ public struct View: Sendable, Hashable {
   }
 
   /// This view's elements, axes reordered: axis `i` of the result is axis `permutation[i]` of this.
-  public func transposed(_ permutation: [Int]) -> View {
+  package func transposed(_ permutation: [Int]) -> View {
     View(
       shape: Shape(permutation.map { shape[$0] }), strides: permutation.map { strides[$0] },
       offset: offset)
   }
 
   /// This view's elements repeated along axes of extent 1 and new leading axes.
-  public func broadcast(to target: Shape) -> View {
+  package func broadcast(to target: Shape) -> View {
     let lead = target.rank - shape.rank
     let strides = (0..<target.rank).map { axis -> Int in
       axis < lead || shape[axis - lead] == 1 && target[axis] != 1 ? 0 : self.strides[axis - lead]
@@ -57,13 +57,13 @@ public struct View: Sendable, Hashable {
   }
 
   /// Every `steps[i]`-th element from `starts[i]` on along each axis, `shape` of them.
-  public func sliced(starts: [Int], steps: [Int], shape target: Shape) -> View {
+  package func sliced(starts: [Int], steps: [Int], shape target: Shape) -> View {
     let moved = zip(starts, strides).reduce(offset) { $0 + $1.0 * $1.1 }
     return View(shape: target, strides: zip(strides, steps).map { $0 * $1 }, offset: moved)
   }
 
   /// This view's elements under another shape, or nil where strides alone cannot express it.
-  public func reshaped(_ target: Shape) -> View? {
+  package func reshaped(_ target: Shape) -> View? {
     if isContiguous { return View(shape: target, strides: target.strides, offset: offset) }
     // Split both shapes into groups of equal product; each group must be contiguous within itself.
     let old = (0..<shape.rank).filter { shape[$0] != 1 }
@@ -102,7 +102,7 @@ public struct View: Sendable, Hashable {
 
   /// `outer`, a view onto a dense tensor of this view's shape, seen through this view; nil where
   /// strides alone cannot express it.
-  public func composed(with outer: View) -> View? {
+  package func composed(with outer: View) -> View? {
     if isContiguous {
       return View(shape: outer.shape, strides: outer.strides, offset: offset + outer.offset)
     }
@@ -136,7 +136,7 @@ public struct View: Sendable, Hashable {
   }
 
   /// The element of the value that each element of the view reads, in row-major order.
-  public var elements: [Int] {
+  package var elements: [Int] {
     var result: [Int] = []
     result.reserveCapacity(shape.count)
     func walk(_ axis: Int, _ at: Int) {
@@ -153,7 +153,7 @@ public struct View: Sendable, Hashable {
 
 extension NDArray {
   /// The dense array that `view` reads from this one.
-  public func viewed(through view: View) -> NDArray {
+  package func viewed(through view: View) -> NDArray {
     let size = dtype.byteCount
     return NDArray(type.with(view.shape)) { target in
       withUnsafeBytes { source in

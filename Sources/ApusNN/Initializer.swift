@@ -72,7 +72,7 @@ public enum Initializer: Sendable, Hashable {
   /// - Throws: `invalidArgument` for a negative extent or settings without meaning (a deviation below 0,
   ///   bounds in the wrong order, what is not finite), `resource` where there is no memory for the
   ///   parameter, `shapeMismatch` where a function of your own returns another type; what it throws.
-  public func makeArray(_ type: TensorType, seed: UInt64, path: String) throws -> NDArray {
+  package func makeArray(_ type: TensorType, seed: UInt64, path: String) throws -> NDArray {
     do {
       _ = try type.checked("an initial value")
       try validate()

@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = |x|`.
-public struct Abs: PlainElementwiseOp {
-  public static let mnemonic = "abs"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.numeric
+package struct Abs: PlainElementwiseOp {
+  package static let mnemonic = "abs"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.numeric
 
-  public init() {}
+  package init() {}
 
   // dy/dx = sign x, and so 0 at 0.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * sign(context.operands[0])]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { Swift.abs(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { Swift.abs(x[0]) }
 }
 
 /// The absolute value of every element.

@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = arccos x`; NaN outside [-1, 1].
-public struct Acos: PlainElementwiseOp {
-  public static let mnemonic = "acos"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Acos: PlainElementwiseOp {
+  package static let mnemonic = "acos"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = -1 / √(1 - x²)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [-(context.gradient * rsqrt(1 - square(context.operands[0])))]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { acos(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { acos(x[0]) }
 }
 
 /// The inverse cosine of every element, in [0, π].

@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = arcosh x = ln(x + √(x² - 1))`; NaN below 1.
-public struct Acosh: PlainElementwiseOp {
-  public static let mnemonic = "acosh"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Acosh: PlainElementwiseOp {
+  package static let mnemonic = "acosh"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1 / √(x² - 1)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * rsqrt(square(context.operands[0]) - 1)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { acosh(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { acosh(x[0]) }
 }
 
 /// The inverse hyperbolic cosine of every element.

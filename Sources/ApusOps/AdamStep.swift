@@ -15,23 +15,23 @@ import CKernels
 ///
 /// Operands: of each parameter p, ∇, m and v; then η, c, with `shrinks` the factor of p, and where
 /// `isScaled` a factor of ∇. Results: of each parameter p', m' and v'. See ``UpdateOp``.
-public struct AdamStep: UpdateOp {
-  public static let mnemonic = "adam_step"
-  public static let slots = 2
-  public static let kernel = (op: CK_OPTIM_ADAM, name: "ck_adam")
-  public static let flops = 20.0
-  public let beta1: Double
-  public let beta2: Double
-  public let epsilon: Double
+package struct AdamStep: UpdateOp {
+  package static let mnemonic = "adam_step"
+  package static let slots = 2
+  package static let kernel = (op: CK_OPTIM_ADAM, name: "ck_adam")
+  package static let flops = 20.0
+  package let beta1: Double
+  package let beta2: Double
+  package let epsilon: Double
   /// λ; with 0 nothing is added to the gradient.
-  public let weightDecay: Double
+  package let weightDecay: Double
   /// Whether p is multiplied by an operand first, 1 - ηλ of AdamW.
-  public let shrinks: Bool
-  public var parameters: Int
-  public var isScaled: Bool
-  public var scalars: Int { shrinks ? 3 : 2 }
+  package let shrinks: Bool
+  package var parameters: Int
+  package var isScaled: Bool
+  package var scalars: Int { shrinks ? 3 : 2 }
 
-  public init(
+  package init(
     beta1: Double, beta2: Double, epsilon: Double, weightDecay: Double = 0, shrinks: Bool = false,
     parameters: Int = 1, isScaled: Bool = false
   ) {
@@ -44,7 +44,7 @@ public struct AdamStep: UpdateOp {
     self.isScaled = isScaled
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(
       beta1: try attributes.double("beta1"), beta2: try attributes.double("beta2"),
       epsilon: try attributes.double("epsilon"),
@@ -52,7 +52,7 @@ public struct AdamStep: UpdateOp {
       parameters: try attributes.int("parameters"), isScaled: try attributes.bool("scaled"))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [
       Attribute("beta1", .double(beta1)), Attribute("beta2", .double(beta2)),
       Attribute("epsilon", .double(epsilon)), Attribute("weightDecay", .double(weightDecay)),
@@ -60,7 +60,7 @@ public struct AdamStep: UpdateOp {
     ] + shared()
   }
 
-  public func updated(_ arrays: [Tensor], _ numbers: [Tensor]) -> [Tensor] {
+  package func updated(_ arrays: [Tensor], _ numbers: [Tensor]) -> [Tensor] {
     let (p, first, second) = (arrays[0], arrays[2], arrays[3])
     let g = weightDecay == 0 ? arrays[1] : arrays[1] + p * weightDecay
     let m = first * beta1 + g * (1 - beta1)
@@ -69,7 +69,7 @@ public struct AdamStep: UpdateOp {
     return [(shrinks ? p * numbers[2] : p) - m * numbers[0] / denominator, m, v]
   }
 
-  public func updated(_ elements: [Double], _ numbers: [Double]) -> [Double] {
+  package func updated(_ elements: [Double], _ numbers: [Double]) -> [Double] {
     let (p, first, second) = (elements[0], elements[2], elements[3])
     let g = weightDecay == 0 ? elements[1] : elements[1] + weightDecay * p
     let m = beta1 * first + (1 - beta1) * g
@@ -78,7 +78,7 @@ public struct AdamStep: UpdateOp {
     return [(shrinks ? numbers[2] : 1) * p - change, m, v]
   }
 
-  public func fill(_ block: inout ck_optim_args) {
+  package func fill(_ block: inout ck_optim_args) {
     block.decay = Float(weightDecay)
     block.first_decay = Float(beta1)
     block.first_share = Float(1 - beta1)
@@ -87,7 +87,7 @@ public struct AdamStep: UpdateOp {
     block.epsilon = Float(epsilon)
   }
 
-  public var fields: [Int] {
+  package var fields: [Int] {
     [
       MemoryLayout<ck_optim_args>.offset(of: \.rate)!,
       MemoryLayout<ck_optim_args>.offset(of: \.correction)!,
@@ -110,7 +110,7 @@ public struct AdamStep: UpdateOp {
 /// - `scale`: a factor of the gradient such as clipping by norm gives.
 /// - `weightDecay`: what of the parameter is added to the gradient.
 /// - Records `shapeMismatch` where shapes differ, `dtypeMismatch` where something is no float.
-public func adamStep(
+package func adamStep(
   _ parameter: Tensor, _ gradient: Tensor, firstMoment: Tensor, secondMoment: Tensor,
   stepSize: Tensor, inverseRootCorrection: Tensor, shrinkage: Tensor? = nil, scale: Tensor? = nil,
   beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8, weightDecay: Double = 0,

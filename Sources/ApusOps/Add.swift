@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = a + b`, broadcasting.
-public struct Add: PlainElementwiseOp {
-  public static let mnemonic = "add"
-  public static let arity = 2
-  public static let signature = ElementwiseSignature.numeric
+package struct Add: PlainElementwiseOp {
+  package static let mnemonic = "add"
+  package static let arity = 2
+  package static let signature = ElementwiseSignature.numeric
 
-  public init() {}
+  package init() {}
 
   // dy/da = dy/db = 1; where an operand was broadcast, the reverse walk sums its gradient.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient, context.gradient]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] + x[1] }
+  package func evaluate(_ x: [Double]) -> Double { x[0] + x[1] }
 }
 
 extension Tensor {

@@ -5,7 +5,7 @@ import CKernels
 
 /// An op that finds the place of an extreme along one axis: the first of equals, and the first NaN where
 /// there is one, as in NumPy. The result is `i64`.
-public protocol ArgExtremeOp: Op {
+package protocol ArgExtremeOp: Op {
   /// From 0.
   var axis: Int { get }
   /// Whether the axis stays with extent 1.
@@ -15,15 +15,15 @@ public protocol ArgExtremeOp: Op {
 }
 
 extension ArgExtremeOp {
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(axis: try attributes.int("axis"), keepDims: try attributes.bool("keepDims"))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [Attribute("axis", .int(axis)), Attribute("keepDims", .bool(keepDims))]
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     let x = operands[0]
     guard x.dtype != .bool else {
@@ -38,9 +38,9 @@ extension ArgExtremeOp {
   }
 
   // The result is an integer.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let (outer, extent, inner) = operands[0].shape.split(at: axis)
     let x = operands[0].doubles
     var values: [Double] = []
@@ -58,9 +58,9 @@ extension ArgExtremeOp {
     return [NDArray(doubles: values, type: results[0])]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     let type = site.operands[0]
     // Integers: the first of the sorted axis.
     guard type.dtype.isFloat else {
@@ -86,26 +86,26 @@ extension ArgExtremeOp {
 }
 
 /// The place of the greatest element along `axis`.
-public struct ArgMax: ArgExtremeOp {
-  public static let mnemonic = "argmax"
-  public static let findsGreatest = true
-  public let axis: Int
-  public let keepDims: Bool
+package struct ArgMax: ArgExtremeOp {
+  package static let mnemonic = "argmax"
+  package static let findsGreatest = true
+  package let axis: Int
+  package let keepDims: Bool
 
-  public init(axis: Int, keepDims: Bool = false) {
+  package init(axis: Int, keepDims: Bool = false) {
     self.axis = axis
     self.keepDims = keepDims
   }
 }
 
 /// The place of the least element along `axis`.
-public struct ArgMin: ArgExtremeOp {
-  public static let mnemonic = "argmin"
-  public static let findsGreatest = false
-  public let axis: Int
-  public let keepDims: Bool
+package struct ArgMin: ArgExtremeOp {
+  package static let mnemonic = "argmin"
+  package static let findsGreatest = false
+  package let axis: Int
+  package let keepDims: Bool
 
-  public init(axis: Int, keepDims: Bool = false) {
+  package init(axis: Int, keepDims: Bool = false) {
     self.axis = axis
     self.keepDims = keepDims
   }

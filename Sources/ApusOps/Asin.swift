@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = arcsin x`; NaN outside [-1, 1].
-public struct Asin: PlainElementwiseOp {
-  public static let mnemonic = "asin"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Asin: PlainElementwiseOp {
+  package static let mnemonic = "asin"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1 / √(1 - x²)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * rsqrt(1 - square(context.operands[0]))]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { asin(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { asin(x[0]) }
 }
 
 /// The inverse sine of every element, in [-π/2, π/2].

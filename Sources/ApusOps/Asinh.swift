@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = arsinh x = ln(x + √(x² + 1))`.
-public struct Asinh: PlainElementwiseOp {
-  public static let mnemonic = "asinh"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Asinh: PlainElementwiseOp {
+  package static let mnemonic = "asinh"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1 / √(x² + 1)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * rsqrt(square(context.operands[0]) + 1)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { asinh(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { asinh(x[0]) }
 }
 
 /// The inverse hyperbolic sine of every element.

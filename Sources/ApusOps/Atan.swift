@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = arctan x`.
-public struct Atan: PlainElementwiseOp {
-  public static let mnemonic = "atan"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Atan: PlainElementwiseOp {
+  package static let mnemonic = "atan"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1 / (1 + x²)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient / (square(context.operands[0]) + 1)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { atan(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { atan(x[0]) }
 }
 
 /// The inverse tangent of every element, in [-π/2, π/2].

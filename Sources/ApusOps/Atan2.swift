@@ -4,21 +4,21 @@ import ApusGraph
 import Glibc
 
 /// `y` is the angle of the point (b, a), in [-π, π].
-public struct Atan2: PlainElementwiseOp {
-  public static let mnemonic = "atan2"
-  public static let arity = 2
-  public static let signature = ElementwiseSignature.float
+package struct Atan2: PlainElementwiseOp {
+  package static let mnemonic = "atan2"
+  package static let arity = 2
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/da = b / (a² + b²), dy/db = -a / (a² + b²)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (a, b) = (context.operands[0], context.operands[1])
     let g = context.gradient / (square(a) + square(b))
     return [context.isNeeded[0] ? g * b : nil, context.isNeeded[1] ? -(g * a) : nil]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { Glibc.atan2(x[0], x[1]) }
+  package func evaluate(_ x: [Double]) -> Double { Glibc.atan2(x[0], x[1]) }
 }
 
 /// The angle of the point (b, a), in [-π, π], with NumPy broadcasting.

@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = artanh x = ln((1 + x) / (1 - x)) / 2`; NaN outside [-1, 1].
-public struct Atanh: PlainElementwiseOp {
-  public static let mnemonic = "atanh"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Atanh: PlainElementwiseOp {
+  package static let mnemonic = "atanh"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1 / (1 - x²)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient / (1 - square(context.operands[0]))]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { atanh(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { atanh(x[0]) }
 }
 
 /// The inverse hyperbolic tangent of every element.

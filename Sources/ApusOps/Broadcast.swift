@@ -3,15 +3,15 @@
 import ApusGraph
 
 /// `y = x` repeated along axes of extent 1 and along new leading axes, as NumPy's `broadcast_to`.
-public struct Broadcast: Op {
-  public static let mnemonic = "broadcast"
-  public let shape: Shape
+package struct Broadcast: Op {
+  package static let mnemonic = "broadcast"
+  package let shape: Shape
 
-  public init(to shape: Shape) { self.shape = shape }
-  public init(attributes: AttributeReader) throws { shape = Shape(try attributes.ints("shape")) }
-  public var attributes: [Attribute] { [Attribute("shape", .ints(shape.dimensions))] }
+  package init(to shape: Shape) { self.shape = shape }
+  package init(attributes: AttributeReader) throws { shape = Shape(try attributes.ints("shape")) }
+  package var attributes: [Attribute] { [Attribute("shape", .ints(shape.dimensions))] }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     guard shape.dimensions.allSatisfy({ $0 >= 0 }),
       try Shape.broadcast(operands[0].shape, shape) == shape
@@ -24,15 +24,15 @@ public struct Broadcast: Op {
   }
 
   // The reverse walk sums the gradient over the repeated axes.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [context.gradient] }
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [context.gradient] }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [operands[0].viewed(through: View(dense: operands[0].shape).broadcast(to: shape))]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try CopyLowering.copy(site, through: site.views[0].broadcast(to: shape))
   }
 }

@@ -3,29 +3,29 @@
 import ApusGraph
 
 /// `y = dtype(x)`: floats to integers truncate towards zero, non-zero is true.
-public struct Cast: ElementwiseOp {
-  public static let mnemonic = "cast"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.comparison
-  public let dtype: DType
+package struct Cast: ElementwiseOp {
+  package static let mnemonic = "cast"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.comparison
+  package let dtype: DType
 
-  public init(to dtype: DType) { self.dtype = dtype }
-  public init(attributes: AttributeReader) throws { dtype = try attributes.dtype("to") }
-  public var attributes: [Attribute] { [Attribute("to", .dtype(dtype))] }
-  public var immediates: [Double] { [] }
+  package init(to dtype: DType) { self.dtype = dtype }
+  package init(attributes: AttributeReader) throws { dtype = try attributes.dtype("to") }
+  package var attributes: [Attribute] { [Attribute("to", .dtype(dtype))] }
+  package var immediates: [Double] { [] }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     return [operands[0].with(dtype)]
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let from = context.operands[0].dtype
     guard from.isFloat && dtype.isFloat else { return [nil] }
     return [context.gradient.cast(to: from)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double {
+  package func evaluate(_ x: [Double]) -> Double {
     switch dtype {
     case .bool: x[0] != 0 ? 1 : 0
     case .i32, .i64, .u8: x[0].rounded(.towardZero)

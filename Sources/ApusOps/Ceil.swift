@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = ⌈x⌉`.
-public struct Ceil: PlainElementwiseOp {
-  public static let mnemonic = "ceil"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Ceil: PlainElementwiseOp {
+  package static let mnemonic = "ceil"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // Constant wherever there is a derivative.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [nil]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0].rounded(.up) }
+  package func evaluate(_ x: [Double]) -> Double { x[0].rounded(.up) }
 }
 
 /// The least whole number not below every element.

@@ -3,27 +3,27 @@
 import ApusGraph
 
 /// `y = min(max(x, low), high)`; NaN stays.
-public struct Clamp: ElementwiseOp {
-  public static let mnemonic = "clamp"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
-  public let low: Double
-  public let high: Double
+package struct Clamp: ElementwiseOp {
+  package static let mnemonic = "clamp"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
+  package let low: Double
+  package let high: Double
 
-  public init(low: Double, high: Double) {
+  package init(low: Double, high: Double) {
     self.low = low
     self.high = high
   }
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     low = try attributes.double("low")
     high = try attributes.double("high")
   }
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [Attribute("low", .double(low)), Attribute("high", .double(high))]
   }
-  public var immediates: [Double] { [low, high] }
+  package var immediates: [Double] { [low, high] }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     guard low <= high else {
       throw ApusError(
         .invalidArgument, "clamp: the bounds are \(low) and \(high)", expected: "low ≤ high")
@@ -37,13 +37,13 @@ public struct Clamp: ElementwiseOp {
   }
 
   // dy/dx = [low ≤ x ≤ high], the bounds included, as in PyTorch
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let x = context.operands[0]
     let isInside = logicalAnd(greaterOrEqual(x, low), lessOrEqual(x, high))
     return [`where`(isInside, context.gradient, 0)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] < low ? low : x[0] > high ? high : x[0] }
+  package func evaluate(_ x: [Double]) -> Double { x[0] < low ? low : x[0] > high ? high : x[0] }
 }
 
 /// Every element held between `low` and `high`; either may be left out.

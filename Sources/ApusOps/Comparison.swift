@@ -3,61 +3,61 @@
 import ApusGraph
 
 /// A comparison. NaN compares as IEEE 754 says: unequal to everything, and neither less nor greater.
-public protocol Comparison: PlainElementwiseOp {
+package protocol Comparison: PlainElementwiseOp {
   static func holds(_ a: Double, _ b: Double) -> Bool
 }
 
 extension Comparison {
-  public static var arity: Int { 2 }
+  package static var arity: Int { 2 }
   // Bools are equal or not; only numbers are ordered.
-  public static var signature: ElementwiseSignature {
+  package static var signature: ElementwiseSignature {
     self == Equal.self || self == NotEqual.self ? .comparison : .ordering
   }
   // The result is a bool: nothing flows back.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil, nil] }
-  public func evaluate(_ x: [Double]) -> Double { Self.holds(x[0], x[1]) ? 1 : 0 }
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil, nil] }
+  package func evaluate(_ x: [Double]) -> Double { Self.holds(x[0], x[1]) ? 1 : 0 }
 }
 
 /// `y = (a == b)`.
-public struct Equal: Comparison {
-  public static let mnemonic = "eq"
-  public init() {}
-  public static func holds(_ a: Double, _ b: Double) -> Bool { a == b }
+package struct Equal: Comparison {
+  package static let mnemonic = "eq"
+  package init() {}
+  package static func holds(_ a: Double, _ b: Double) -> Bool { a == b }
 }
 
 /// `y = (a ≠ b)`.
-public struct NotEqual: Comparison {
-  public static let mnemonic = "ne"
-  public init() {}
-  public static func holds(_ a: Double, _ b: Double) -> Bool { a != b }
+package struct NotEqual: Comparison {
+  package static let mnemonic = "ne"
+  package init() {}
+  package static func holds(_ a: Double, _ b: Double) -> Bool { a != b }
 }
 
 /// `y = (a < b)`.
-public struct Less: Comparison {
-  public static let mnemonic = "lt"
-  public init() {}
-  public static func holds(_ a: Double, _ b: Double) -> Bool { a < b }
+package struct Less: Comparison {
+  package static let mnemonic = "lt"
+  package init() {}
+  package static func holds(_ a: Double, _ b: Double) -> Bool { a < b }
 }
 
 /// `y = (a ≤ b)`.
-public struct LessOrEqual: Comparison {
-  public static let mnemonic = "le"
-  public init() {}
-  public static func holds(_ a: Double, _ b: Double) -> Bool { a <= b }
+package struct LessOrEqual: Comparison {
+  package static let mnemonic = "le"
+  package init() {}
+  package static func holds(_ a: Double, _ b: Double) -> Bool { a <= b }
 }
 
 /// `y = (a > b)`.
-public struct Greater: Comparison {
-  public static let mnemonic = "gt"
-  public init() {}
-  public static func holds(_ a: Double, _ b: Double) -> Bool { a > b }
+package struct Greater: Comparison {
+  package static let mnemonic = "gt"
+  package init() {}
+  package static func holds(_ a: Double, _ b: Double) -> Bool { a > b }
 }
 
 /// `y = (a ≥ b)`.
-public struct GreaterOrEqual: Comparison {
-  public static let mnemonic = "ge"
-  public init() {}
-  public static func holds(_ a: Double, _ b: Double) -> Bool { a >= b }
+package struct GreaterOrEqual: Comparison {
+  package static let mnemonic = "ge"
+  package init() {}
+  package static func holds(_ a: Double, _ b: Double) -> Bool { a >= b }
 }
 
 private func compare(

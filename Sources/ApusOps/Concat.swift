@@ -3,18 +3,18 @@
 import ApusGraph
 
 /// `y` is the operands one after the other along `axis`; their other extents and types are equal.
-public struct Concat: Op {
-  public static let mnemonic = "concat"
-  public let axis: Int
+package struct Concat: Op {
+  package static let mnemonic = "concat"
+  package let axis: Int
 
-  public init(axis: Int) { self.axis = axis }
-  public init(attributes: AttributeReader) throws { axis = try attributes.int("axis") }
-  public var attributes: [Attribute] { [Attribute("axis", .int(axis))] }
+  package init(axis: Int) { self.axis = axis }
+  package init(attributes: AttributeReader) throws { axis = try attributes.int("axis") }
+  package var attributes: [Attribute] { [Attribute("axis", .int(axis))] }
 
   /// The most operands that the kernel takes.
-  public static var operandLimit: Int { CopyLowering.concatLimit }
+  package static var operandLimit: Int { CopyLowering.concatLimit }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     guard let first = operands.first else {
       throw ApusError(.invalidArgument, "concat: no operands", expected: "one or more")
     }
@@ -41,12 +41,12 @@ public struct Concat: Op {
   }
 
   // Each operand's gradient is its own piece of the result's.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let pieces = context.gradient.split(context.operands.map { $0.shape[axis] }, axis: axis)
     return zip(pieces, context.isNeeded).map { $1 ? $0 : nil }
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let shape = results[0].shape
     var values = [Double](repeating: 0, count: shape.count)
     var starts = [Int](repeating: 0, count: shape.rank)
@@ -59,9 +59,9 @@ public struct Concat: Op {
     return [NDArray(doubles: values, type: results[0])]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try CopyLowering.concat(site, axis: axis)
   }
 }

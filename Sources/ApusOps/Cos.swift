@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = cos x`, in radians.
-public struct Cos: PlainElementwiseOp {
-  public static let mnemonic = "cos"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Cos: PlainElementwiseOp {
+  package static let mnemonic = "cos"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = -sin x
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [-(context.gradient * sin(context.operands[0]))]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { cos(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { cos(x[0]) }
 }
 
 /// The cosine of every element, in radians.

@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = cosh x = (eˣ + e⁻ˣ) / 2`.
-public struct Cosh: PlainElementwiseOp {
-  public static let mnemonic = "cosh"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Cosh: PlainElementwiseOp {
+  package static let mnemonic = "cosh"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = sinh x
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * sinh(context.operands[0])]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { cosh(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { cosh(x[0]) }
 }
 
 /// The hyperbolic cosine of every element.

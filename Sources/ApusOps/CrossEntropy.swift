@@ -9,23 +9,23 @@ import Glibc
 /// Operands: logits `[rows…, C]`; integer labels `[rows…]` or a distribution of the logits' type; and
 /// optionally class weights `[C]`. Results: the loss (a scalar, or `[rows…]` without reduction) and
 /// `logsumexp(x)`, `[rows…]`.
-public struct CrossEntropy: CrossEntropyOp {
-  public static let mnemonic = "cross_entropy"
-  public static let gradientResult: Int? = nil
-  public let rule: CrossEntropyRule
-  public let result: DType?
+package struct CrossEntropy: CrossEntropyOp {
+  package static let mnemonic = "cross_entropy"
+  package static let gradientResult: Int? = nil
+  package let rule: CrossEntropyRule
+  package let result: DType?
 
-  public init(_ rule: CrossEntropyRule = CrossEntropyRule(), result: DType? = nil) {
+  package init(_ rule: CrossEntropyRule = CrossEntropyRule(), result: DType? = nil) {
     self.rule = rule
     self.result = result
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     let loss = try lossType(operands, targetAt: 1)
     return [loss, TensorType(loss.dtype, operands[0].shape.withoutLast)]
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (operands, results) = (context.operands, context.results)
     // A distribution or weights that are themselves computed are rare.
     if context.isNeeded.dropFirst().contains(true) || result != nil {
@@ -46,7 +46,7 @@ public struct CrossEntropy: CrossEntropyOp {
     return [flow] + operands.dropFirst().map { _ in nil }
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let classes = operands[0].shape[-1]
     let count = results[1].count
     let x = operands[0].doubles
@@ -68,7 +68,7 @@ public struct CrossEntropy: CrossEntropyOp {
     ]
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let x = widened(operands[0])
     let (q, divisor) = rule.weights([x] + operands.dropFirst(), targetAt: 1)
     let m = greatestAlong(x, x.rank - 1)
@@ -82,7 +82,7 @@ public struct CrossEntropy: CrossEntropyOp {
     ]
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     var call = rule.call(CK_CROSS_ENTROPY_FORWARD, "ck_cross_entropy", site, targetAt: 1)
     call.bind(\ck_cross_entropy_args.loss, to: .result(0))
     call.bind(\ck_cross_entropy_args.log_sum, to: .result(1))
@@ -95,18 +95,18 @@ public struct CrossEntropy: CrossEntropyOp {
 ///
 /// Operands: logits, log-sum-exp, the gradient `u` of the loss, labels or a distribution, and optionally
 /// class weights.
-public struct CrossEntropyGradient: CrossEntropyOp {
-  public static let mnemonic = "cross_entropy_gradient"
-  public static let gradientResult: Int? = 0
-  public let rule: CrossEntropyRule
-  public let result: DType?
+package struct CrossEntropyGradient: CrossEntropyOp {
+  package static let mnemonic = "cross_entropy_gradient"
+  package static let gradientResult: Int? = 0
+  package let rule: CrossEntropyRule
+  package let result: DType?
 
-  public init(_ rule: CrossEntropyRule = CrossEntropyRule(), result: DType? = nil) {
+  package init(_ rule: CrossEntropyRule = CrossEntropyRule(), result: DType? = nil) {
     self.rule = rule
     self.result = result
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     let loss = try lossType(operands, targetAt: 3)
     let logSum = TensorType(loss.dtype, operands[0].shape.withoutLast)
     guard operands[1] == logSum, operands[2] == loss else {
@@ -118,11 +118,11 @@ public struct CrossEntropyGradient: CrossEntropyOp {
     return [operands[0].with(result ?? operands[0].dtype)]
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     try gradientOfDecomposition(context)
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let classes = operands[0].shape[-1]
     let count = operands[1].count
     let (x, logSums, upstream) = (operands[0].doubles, operands[1].doubles, operands[2].doubles)
@@ -142,7 +142,7 @@ public struct CrossEntropyGradient: CrossEntropyOp {
     return [NDArray(doubles: values, type: results[0])]
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let x = widened(operands[0])
     let (q, divisor) = rule.weights([x] + operands.dropFirst(), targetAt: 3)
     let column = operands[1].shape.appendingOne
@@ -151,7 +151,7 @@ public struct CrossEntropyGradient: CrossEntropyOp {
     return [stored(upstream / divisor * (p * q.sum(axes: [-1], keepDims: true) - q))]
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     var call = rule.call(
       CK_CROSS_ENTROPY_BACKWARD, "ck_cross_entropy_backward", site, targetAt: 3)
     call.bind(\ck_cross_entropy_args.log_sum, to: .operand(1))

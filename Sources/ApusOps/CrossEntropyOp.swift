@@ -7,7 +7,7 @@ import CKernels
 ///
 /// All floats have one type, unless `result` is given: then losses, log-sums, distributions and class
 /// weights are f32 where logits are narrower, and the gradient for these is rounded to `result` once.
-public protocol CrossEntropyOp: StoredRowsOp {
+package protocol CrossEntropyOp: StoredRowsOp {
   var rule: CrossEntropyRule { get }
   /// The result that is the gradient, if any.
   static var gradientResult: Int? { get }
@@ -15,13 +15,13 @@ public protocol CrossEntropyOp: StoredRowsOp {
 }
 
 extension CrossEntropyOp {
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(
       try CrossEntropyRule(attributes: attributes),
       result: try attributes.storageType())
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     rule.attributes + Attribute.storageType(result)
   }
 
@@ -50,18 +50,18 @@ extension CrossEntropyOp {
   /// The logits in a decomposition.
   func widened(_ logits: Tensor) -> Tensor { logits.cast(to: arithmetic(logits.type)) }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  public func hasKernel(_ operands: [TensorType]) -> Bool {
+  package func hasKernel(_ operands: [TensorType]) -> Bool {
     hasKernel([operands[0].dtype])
   }
 
-  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { index == 0 }
-  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { index == 0 }
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
     index == Self.gradientResult
   }
 
-  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
     Self(rule, result: results[Self.gradientResult ?? 0])
   }
 }

@@ -14,13 +14,13 @@ import Glibc
 ///
 /// The mean divides by Σ_i w[label_i] (labels) or the number of rows (distributions). A row whose label
 /// is `ignoreIndex` counts for nothing.
-public struct CrossEntropyRule: Sendable, Hashable {
-  public var reduction: LossReduction
-  public var smoothing: Double
-  public var ignoreIndex: Int
+package struct CrossEntropyRule: Sendable, Hashable {
+  package var reduction: LossReduction
+  package var smoothing: Double
+  package var ignoreIndex: Int
 
   /// - `ignoreIndex`: -100 as in PyTorch, which no label is by accident.
-  public init(
+  package init(
     reduction: LossReduction = .mean, smoothing: Double = 0, ignoreIndex: Int = -100
   ) {
     self.reduction = reduction

@@ -9,18 +9,18 @@ import CKernels
 /// Passes put it in the place of the two where the gradient `u` of the loss is known beforehand (it is 1
 /// in a training step); user code has no call for it. Operands: logits, `u`, labels or a distribution,
 /// and optionally class weights. Results: the loss and the logits' gradient.
-public struct CrossEntropyWithGradient: CrossEntropyOp {
-  public static let mnemonic = "cross_entropy_with_gradient"
-  public static let gradientResult: Int? = 1
-  public let rule: CrossEntropyRule
-  public let result: DType?
+package struct CrossEntropyWithGradient: CrossEntropyOp {
+  package static let mnemonic = "cross_entropy_with_gradient"
+  package static let gradientResult: Int? = 1
+  package let rule: CrossEntropyRule
+  package let result: DType?
 
-  public init(_ rule: CrossEntropyRule = CrossEntropyRule(), result: DType? = nil) {
+  package init(_ rule: CrossEntropyRule = CrossEntropyRule(), result: DType? = nil) {
     self.rule = rule
     self.result = result
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     let loss = try lossType(operands, targetAt: 2)
     guard operands[1] == loss else {
       throw ApusError(
@@ -30,11 +30,11 @@ public struct CrossEntropyWithGradient: CrossEntropyOp {
     return [loss, operands[0].with(result ?? operands[0].dtype)]
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     try gradientOfDecomposition(context)
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let (forward, backward) = (CrossEntropy(rule), CrossEntropyGradient(rule))
     let logSum = TensorType(results[0].dtype, results[1].shape.withoutLast)
     let first = try forward.reference(
@@ -44,7 +44,7 @@ public struct CrossEntropyWithGradient: CrossEntropyOp {
     return [first[0], second[0]]
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let (x, rest) = (widened(operands[0]), operands.dropFirst(2))
     let forward = Tensor.applyAll(CrossEntropy(rule), to: [x] + rest, resultCount: 2)
     let backward = Tensor.applyAll(
@@ -52,7 +52,7 @@ public struct CrossEntropyWithGradient: CrossEntropyOp {
     return [forward[0], stored(backward[0])]
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     var call = rule.call(
       CK_CROSS_ENTROPY_COMBINED, "ck_cross_entropy_combined", site, targetAt: 2)
     call.bind(\ck_cross_entropy_args.upstream, to: .operand(1))

@@ -4,33 +4,33 @@ import ApusGraph
 import CKernels
 
 /// `y_k = x_0 + … + x_k` along `axis`; without `x_k` where exclusive; from the end where reverse.
-public struct CumulativeSum: Op {
-  public static let mnemonic = "cumsum"
+package struct CumulativeSum: Op {
+  package static let mnemonic = "cumsum"
   /// From 0.
-  public let axis: Int
-  public let isExclusive: Bool
-  public let isReverse: Bool
+  package let axis: Int
+  package let isExclusive: Bool
+  package let isReverse: Bool
 
-  public init(axis: Int, isExclusive: Bool = false, isReverse: Bool = false) {
+  package init(axis: Int, isExclusive: Bool = false, isReverse: Bool = false) {
     self.axis = axis
     self.isExclusive = isExclusive
     self.isReverse = isReverse
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(
       axis: try attributes.int("axis"), isExclusive: try attributes.bool("exclusive"),
       isReverse: try attributes.bool("reverse"))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [
       Attribute("axis", .int(axis)), Attribute("exclusive", .bool(isExclusive)),
       Attribute("reverse", .bool(isReverse)),
     ]
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     guard operands[0].dtype != .bool, operands[0].dtype != .u8 else {
       throw ApusError(
@@ -41,13 +41,13 @@ public struct CumulativeSum: Op {
   }
 
   // Element k flows into all from k on: the gradient is the sum from the other end.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     guard context.operands[0].dtype.isFloat else { return [nil] }
     let op = CumulativeSum(axis: axis, isExclusive: isExclusive, isReverse: !isReverse)
     return [op.applied(to: context.gradient)]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [
       mapSlices(of: operands, along: axis, results[0]) { slices in
         var sum = 0.0
@@ -60,9 +60,9 @@ public struct CumulativeSum: Op {
     ]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     let dtype = site.operands[0].dtype
     let kernel: ck_scan_op
     switch dtype {

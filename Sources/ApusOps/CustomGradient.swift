@@ -3,56 +3,56 @@
 import ApusGraph
 
 /// `y = x`, through which no gradient flows.
-public struct StopGradient: Op {
-  public static let mnemonic = "stop_gradient"
+package struct StopGradient: Op {
+  package static let mnemonic = "stop_gradient"
 
-  public init() {}
-  public init(attributes: AttributeReader) throws {}
-  public var attributes: [Attribute] { [] }
+  package init() {}
+  package init(attributes: AttributeReader) throws {}
+  package var attributes: [Attribute] { [] }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     return operands
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     operands
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try CopyLowering.copy(site, through: site.views[0])
   }
 }
 
 /// The last operand, with a backward rule that the user gave: the rule, kept in the trace under `id`,
 /// gives the gradients of the other operands.
-public struct CustomGradientOp: Op {
-  public static let mnemonic = "custom_gradient"
-  public let id: Int
+package struct CustomGradientOp: Op {
+  package static let mnemonic = "custom_gradient"
+  package let id: Int
 
-  public init(id: Int) { self.id = id }
-  public init(attributes: AttributeReader) throws { id = try attributes.int("id") }
-  public var attributes: [Attribute] { [Attribute("id", .int(id))] }
+  package init(id: Int) { self.id = id }
+  package init(attributes: AttributeReader) throws { id = try attributes.int("id") }
+  package var attributes: [Attribute] { [Attribute("id", .int(id))] }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     guard let last = operands.last else { throw ApusError(.invalidGraph, "\(mnemonic) is empty") }
     return [last]
   }
 
   /// - Throws: `unsupported`: the walk asks the trace for the rule, and a graph that was read from text has
   ///   lost it.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     throw ApusError(
       .unsupported, "the gradient rule \(id) is not in this trace",
       expected: "differentiation in the trace that recorded it")
   }
 
   /// Checks what the user's rule gave and adds the missing gradient of the forward value itself.
-  public func check(_ gradients: [Tensor?], _ context: GradientContext) throws -> [Tensor?] {
+  package func check(_ gradients: [Tensor?], _ context: GradientContext) throws -> [Tensor?] {
     let inputs = context.operands.dropLast()
     guard gradients.count == inputs.count else {
       throw ApusError(
@@ -69,13 +69,13 @@ public struct CustomGradientOp: Op {
     return gradients + [nil]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [operands.last!]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     var last = site
     last.operands = [site.operands.last!]
     var call = try CopyLowering.copy(last, through: site.views.last!)

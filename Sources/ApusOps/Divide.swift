@@ -3,15 +3,15 @@
 import ApusGraph
 
 /// `y = a / b`, broadcasting. Integers truncate towards zero; division by an integer 0 gives 0.
-public struct Divide: PlainElementwiseOp {
-  public static let mnemonic = "div"
-  public static let arity = 2
-  public static let signature = ElementwiseSignature.numeric
+package struct Divide: PlainElementwiseOp {
+  package static let mnemonic = "div"
+  package static let arity = 2
+  package static let signature = ElementwiseSignature.numeric
 
-  public init() {}
+  package init() {}
 
   // dy/da = 1/b, dy/db = -y/b
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (g, b) = (context.gradient, context.operands[1])
     return [
       context.isNeeded[0] ? g / b : nil,
@@ -19,7 +19,7 @@ public struct Divide: PlainElementwiseOp {
     ]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] / x[1] }
+  package func evaluate(_ x: [Double]) -> Double { x[0] / x[1] }
 }
 
 extension Tensor {

@@ -8,26 +8,26 @@ import CKernels
 ///
 /// The mask is not stored: an element stays where the uniform number of this stream is less than
 /// `1 - p`, and the gradient is the same op again. Operands: x, and the random key (`RandomState.swift`).
-public struct Dropout: CompositeOp {
-  public static let mnemonic = "dropout"
-  public let p: Double
+package struct Dropout: CompositeOp {
+  package static let mnemonic = "dropout"
+  package let p: Double
   /// The number that sets this op's draws apart from those of others.
-  public let stream: Int
+  package let stream: Int
 
-  public init(p: Double, stream: Int) {
+  package init(p: Double, stream: Int) {
     self.p = p
     self.stream = stream
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(p: try attributes.double("p"), stream: try attributes.int("stream"))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [Attribute("p", .double(p)), Attribute("stream", .int(stream))]
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(2, operands)
     try expectRandom(operands[1], stream: stream)
     try expectProbability(p)
@@ -39,7 +39,7 @@ public struct Dropout: CompositeOp {
   }
 
   // Linear in x: the gradient passes where x passed.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [.apply(self, to: context.gradient, context.operands[1]), nil]
   }
 
@@ -47,7 +47,7 @@ public struct Dropout: CompositeOp {
   private var keep: Double { 1 - Double(Float(p)) }
   private var scale: Double { keep > 0 ? 1 / keep : 0 }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let words = RandomWords.draw(operands[0].count, state: operands[1], stream: stream)
     let values = zip(operands[0].doubles, words).map { x, word in
       RandomWords.uniform(word) < keep ? x * scale : 0
@@ -55,17 +55,17 @@ public struct Dropout: CompositeOp {
     return [NDArray(doubles: values, type: results[0])]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
-  public func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let (x, key) = (operands[0], operands[1])
     let uniform = Tensor.apply(RandomUniform(x.shape, stream: stream), to: key)
     // Compared in f32, where both sides are exact.
     return [`where`(less(uniform, uniform.scalar(keep)), x * scale, 0)]
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     var call = randomCall(
       site, CK_RANDOM_DROPOUT, "ck_dropout_f32", key: 1, stream: stream, p: p)
     call.bind(\ck_random_args.x, to: .operand(0))

@@ -7,7 +7,7 @@
 import ApusGraph
 
 /// Which operand types an elementwise op takes, and what comes out.
-public enum ElementwiseSignature: Sendable {
+package enum ElementwiseSignature: Sendable {
   /// Floats in, the same float type out.
   case float
   /// Floats or integers in, the same type out.
@@ -25,7 +25,7 @@ public enum ElementwiseSignature: Sendable {
 /// An op on single elements.
 ///
 /// The mnemonic is also the name of the tile machine's opcode (`eltwise_ops.inc`).
-public protocol ElementwiseOp: NarrowableOp {
+package protocol ElementwiseOp: NarrowableOp {
   static var arity: Int { get }
   static var signature: ElementwiseSignature { get }
   /// Numbers fixed when the graph is built (a slope, bounds), in the opcode's order.
@@ -35,18 +35,18 @@ public protocol ElementwiseOp: NarrowableOp {
 }
 
 /// An elementwise op without attributes.
-public protocol PlainElementwiseOp: ElementwiseOp {
+package protocol PlainElementwiseOp: ElementwiseOp {
   init()
 }
 
 extension PlainElementwiseOp {
-  public init(attributes: AttributeReader) throws { self.init() }
-  public var attributes: [Attribute] { [] }
-  public var immediates: [Double] { [] }
+  package init(attributes: AttributeReader) throws { self.init() }
+  package var attributes: [Attribute] { [] }
+  package var immediates: [Double] { [] }
 }
 
 extension ElementwiseOp {
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(Self.arity, operands)
     let dtype = operands[0].dtype
     guard operands.allSatisfy({ $0.dtype == dtype }) else {
@@ -77,7 +77,7 @@ extension ElementwiseOp {
   }
 
   /// The shape all operands have together.
-  public func broadcastShape(_ operands: [TensorType]) throws -> Shape {
+  package func broadcastShape(_ operands: [TensorType]) throws -> Shape {
     do {
       return try operands.dropFirst().reduce(operands[0].shape) {
         try Shape.broadcast($0, $1.shape)
@@ -88,7 +88,7 @@ extension ElementwiseOp {
     }
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let shape = results[0].shape
     let columns = operands.map { operand -> [Double] in
       operand.viewed(through: View(dense: operand.shape).broadcast(to: shape)).doubles
@@ -97,9 +97,9 @@ extension ElementwiseOp {
     return [NDArray(doubles: values, type: results[0])]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try LoopLowering.elementwise(self, site)
   }
 }

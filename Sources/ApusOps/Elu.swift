@@ -4,25 +4,25 @@ import ApusGraph
 import Glibc
 
 /// `y = x` above 0, `alpha · (eˣ - 1)` below (Clevert et al. 2015).
-public struct Elu: ElementwiseOp {
-  public static let mnemonic = "elu"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
-  public let alpha: Double
+package struct Elu: ElementwiseOp {
+  package static let mnemonic = "elu"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
+  package let alpha: Double
 
-  public init(alpha: Double) {
+  package init(alpha: Double) {
     self.alpha = alpha
   }
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     alpha = try attributes.double("alpha")
   }
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [Attribute("alpha", .double(alpha))]
   }
-  public var immediates: [Double] { [alpha] }
+  package var immediates: [Double] { [alpha] }
 
   // dy/dx = 1 above 0, alpha eˣ = y + alpha below
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [
       `where`(
         greater(context.operands[0], 0), context.gradient,
@@ -30,7 +30,7 @@ public struct Elu: ElementwiseOp {
     ]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] > 0 ? x[0] : alpha * expm1(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { x[0] > 0 ? x[0] : alpha * expm1(x[0]) }
 }
 
 /// The exponential linear unit of every element.

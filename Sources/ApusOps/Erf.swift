@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = erf x = 2/√π ∫₀ˣ exp(-t²) dt`.
-public struct Erf: PlainElementwiseOp {
-  public static let mnemonic = "erf"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Erf: PlainElementwiseOp {
+  package static let mnemonic = "erf"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 2/√π exp(-x²)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * (exp(-square(context.operands[0])) * M_2_SQRTPI)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { erf(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { erf(x[0]) }
 }
 
 /// The error function of every element.

@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = eˣ`.
-public struct Exp: PlainElementwiseOp {
-  public static let mnemonic = "exp"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Exp: PlainElementwiseOp {
+  package static let mnemonic = "exp"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = eˣ = y: the result is kept rather than the operand.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * context.result]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { exp(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { exp(x[0]) }
 }
 
 /// The exponential of every element.

@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = 2ˣ`.
-public struct Exp2: PlainElementwiseOp {
-  public static let mnemonic = "exp2"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Exp2: PlainElementwiseOp {
+  package static let mnemonic = "exp2"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = y ln 2
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * (context.result * M_LN2)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { exp2(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { exp2(x[0]) }
 }
 
 /// Two to the power of every element.

@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = eˣ - 1`, exact for small `x`, where `eˣ` rounds to 1.
-public struct Expm1: PlainElementwiseOp {
-  public static let mnemonic = "expm1"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Expm1: PlainElementwiseOp {
+  package static let mnemonic = "expm1"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = eˣ = y + 1
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * (context.result + 1)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { expm1(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { expm1(x[0]) }
 }
 
 /// The exponential of every element, less one, without loss of digits near 0.

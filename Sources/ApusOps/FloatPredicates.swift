@@ -3,14 +3,14 @@
 import ApusGraph
 
 /// Whether `x` is not a number.
-public struct IsNaN: PlainElementwiseOp {
-  public static let mnemonic = "is_nan"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.predicate
+package struct IsNaN: PlainElementwiseOp {
+  package static let mnemonic = "is_nan"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.predicate
 
-  public init() {}
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
-  public func evaluate(_ x: [Double]) -> Double { x[0].isNaN ? 1 : 0 }
+  package init() {}
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+  package func evaluate(_ x: [Double]) -> Double { x[0].isNaN ? 1 : 0 }
 }
 
 /// Whether every element is not a number.
@@ -19,14 +19,14 @@ public func isNaN(_ x: Tensor, file: StaticString = #fileID, line: UInt = #line)
 }
 
 /// Whether `x` is plus or minus infinity.
-public struct IsInfinite: PlainElementwiseOp {
-  public static let mnemonic = "is_inf"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.predicate
+package struct IsInfinite: PlainElementwiseOp {
+  package static let mnemonic = "is_inf"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.predicate
 
-  public init() {}
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
-  public func evaluate(_ x: [Double]) -> Double { x[0].isInfinite ? 1 : 0 }
+  package init() {}
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+  package func evaluate(_ x: [Double]) -> Double { x[0].isInfinite ? 1 : 0 }
 }
 
 /// Whether every element is plus or minus infinity.
@@ -35,14 +35,14 @@ public func isInfinite(_ x: Tensor, file: StaticString = #fileID, line: UInt = #
 }
 
 /// Whether `x` is neither infinite nor NaN.
-public struct IsFinite: PlainElementwiseOp {
-  public static let mnemonic = "is_finite"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.predicate
+package struct IsFinite: PlainElementwiseOp {
+  package static let mnemonic = "is_finite"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.predicate
 
-  public init() {}
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
-  public func evaluate(_ x: [Double]) -> Double { x[0].isFinite ? 1 : 0 }
+  package init() {}
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+  package func evaluate(_ x: [Double]) -> Double { x[0].isFinite ? 1 : 0 }
 }
 
 /// Whether every element is neither infinite nor NaN.

@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = ⌊x⌋`.
-public struct Floor: PlainElementwiseOp {
-  public static let mnemonic = "floor"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Floor: PlainElementwiseOp {
+  package static let mnemonic = "floor"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // Constant wherever there is a derivative.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [nil]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0].rounded(.down) }
+  package func evaluate(_ x: [Double]) -> Double { x[0].rounded(.down) }
 }
 
 /// The greatest whole number not above every element.

@@ -8,17 +8,17 @@ import ApusGraph
 /// Operands are `A`, `B` and what else the program reads; in the program, `a0` is the product and `a1`
 /// the first further operand. Every output has the product's shape. `FuseGemmEpilogue` makes these
 /// nodes.
-public struct FusedMatMul: Op {
-  public static let mnemonic = "fused_matmul"
-  public let product: MatMul
-  public let program: LoopProgram
+package struct FusedMatMul: Op {
+  package static let mnemonic = "fused_matmul"
+  package let product: MatMul
+  package let program: LoopProgram
 
-  public init(_ product: MatMul, program: LoopProgram) {
+  package init(_ product: MatMul, program: LoopProgram) {
     self.product = product
     self.program = program
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     let lines = try attributes.list("program").map { value -> String in
       guard case .string(let line) = value else {
         throw ApusError(
@@ -31,7 +31,7 @@ public struct FusedMatMul: Op {
       program: try LoopProgram(lines: lines, outputs: try attributes.ints("outputs")))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     product.attributes + [
       Attribute("program", .list(program.lines.map { .string($0) })),
       Attribute("outputs", .ints(program.outputs)),
@@ -43,7 +43,7 @@ public struct FusedMatMul: Op {
     try product.resultTypes(Array(operands.prefix(2))) + operands.dropFirst(2)
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     guard operands.count >= 2 else {
       throw ApusError(
         .invalidGraph, "fused_matmul has \(operands.count) operands", expected: "at least 2")
@@ -71,13 +71,13 @@ public struct FusedMatMul: Op {
   }
 
   /// Made after differentiation.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     throw ApusError(
       .unsupported, "a fused matrix product is not differentiable",
       expected: "differentiation before optimisation")
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let factors = Array(operands.prefix(2))
     var type = try product.resultTypes(factors.map(\.type))
     // In double nothing is rounded in between, whatever type the product is told to give.
@@ -89,19 +89,19 @@ public struct FusedMatMul: Op {
     return try loop.reference(value + operands.dropFirst(2), results: results)
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
     if index < 2 { return GemmLowering.accepts(view) }
     guard let type = try? product.resultTypes(Array(operands.prefix(2)))[0] else { return false }
     return FusedMatMul.canFollow(view, product: type.shape)
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try GemmLowering.fused(self, site)
   }
 
   /// Whether a program can read an array along with a product of that shape: counting through the
   /// matrices, it must advance evenly.
-  public static func canFollow(_ view: View, product: Shape) -> Bool {
+  package static func canFollow(_ view: View, product: Shape) -> Bool {
     let whole = view.broadcast(to: product)
     let axes = (0..<product.leading.rank).filter { product[$0] != 1 }
     return zip(axes, axes.dropFirst()).allSatisfy { outer, inner in

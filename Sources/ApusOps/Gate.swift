@@ -3,23 +3,23 @@
 import ApusGraph
 
 /// `y = b` where `a > 0`, 0 elsewhere.
-public struct Gate: PlainElementwiseOp {
-  public static let mnemonic = "gate"
-  public static let arity = 2
-  public static let signature = ElementwiseSignature.float
+package struct Gate: PlainElementwiseOp {
+  package static let mnemonic = "gate"
+  package static let arity = 2
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // The gate itself is constant wherever it has a derivative.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [nil, context.isNeeded[1] ? gate(context.operands[0], context.gradient) : nil]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] > 0 ? x[1] : 0 }
+  package func evaluate(_ x: [Double]) -> Double { x[0] > 0 ? x[1] : 0 }
 }
 
 /// `b` where `a > 0`, 0 elsewhere.
-public func gate(
+package func gate(
   _ a: Tensor, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
 ) -> Tensor {
   let (a, b) = Tensor.promoted(a, b, file, line)

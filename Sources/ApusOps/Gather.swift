@@ -12,32 +12,32 @@ import CKernels
 ///
 /// An index outside the axis is an error (`outOfRange`), negative ones included. The elements keep their
 /// type, unless `result` is given: then floats are rounded to that.
-public struct Gather: Op {
-  public static let mnemonic = "gather"
+package struct Gather: Op {
+  package static let mnemonic = "gather"
   /// From 0.
-  public let axis: Int
-  public let isAlong: Bool
+  package let axis: Int
+  package let isAlong: Bool
   /// The element type of the result; nil for that of the first operand.
-  public let result: DType?
+  package let result: DType?
 
-  public init(axis: Int, isAlong: Bool = false, result: DType? = nil) {
+  package init(axis: Int, isAlong: Bool = false, result: DType? = nil) {
     self.axis = axis
     self.isAlong = isAlong
     self.result = result
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(
       axis: try attributes.int("axis"), isAlong: try attributes.bool("along"),
       result: try attributes.storageType())
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [Attribute("axis", .int(axis)), Attribute("along", .bool(isAlong))]
       + Attribute.storageType(result)
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(2, operands)
     var (x, indices) = (operands[0], operands[1])
     _ = try checkedAxis(x, axis)
@@ -68,22 +68,22 @@ public struct Gather: Op {
     ]
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (x, indices) = (context.operands[0], context.operands[1])
     guard x.dtype.isFloat else { return [nil, nil] }
     let op = ScatterAdd(axis: axis, extent: x.shape[axis], isAlong: isAlong)
     return [op.applied(to: context.gradient.cast(to: x.dtype), indices), nil]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let source = operands[0].doubles
     let walk = GatherWalk(operands[0].shape, operands[1], axis: axis, isAlong: isAlong)
     return [NDArray(doubles: try walk.places(mnemonic).map { source[$0] }, type: results[0])]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     let (outer, extent, inner) = site.operands[0].shape.split(at: axis)
     var args = ck_gather_args()
     args.outer = Int64(outer)
@@ -126,13 +126,13 @@ extension Gather: NarrowableOp {
     return !isAlong && inner > 1
   }
 
-  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
     index == 0 && takesRows(node)
   }
 
-  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { takesRows(node) }
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { takesRows(node) }
 
-  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
     Gather(
       axis: axis, isAlong: isAlong, result: operands[0] == results[0] ? nil : results[0])
   }
@@ -221,8 +221,8 @@ extension Tensor {
   }
 }
 
-/// The rows of `table` for each index: the lookup of an embedding layer. Its gradient is a
-/// ``ScatterAdd``.
+/// The rows of `table` for each index: the lookup of an embedding layer. Its gradient adds
+/// rows to the table's.
 ///
 ///     embedding(tokens, table)   // i32[8,128], f32[50257,768] → f32[8,128,768]
 public func embedding(

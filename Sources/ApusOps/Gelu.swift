@@ -5,19 +5,19 @@ import Glibc
 
 /// `y = x Φ(x) = x/2 (1 + erf(x/√2))` (Hendrycks & Gimpel 2016, "Gaussian Error Linear Units"); -0,
 /// the limit, at -∞.
-public struct Gelu: PlainElementwiseOp {
-  public static let mnemonic = "gelu"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Gelu: PlainElementwiseOp {
+  package static let mnemonic = "gelu"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = Φ(x) + x φ(x), an op of its own
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * geluDerivative(context.operands[0])]
   }
 
-  public func evaluate(_ x: [Double]) -> Double {
+  package func evaluate(_ x: [Double]) -> Double {
     x[0] == -.infinity ? -0.0 : 0.5 * x[0] * erfc(-x[0] * 0.5.squareRoot())
   }
 }

@@ -7,21 +7,21 @@ import Glibc
 ///
 /// One operation rather than Φ and φ apart: both stand on the same exponential, and the sum keeps its
 /// digits where x is far below 0.
-public struct GeluDerivative: PlainElementwiseOp {
-  public static let mnemonic = "gelu_derivative"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct GeluDerivative: PlainElementwiseOp {
+  package static let mnemonic = "gelu_derivative"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = (2 - x²) φ(x), with φ(x) = exp(-x²/2) / √(2π)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let squared = square(context.operands[0])
     let density = exp(squared * -0.5) * (1 / (2 * Double.pi).squareRoot())
     return [context.gradient * (density * (2 - squared))]
   }
 
-  public func evaluate(_ x: [Double]) -> Double {
+  package func evaluate(_ x: [Double]) -> Double {
     let x = x[0]
     let density = exp(-0.5 * x * x) / (2 * Double.pi).squareRoot()
     if density == 0 { return x > 0 ? 1 : -0.0 }
@@ -30,7 +30,7 @@ public struct GeluDerivative: PlainElementwiseOp {
 }
 
 /// The derivative of `gelu` at every element.
-public func geluDerivative(
+package func geluDerivative(
   _ x: Tensor, file: StaticString = #fileID, line: UInt = #line
 ) -> Tensor {
   .apply(GeluDerivative(), to: x, location: sourceLocation(file, line))

@@ -4,15 +4,15 @@ import ApusGraph
 import Glibc
 
 /// `y = x/2 (1 + tanh u)` with `u = √(2/π) (x + 0.044715 x³)` (Hendrycks & Gimpel 2016).
-public struct GeluTanh: PlainElementwiseOp {
-  public static let mnemonic = "gelu_tanh"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct GeluTanh: PlainElementwiseOp {
+  package static let mnemonic = "gelu_tanh"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = (1 + t)/2 + x/2 (1 - t²) du/dx, with t = tanh u
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let x = context.operands[0]
     let scale = (2 / Double.pi).squareRoot()
     let squared = square(x)
@@ -21,7 +21,7 @@ public struct GeluTanh: PlainElementwiseOp {
     return [context.gradient * ((t + 1) * 0.5 + x * 0.5 * (1 - square(t)) * slope)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double {
+  package func evaluate(_ x: [Double]) -> Double {
     let u = (2 / Double.pi).squareRoot() * (x[0] + 0.044715 * x[0] * x[0] * x[0])
     return 0.5 * x[0] * (1 + tanh(u))
   }

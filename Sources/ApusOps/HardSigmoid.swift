@@ -3,20 +3,20 @@
 import ApusGraph
 
 /// `y = min(max(x + 3, 0), 6) / 6`, as in PyTorch.
-public struct HardSigmoid: PlainElementwiseOp {
-  public static let mnemonic = "hard_sigmoid"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct HardSigmoid: PlainElementwiseOp {
+  package static let mnemonic = "hard_sigmoid"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = [-3 < x < 3] / 6
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let x = context.operands[0]
     return [`where`(less(abs(x), 3), context.gradient * (1.0 / 6), 0)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { min(max(x[0] + 3, 0), 6) / 6 }
+  package func evaluate(_ x: [Double]) -> Double { min(max(x[0] + 3, 0), 6) / 6 }
 }
 
 /// The hard sigmoid of every element.

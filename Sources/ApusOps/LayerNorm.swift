@@ -9,19 +9,19 @@ import Glibc
 ///
 /// Operands: x `[rows…, C]`, and optionally γ `[C]`, and then β `[C]`. Results: y, and mean and rstd
 /// `[rows…]`, which the gradient reads. Element types: ``NormOp``.
-public struct LayerNorm: NormOp {
-  public static let mnemonic = "layer_norm"
-  public static let statistics = 2
-  public static let mostParameters = 2
-  public let epsilon: Double
-  public let result: DType?
+package struct LayerNorm: NormOp {
+  package static let mnemonic = "layer_norm"
+  package static let statistics = 2
+  package static let mostParameters = 2
+  package let epsilon: Double
+  package let result: DType?
 
-  public init(epsilon: Double = 1e-5, result: DType? = nil) {
+  package init(epsilon: Double = 1e-5, result: DType? = nil) {
     self.epsilon = epsilon
     self.result = result
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (operands, results) = (context.operands, context.results)
     guard let dy = context.gradients[0], context.gradients[1] == nil, context.gradients[2] == nil
     else { return try gradientOfDecomposition(context) }
@@ -32,11 +32,11 @@ public struct LayerNorm: NormOp {
       op, to: [dy, operands[0], results[1], results[2]] + gamma, resultCount: operands.count)
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     normReference(operands, results, epsilon: epsilon, isCentered: true)
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let x = operands[0].cast(to: arithmetic(operands.map(\.type)))
     let mean = x.sum(axes: [-1], keepDims: true) / x.scalar(Double(x.shape[-1]))
     let centered = x - mean
@@ -49,7 +49,7 @@ public struct LayerNorm: NormOp {
     return [stored(y), mean.reshaped(row), rstd.reshaped(row)]
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     var call = normCall(site, CK_NORM_LAYER_FORWARD, "ck_layer_norm")
     call.bind(\ck_norm_args.mean, to: .result(1))
     call.bind(\ck_norm_args.rstd, to: .result(2))
@@ -63,33 +63,33 @@ public struct LayerNorm: NormOp {
 ///
 /// Operands: dy, x, mean, rstd and, with parameters, γ. Results: dx, and dγ and dβ as far as there are
 /// `parameters`.
-public struct LayerNormGradient: NormGradientOp {
-  public static let mnemonic = "layer_norm_gradient"
-  public static let statistics = 2
+package struct LayerNormGradient: NormGradientOp {
+  package static let mnemonic = "layer_norm_gradient"
+  package static let statistics = 2
   /// 0, 1 (γ) or 2 (γ and β).
-  public let parameters: Int
-  public let epsilon: Double?
-  public let result: DType?
+  package let parameters: Int
+  package let epsilon: Double?
+  package let result: DType?
 
-  public init(parameters: Int, epsilon: Double? = nil, result: DType? = nil) {
+  package init(parameters: Int, epsilon: Double? = nil, result: DType? = nil) {
     self.parameters = parameters
     self.epsilon = epsilon
     self.result = result
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try normGradientTypes(operands, atMost: 2)
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     try gradientOfDecomposition(context)
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     normGradientReference(operands, results, isCentered: true)
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let wide = arithmetic(operands.map(\.type))
     let (dy, x) = (operands[0].cast(to: wide), operands[1].cast(to: wide))
     let statistics =
@@ -109,7 +109,7 @@ public struct LayerNormGradient: NormGradientOp {
     return results
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     var call = normGradientCall(site, CK_NORM_LAYER_BACKWARD, "ck_layer_norm_backward")
     if epsilon == nil {
       call.bind(\ck_norm_backward_args.mean, to: .operand(2))

@@ -11,29 +11,29 @@ import CKernels
 /// gradient where a gradient is asked for; integer labels `[N]`; and optionally class weights `[C]`.
 /// Results: the loss (a scalar, or `[N]` without reduction), then the gradients asked for, in the order
 /// `x`, `W`, `b`.
-public struct LinearCrossEntropy: CompositeOp {
+package struct LinearCrossEntropy: CompositeOp {
   /// The gradients that are results.
-  public struct Gradients: Sendable, Hashable {
-    public var x: Bool
-    public var weight: Bool
-    public var bias: Bool
+  package struct Gradients: Sendable, Hashable {
+    package var x: Bool
+    package var weight: Bool
+    package var bias: Bool
 
-    public init(x: Bool = false, weight: Bool = false, bias: Bool = false) {
+    package init(x: Bool = false, weight: Bool = false, bias: Bool = false) {
       self.x = x
       self.weight = weight
       self.bias = bias
     }
 
-    public var any: Bool { x || weight || bias }
+    package var any: Bool { x || weight || bias }
   }
 
-  public static let mnemonic = "linear_cross_entropy"
-  public let rule: CrossEntropyRule
-  public let transposeW: Bool
-  public let hasBias: Bool
-  public let gradients: Gradients
+  package static let mnemonic = "linear_cross_entropy"
+  package let rule: CrossEntropyRule
+  package let transposeW: Bool
+  package let hasBias: Bool
+  package let gradients: Gradients
 
-  public init(
+  package init(
     _ rule: CrossEntropyRule = CrossEntropyRule(), transposeW: Bool = false, hasBias: Bool = false,
     gradients: Gradients = Gradients()
   ) {
@@ -43,7 +43,7 @@ public struct LinearCrossEntropy: CompositeOp {
     self.gradients = gradients
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(
       try CrossEntropyRule(attributes: attributes),
       transposeW: try attributes.bool("transposeW"), hasBias: try attributes.bool("hasBias"),
@@ -52,7 +52,7 @@ public struct LinearCrossEntropy: CompositeOp {
         bias: try attributes.bool("gradientBias")))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     rule.attributes + [
       Attribute("transposeW", .bool(transposeW)), Attribute("hasBias", .bool(hasBias)),
       Attribute("gradientX", .bool(gradients.x)), Attribute("gradientW", .bool(gradients.weight)),
@@ -65,7 +65,7 @@ public struct LinearCrossEntropy: CompositeOp {
   private var labels: Int { upstream + (gradients.any ? 1 : 0) }
   private var product: MatMul { MatMul(transposeB: transposeW) }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(operands.count == labels + 2 ? labels + 2 : labels + 1, operands)
     let (x, w) = (operands[0], operands[1])
     guard x.rank == 2, w.rank == 2 else {
@@ -100,11 +100,11 @@ public struct LinearCrossEntropy: CompositeOp {
       + (gradients.bias ? [bias] : [])
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     try gradientOfDecomposition(context)
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let (x, w) = (operands[0], operands[1])
     let logitsType = try product.resultTypes([x.type, w.type])[0]
     var logits = try product.reference([x, w], results: [logitsType])[0]
@@ -133,13 +133,13 @@ public struct LinearCrossEntropy: CompositeOp {
     return found
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
     index < 2 || view.isContiguous
   }
 
-  public func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
+  package func hasKernel(_ operands: [TensorType]) -> Bool { operands[0].dtype == .f32 }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let (x, w) = (operands[0], operands[1])
     var logits = x.product(w, false, transposeW)
     if hasBias { logits = logits + operands[2] }
@@ -159,7 +159,7 @@ public struct LinearCrossEntropy: CompositeOp {
     return found
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     let (x, w) = (site.views[0], site.views[1])
     let logits = try product.resultTypes(Array(site.operands.prefix(2)))[0]
     let loss = rule.block(logits, site.operands[labels])

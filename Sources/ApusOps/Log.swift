@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = ln x`; NaN for a negative `x`, -∞ for 0.
-public struct Log: PlainElementwiseOp {
-  public static let mnemonic = "log"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Log: PlainElementwiseOp {
+  package static let mnemonic = "log"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1/x
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient / context.operands[0]]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { log(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { log(x[0]) }
 }
 
 /// The natural logarithm of every element.

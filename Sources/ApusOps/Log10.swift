@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = log₁₀ x`.
-public struct Log10: PlainElementwiseOp {
-  public static let mnemonic = "log10"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Log10: PlainElementwiseOp {
+  package static let mnemonic = "log10"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1 / (x ln 10)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient / (context.operands[0] * M_LN10)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { log10(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { log10(x[0]) }
 }
 
 /// The decimal logarithm of every element.

@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = ln(1 + x)`, exact for small `x`, where `1 + x` rounds to 1.
-public struct Log1p: PlainElementwiseOp {
-  public static let mnemonic = "log1p"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Log1p: PlainElementwiseOp {
+  package static let mnemonic = "log1p"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1 / (1 + x)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient / (context.operands[0] + 1)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { log1p(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { log1p(x[0]) }
 }
 
 /// The natural logarithm of one plus every element, without loss of digits near 0.

@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = log₂ x`.
-public struct Log2: PlainElementwiseOp {
-  public static let mnemonic = "log2"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Log2: PlainElementwiseOp {
+  package static let mnemonic = "log2"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1 / (x ln 2)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient / (context.operands[0] * M_LN2)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { log2(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { log2(x[0]) }
 }
 
 /// The binary logarithm of every element.

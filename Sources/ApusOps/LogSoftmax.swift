@@ -5,23 +5,23 @@ import CKernels
 import Glibc
 
 /// `y = x - m - log Σ exp(x - m)` along `axis`, with `m` the greatest element there.
-public struct LogSoftmax: PlainSoftmaxOp {
-  public static let mnemonic = "log_softmax"
-  public static let rowOperands = 1
-  public let axis: Int
-  public let result: DType?
+package struct LogSoftmax: PlainSoftmaxOp {
+  package static let mnemonic = "log_softmax"
+  package static let rowOperands = 1
+  package let axis: Int
+  package let result: DType?
 
-  public init(axis: Int, result: DType? = nil) {
+  package init(axis: Int, result: DType? = nil) {
     self.axis = axis
     self.result = result
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let op = LogSoftmaxGradient(axis: axis, result: result.map { _ in context.operands[0].dtype })
     return [.apply(op, to: context.result, context.gradient)]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [
       mapSlices(of: operands, along: axis, results[0]) { slices in
         let m = slices[0].reduce(-.infinity, greatest)
@@ -31,31 +31,31 @@ public struct LogSoftmax: PlainSoftmaxOp {
     ]
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let x = widened(operands[0], of: operands)
     guard x.shape[axis] > 0 else { return [stored(x)] }
     let shifted = x - greatestAlong(x, axis)
     return [stored(shifted - log(exp(shifted).sum(axes: [axis], keepDims: true)))]
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     softmaxCall(site, CK_SOFTMAX_LOG_FORWARD, "ck_log_softmax")
   }
 }
 
 /// `dx = dy - exp(y) Σ dy` along `axis`: the gradient of ``LogSoftmax``, from its result and `dy`.
-public struct LogSoftmaxGradient: PlainSoftmaxOp {
-  public static let mnemonic = "log_softmax_gradient"
-  public static let rowOperands = 2
-  public let axis: Int
-  public let result: DType?
+package struct LogSoftmaxGradient: PlainSoftmaxOp {
+  package static let mnemonic = "log_softmax_gradient"
+  package static let rowOperands = 2
+  package let axis: Int
+  package let result: DType?
 
-  public init(axis: Int, result: DType? = nil) {
+  package init(axis: Int, result: DType? = nil) {
     self.axis = axis
     self.result = result
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     if result != nil { return try gradientOfDecomposition(context) }
     let (y, dy, u) = (context.operands[0], context.operands[1], context.gradient)
     let p = exp(y)
@@ -65,7 +65,7 @@ public struct LogSoftmaxGradient: PlainSoftmaxOp {
     ]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [
       mapSlices(of: operands, along: axis, results[0]) { slices in
         let sum = slices[1].reduce(0, +)
@@ -74,12 +74,12 @@ public struct LogSoftmaxGradient: PlainSoftmaxOp {
     ]
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let (y, dy) = (widened(operands[0], of: operands), widened(operands[1], of: operands))
     return [stored(dy - exp(y) * dy.sum(axes: [axis], keepDims: true))]
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     softmaxCall(site, CK_SOFTMAX_LOG_BACKWARD, "ck_log_softmax_backward")
   }
 }

@@ -3,47 +3,47 @@
 import ApusGraph
 
 /// `y = a ∧ b`, broadcasting.
-public struct And: PlainElementwiseOp {
-  public static let mnemonic = "and"
-  public static let arity = 2
-  public static let signature = ElementwiseSignature.logical
+package struct And: PlainElementwiseOp {
+  package static let mnemonic = "and"
+  package static let arity = 2
+  package static let signature = ElementwiseSignature.logical
 
-  public init() {}
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil, nil] }
-  public func evaluate(_ x: [Double]) -> Double { x[0] != 0 && x[1] != 0 ? 1 : 0 }
+  package init() {}
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil, nil] }
+  package func evaluate(_ x: [Double]) -> Double { x[0] != 0 && x[1] != 0 ? 1 : 0 }
 }
 
 /// `y = a ∨ b`, broadcasting.
-public struct Or: PlainElementwiseOp {
-  public static let mnemonic = "or"
-  public static let arity = 2
-  public static let signature = ElementwiseSignature.logical
+package struct Or: PlainElementwiseOp {
+  package static let mnemonic = "or"
+  package static let arity = 2
+  package static let signature = ElementwiseSignature.logical
 
-  public init() {}
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil, nil] }
-  public func evaluate(_ x: [Double]) -> Double { x[0] != 0 || x[1] != 0 ? 1 : 0 }
+  package init() {}
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil, nil] }
+  package func evaluate(_ x: [Double]) -> Double { x[0] != 0 || x[1] != 0 ? 1 : 0 }
 }
 
 /// `y = a ⊕ b`, broadcasting.
-public struct Xor: PlainElementwiseOp {
-  public static let mnemonic = "xor"
-  public static let arity = 2
-  public static let signature = ElementwiseSignature.logical
+package struct Xor: PlainElementwiseOp {
+  package static let mnemonic = "xor"
+  package static let arity = 2
+  package static let signature = ElementwiseSignature.logical
 
-  public init() {}
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil, nil] }
-  public func evaluate(_ x: [Double]) -> Double { (x[0] != 0) != (x[1] != 0) ? 1 : 0 }
+  package init() {}
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil, nil] }
+  package func evaluate(_ x: [Double]) -> Double { (x[0] != 0) != (x[1] != 0) ? 1 : 0 }
 }
 
 /// `y = ¬a`.
-public struct Not: PlainElementwiseOp {
-  public static let mnemonic = "not"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.logical
+package struct Not: PlainElementwiseOp {
+  package static let mnemonic = "not"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.logical
 
-  public init() {}
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
-  public func evaluate(_ x: [Double]) -> Double { x[0] != 0 ? 0 : 1 }
+  package init() {}
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+  package func evaluate(_ x: [Double]) -> Double { x[0] != 0 ? 0 : 1 }
 }
 
 /// Whether both hold, element by element.

@@ -3,37 +3,37 @@
 import ApusGraph
 
 /// Whether any element along `axes` is true; false where there is none.
-public struct ReduceAny: ReductionOp {
-  public static let mnemonic = "reduce_any"
-  public static let identity = 0.0
-  public static let foldsBools = true
-  public let axes: [Int]
-  public let keepDims: Bool
+package struct ReduceAny: ReductionOp {
+  package static let mnemonic = "reduce_any"
+  package static let identity = 0.0
+  package static let foldsBools = true
+  package let axes: [Int]
+  package let keepDims: Bool
 
-  public init(axes: [Int], keepDims: Bool) {
+  package init(axes: [Int], keepDims: Bool) {
     self.axes = axes
     self.keepDims = keepDims
   }
 
-  public func combine(_ a: Double, _ b: Double) -> Double { max(a, b) }
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+  package func combine(_ a: Double, _ b: Double) -> Double { max(a, b) }
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
 }
 
 /// Whether all elements along `axes` are true; true where there is none.
-public struct ReduceAll: ReductionOp {
-  public static let mnemonic = "reduce_all"
-  public static let identity = 1.0
-  public static let foldsBools = true
-  public let axes: [Int]
-  public let keepDims: Bool
+package struct ReduceAll: ReductionOp {
+  package static let mnemonic = "reduce_all"
+  package static let identity = 1.0
+  package static let foldsBools = true
+  package let axes: [Int]
+  package let keepDims: Bool
 
-  public init(axes: [Int], keepDims: Bool) {
+  package init(axes: [Int], keepDims: Bool) {
     self.axes = axes
     self.keepDims = keepDims
   }
 
-  public func combine(_ a: Double, _ b: Double) -> Double { min(a, b) }
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+  package func combine(_ a: Double, _ b: Double) -> Double { min(a, b) }
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
 }
 
 extension Tensor {

@@ -7,21 +7,21 @@ import ApusGraph
 ///
 /// An elementwise output has the shape of its value; a reduced one keeps its folded axes with extent 1.
 /// Values between reductions and outputs never reach memory.
-public struct Loop: Op {
-  public static let mnemonic = "loop"
+package struct Loop: Op {
+  package static let mnemonic = "loop"
   /// The iteration domain, to which all operands broadcast.
-  public let domain: Shape
+  package let domain: Shape
   /// The axes of the domain that the program's reductions fold; empty where it has none.
-  public let reducedAxes: [Int]
-  public let program: LoopProgram
+  package let reducedAxes: [Int]
+  package let program: LoopProgram
 
-  public init(domain: Shape, reducedAxes: [Int], program: LoopProgram) {
+  package init(domain: Shape, reducedAxes: [Int], program: LoopProgram) {
     self.domain = domain
     self.reducedAxes = reducedAxes
     self.program = program
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     let lines = try attributes.list("program").map { value -> String in
       guard case .string(let line) = value else {
         throw ApusError(.parse, "loop: the program is no list of strings", expected: "strings")
@@ -33,7 +33,7 @@ public struct Loop: Op {
       program: try LoopProgram(lines: lines, outputs: try attributes.ints("outputs")))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [
       Attribute("domain", .ints(domain.dimensions)), Attribute("axes", .ints(reducedAxes)),
       Attribute("program", .list(program.lines.map { .string($0) })),
@@ -41,7 +41,7 @@ public struct Loop: Op {
     ]
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     for operand in operands where try Shape.broadcast(operand.shape, domain) != domain {
       throw ApusError(
         .shapeMismatch, "loop: \(operand) does not broadcast to the domain \(domain)",
@@ -59,13 +59,13 @@ public struct Loop: Op {
   }
 
   /// - Throws: `unsupported`: loops are made after differentiation.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     throw ApusError(
       .unsupported, "a fused loop is not differentiable",
       expected: "differentiation before optimisation")
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     var values: [NDArray] = []
     for instruction in program.instructions {
       let arguments = instruction.arguments.map { argument in
@@ -93,9 +93,9 @@ public struct Loop: Op {
     return program.outputs.map { values[$0] }
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     var compiler = LoopCompiler(self, site)
     return try compiler.compile()
   }
@@ -105,11 +105,11 @@ extension Loop {
   /// Elements along the folded axes up to which it pays to read a reduction again in its own loop. A
   /// longer row is copied through the tile machine's slots in every phase: rows of 4096 took 1.1 to 1.2
   /// times as long as one loop a phase.
-  public static let longestKeptRow = 1024
+  package static let longestKeptRow = 1024
 
   /// Whether the tile machine can run an elementwise op or a reduction on operands of these types, so
   /// that it may become part of a loop. `f64` counts as `f32`: it is what tests are written in.
-  public static func supports(_ op: any Op, _ operands: [TensorType]) -> Bool {
+  package static func supports(_ op: any Op, _ operands: [TensorType]) -> Bool {
     if op is Cast { return true }
     guard let last = operands.last?.dtype else { return false }
     if let reduction = op as? any ReductionOp {

@@ -6,15 +6,15 @@ import ApusGraph
 ///
 /// In text, one string an instruction: `v0 = add(a0, a1)`, `v1 = clamp(v0) {low=0.0, high=1.0}`,
 /// `v2 = sum(v1)`. `a0` is the first operand, `v0` the first instruction's value.
-public struct LoopProgram: Sendable, Hashable {
+package struct LoopProgram: Sendable, Hashable {
   /// What an instruction reads.
-  public enum Argument: Sendable, Hashable {
+  package enum Argument: Sendable, Hashable {
     case operand(Int)
     case value(Int)
   }
 
   /// What an instruction does.
-  public enum Action: Sendable {
+  package enum Action: Sendable {
     /// An elementwise op on its arguments.
     case apply(any ElementwiseOp)
     /// A reduction of its one argument over the loop's reduced axes, which stay with extent 1.
@@ -24,16 +24,16 @@ public struct LoopProgram: Sendable, Hashable {
   }
 
   /// One opcode with where it reads and what it holds.
-  public struct Instruction: Sendable, Hashable {
-    public var action: Action
-    public var arguments: [Argument]
+  package struct Instruction: Sendable, Hashable {
+    package var action: Action
+    package var arguments: [Argument]
 
-    public init(_ action: Action, _ arguments: [Argument]) {
+    package init(_ action: Action, _ arguments: [Argument]) {
       self.action = action
       self.arguments = arguments
     }
 
-    public static func == (a: Instruction, b: Instruction) -> Bool {
+    package static func == (a: Instruction, b: Instruction) -> Bool {
       guard a.arguments == b.arguments else { return false }
       switch (a.action, b.action) {
       case (.apply(let x), .apply(let y)): return x.isEqual(to: y)
@@ -44,7 +44,7 @@ public struct LoopProgram: Sendable, Hashable {
       }
     }
 
-    public func hash(into hasher: inout Hasher) {
+    package func hash(into hasher: inout Hasher) {
       hasher.combine(mnemonic)
       hasher.combine(arguments)
     }
@@ -58,17 +58,17 @@ public struct LoopProgram: Sendable, Hashable {
     }
   }
 
-  public var instructions: [Instruction]
+  package var instructions: [Instruction]
   /// The instructions whose values are the loop's results.
-  public var outputs: [Int]
+  package var outputs: [Int]
 
-  public init(_ instructions: [Instruction], outputs: [Int]) {
+  package init(_ instructions: [Instruction], outputs: [Int]) {
     self.instructions = instructions
     self.outputs = outputs
   }
 
   /// Whether any instruction reduces.
-  public var reduces: Bool {
+  package var reduces: Bool {
     instructions.contains { if case .reduce = $0.action { true } else { false } }
   }
 
@@ -76,7 +76,7 @@ public struct LoopProgram: Sendable, Hashable {
   ///
   /// - `reducedAxes`: axes of the domain that reductions fold.
   /// - Throws: what the ops' rules throw; `invalidGraph` for arguments that do not exist.
-  public func types(_ operands: [TensorType], domain: Shape, reducedAxes: [Int]) throws
+  package func types(_ operands: [TensorType], domain: Shape, reducedAxes: [Int]) throws
     -> [TensorType]
   {
     var types: [TensorType] = []

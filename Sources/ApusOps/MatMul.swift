@@ -7,31 +7,31 @@ import ApusGraph
 ///
 /// `A`, `B` and `C` have one element type, unless `result` is given: then `A` and `B` may be of different
 /// float types, and the sums, which are carried in `f32`, are rounded to `result` once.
-public struct MatMul: Op {
-  public static let mnemonic = "matmul"
-  public let transposeA: Bool
-  public let transposeB: Bool
+package struct MatMul: Op {
+  package static let mnemonic = "matmul"
+  package let transposeA: Bool
+  package let transposeB: Bool
   /// The element type of the product; nil for that of the operands.
-  public let result: DType?
+  package let result: DType?
 
-  public init(transposeA: Bool = false, transposeB: Bool = false, result: DType? = nil) {
+  package init(transposeA: Bool = false, transposeB: Bool = false, result: DType? = nil) {
     self.transposeA = transposeA
     self.transposeB = transposeB
     self.result = result
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     transposeA = try attributes.bool("transposeA")
     transposeB = try attributes.bool("transposeB")
     result = try attributes.storageType()
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [Attribute("transposeA", .bool(transposeA)), Attribute("transposeB", .bool(transposeB))]
       + Attribute.storageType(result)
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(2, operands)
     let (a, b) = (operands[0], operands[1])
     let dtype = result ?? a.dtype
@@ -69,7 +69,7 @@ public struct MatMul: Op {
   // With C = A B: dA = dC Bᵀ and dB = Aᵀ dC; a transposed operand's gradient is transposed. The
   // reverse walk sums over broadcast leading axes, except where they fold into the inner dimension
   // of one large product.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (a, b, dC) = (context.operands[0], context.operands[1], context.gradient)
     // A gradient has its operand's type, whatever the product's.
     let types = result == nil ? [nil, nil] : [a.dtype, b.dtype]
@@ -97,7 +97,7 @@ public struct MatMul: Op {
     return [dA, dB]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let (rows, columns) = (results[0].shape[-2], results[0].shape[-1])
     let batch = results[0].shape.leading
     let views = matrixViews(of: operands.map { View(dense: $0.shape) }, batch: batch)
@@ -118,11 +118,11 @@ public struct MatMul: Op {
     return [NDArray(doubles: c, type: results[0])]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
     GemmLowering.accepts(view)
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try GemmLowering.matmul(self, site)
   }
 

@@ -8,28 +8,29 @@ import CKernels
 ///
 /// Operands: the factors, the weight, its velocity, the rate. Results: the new weight and velocity, in the
 /// same bits as product and step by themselves give. `FuseUpdate` makes these nodes.
-public struct MatMulMomentumStep: Op {
-  public static let mnemonic = "matmul_momentum_step"
-  public let product: MatMul
+package struct MatMulMomentumStep: Op {
+  package static let mnemonic = "matmul_momentum_step"
+  package let product: MatMul
   /// Of one parameter, not scaled.
-  public let step: MomentumStep
+  package let step: MomentumStep
 
-  public init(_ product: MatMul, _ step: MomentumStep) {
+  package init(_ product: MatMul, _ step: MomentumStep) {
     self.product = product
     self.step = step
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(try MatMul(attributes: attributes), try MomentumStep(attributes: attributes))
   }
 
-  public var attributes: [Attribute] { product.attributes + step.attributes }
+  package var attributes: [Attribute] { product.attributes + step.attributes }
 
   /// Whether a product's kernel can take the step: plain momentum, a product of one matrix, and sums of
   /// one block of terms.
   ///
   /// - `factors`: the product's operands, of one type with the parameter.
-  public static func joins(_ product: MatMul, _ factors: [TensorType], _ step: MomentumStep) -> Bool
+  package static func joins(_ product: MatMul, _ factors: [TensorType], _ step: MomentumStep)
+    -> Bool
   {
     guard step.parameters == 1, !step.isScaled, !step.nesterov, step.weightDecay == 0,
       let type = try? product.resultTypes(factors)[0], type.rank == 2,
@@ -44,7 +45,7 @@ public struct MatMulMomentumStep: Op {
     [operands[2], gradient] + operands[3...]
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(5, operands)
     let factors = Array(operands.prefix(2))
     let gradient = try product.resultTypes(factors)[0]
@@ -57,22 +58,22 @@ public struct MatMulMomentumStep: Op {
   }
 
   /// Made after differentiation.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     throw ApusError(
       .unsupported, "a fused update is not differentiable",
       expected: "differentiation before optimisation")
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let gradient = try product.reference(Array(operands.prefix(2)), results: [results[0]])[0]
     return try step.reference(stepOperands(operands, gradient: gradient), results: results)
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
     index < 2 && GemmLowering.accepts(view)
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     if let call = try GemmLowering.momentum(self, site) { return call }
     // A level whose product has no such registers.
     return try GemmLowering.fused(
@@ -80,7 +81,7 @@ public struct MatMulMomentumStep: Op {
   }
 
   /// The step as a program on the product, on the same operands.
-  public func program(_ operands: [TensorType]) throws -> LoopProgram {
+  package func program(_ operands: [TensorType]) throws -> LoopProgram {
     let types = try [product.resultTypes(Array(operands.prefix(2)))[0]] + operands[2...]
     return try LoopProgram(recording: types) {
       try step.decompose([$0[1], $0[0], $0[2], $0[3]])

@@ -3,15 +3,15 @@
 import ApusGraph
 
 /// `y = max(a, b)`, broadcasting; NaN where either is NaN.
-public struct Maximum: PlainElementwiseOp {
-  public static let mnemonic = "max"
-  public static let arity = 2
-  public static let signature = ElementwiseSignature.numeric
+package struct Maximum: PlainElementwiseOp {
+  package static let mnemonic = "max"
+  package static let arity = 2
+  package static let signature = ElementwiseSignature.numeric
 
-  public init() {}
+  package init() {}
 
   // The gradient goes where the value came from; a tie splits it evenly, as in PyTorch.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (g, a, b) = (context.gradient, context.operands[0], context.operands[1])
     let half = `where`(equal(a, b), g * 0.5, 0)
     return [
@@ -20,7 +20,7 @@ public struct Maximum: PlainElementwiseOp {
     ]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0].isNaN || x[0] > x[1] ? x[0] : x[1] }
+  package func evaluate(_ x: [Double]) -> Double { x[0].isNaN || x[0] > x[1] ? x[0] : x[1] }
 }
 
 /// The greater of two elements, with NumPy broadcasting; NaN where either is NaN.

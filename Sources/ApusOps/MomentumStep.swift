@@ -11,21 +11,21 @@ import CKernels
 /// Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning"
 /// (2013). Operands: of each parameter p, ∇ and v; then η, and where `isScaled` a factor of ∇. Results: of
 /// each parameter p' and v'. See ``UpdateOp``.
-public struct MomentumStep: UpdateOp {
-  public static let mnemonic = "momentum_step"
-  public static let slots = 1
-  public static let kernel = (op: CK_OPTIM_MOMENTUM, name: "ck_momentum")
-  public static let flops = 4.0
+package struct MomentumStep: UpdateOp {
+  package static let mnemonic = "momentum_step"
+  package static let slots = 1
+  package static let kernel = (op: CK_OPTIM_MOMENTUM, name: "ck_momentum")
+  package static let flops = 4.0
   /// μ.
-  public let momentum: Double
-  public let nesterov: Bool
+  package let momentum: Double
+  package let nesterov: Bool
   /// λ; with 0 nothing is added to the gradient.
-  public let weightDecay: Double
-  public var parameters: Int
-  public var isScaled: Bool
-  public var scalars: Int { 1 }
+  package let weightDecay: Double
+  package var parameters: Int
+  package var isScaled: Bool
+  package var scalars: Int { 1 }
 
-  public init(
+  package init(
     momentum: Double, nesterov: Bool = false, weightDecay: Double = 0, parameters: Int = 1,
     isScaled: Bool = false
   ) {
@@ -36,40 +36,40 @@ public struct MomentumStep: UpdateOp {
     self.isScaled = isScaled
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(
       momentum: try attributes.double("momentum"), nesterov: try attributes.bool("nesterov"),
       weightDecay: try attributes.double("weightDecay"),
       parameters: try attributes.int("parameters"), isScaled: try attributes.bool("scaled"))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [
       Attribute("momentum", .double(momentum)), Attribute("nesterov", .bool(nesterov)),
       Attribute("weightDecay", .double(weightDecay)),
     ] + shared()
   }
 
-  public func updated(_ arrays: [Tensor], _ numbers: [Tensor]) -> [Tensor] {
+  package func updated(_ arrays: [Tensor], _ numbers: [Tensor]) -> [Tensor] {
     let (p, old) = (arrays[0], arrays[2])
     let g = weightDecay == 0 ? arrays[1] : arrays[1] + p * weightDecay
     let v = old * momentum + g
     return [p - (nesterov ? g + v * momentum : v) * numbers[0], v]
   }
 
-  public func updated(_ elements: [Double], _ numbers: [Double]) -> [Double] {
+  package func updated(_ elements: [Double], _ numbers: [Double]) -> [Double] {
     let g = weightDecay == 0 ? elements[1] : elements[1] + weightDecay * elements[0]
     let v = momentum * elements[2] + g
     return [elements[0] - numbers[0] * (nesterov ? g + momentum * v : v), v]
   }
 
-  public func fill(_ block: inout ck_optim_args) {
+  package func fill(_ block: inout ck_optim_args) {
     block.first_decay = Float(momentum)
     block.decay = Float(weightDecay)
     block.nesterov = nesterov ? 1 : 0
   }
 
-  public var fields: [Int] { [MemoryLayout<ck_optim_args>.offset(of: \.rate)!] }
+  package var fields: [Int] { [MemoryLayout<ck_optim_args>.offset(of: \.rate)!] }
 }
 
 /// A step of gradient descent with momentum: the parameter's new value and its new velocity.
@@ -83,7 +83,7 @@ public struct MomentumStep: UpdateOp {
 /// - `rate`: a scalar, and so is `scale`, a factor of the gradient such as clipping by norm gives.
 /// - `weightDecay`: what of the parameter is added to the gradient.
 /// - Records `shapeMismatch` where shapes differ, `dtypeMismatch` where something is no float.
-public func momentumStep(
+package func momentumStep(
   _ parameter: Tensor, _ gradient: Tensor, velocity: Tensor, rate: Tensor, momentum: Double,
   nesterov: Bool = false, weightDecay: Double = 0, scale: Tensor? = nil,
   file: StaticString = #fileID, line: UInt = #line

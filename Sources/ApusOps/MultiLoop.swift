@@ -10,24 +10,24 @@ import CKernels
 /// dense array a segment. The node's operands are, in the order of the program's: a shared one once,
 /// another once for each segment. Its results are the program's outputs of the first segment, then of
 /// the second, and so on.
-public struct MultiLoop: Op {
-  public static let mnemonic = "multi_loop"
+package struct MultiLoop: Op {
+  package static let mnemonic = "multi_loop"
   /// The domain of each segment.
-  public let domains: [Shape]
+  package let domains: [Shape]
   /// The program's operands that all segments share, ascending.
-  public let shared: [Int]
+  package let shared: [Int]
   /// How many operands the program has.
-  public let operandCount: Int
-  public let program: LoopProgram
+  package let operandCount: Int
+  package let program: LoopProgram
 
-  public init(domains: [Shape], shared: [Int], operandCount: Int, program: LoopProgram) {
+  package init(domains: [Shape], shared: [Int], operandCount: Int, program: LoopProgram) {
     self.domains = domains
     self.shared = shared
     self.operandCount = operandCount
     self.program = program
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     func strings(_ name: String) throws -> [String] {
       try attributes.list(name).map {
         guard case .string(let text) = $0 else {
@@ -57,7 +57,7 @@ public struct MultiLoop: Op {
         lines: try strings("program"), outputs: try attributes.ints("outputs")))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [
       Attribute("domains", .list(domains.map { .ints($0.dimensions) })),
       Attribute("shared", .ints(shared)), Attribute("operands", .int(operandCount)),
@@ -67,7 +67,7 @@ public struct MultiLoop: Op {
   }
 
   /// The place among the node's operands of the program's operand `index` in a segment.
-  public func position(of index: Int, segment: Int) -> Int {
+  package func position(of index: Int, segment: Int) -> Int {
     let sharedBefore = shared.count { $0 < index }
     let first = sharedBefore + (index - sharedBefore) * domains.count
     return shared.contains(index) ? first : first + segment
@@ -81,7 +81,7 @@ public struct MultiLoop: Op {
     (0..<operandCount).map { operands[position(of: $0, segment: segment)] }
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     guard !program.reduces, !domains.isEmpty, operandCount >= 0 else {
       throw ApusError(
         .invalidGraph, "multi_loop: no segments, or a program that reduces",
@@ -114,13 +114,13 @@ public struct MultiLoop: Op {
   }
 
   /// Made after differentiation, as loops are.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     throw ApusError(
       .unsupported, "a fused loop is not differentiable",
       expected: "differentiation before optimisation")
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let outputs = program.outputs.count
     return try domains.indices.flatMap { segment in
       try loop(segment).reference(
@@ -129,11 +129,11 @@ public struct MultiLoop: Op {
     }
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
     view.isContiguous
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     let outputs = program.outputs.count
     let own = LoweringSite(
       operands: pick(site.operands, segment: 0), views: pick(site.views, segment: 0),

@@ -3,15 +3,15 @@
 import ApusGraph
 
 /// `y = a · b`, broadcasting.
-public struct Multiply: PlainElementwiseOp {
-  public static let mnemonic = "mul"
-  public static let arity = 2
-  public static let signature = ElementwiseSignature.numeric
+package struct Multiply: PlainElementwiseOp {
+  package static let mnemonic = "mul"
+  package static let arity = 2
+  package static let signature = ElementwiseSignature.numeric
 
-  public init() {}
+  package init() {}
 
   // dy/da = b, dy/db = a
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let g = context.gradient
     return [
       context.isNeeded[0] ? g * context.operands[1] : nil,
@@ -19,7 +19,7 @@ public struct Multiply: PlainElementwiseOp {
     ]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] * x[1] }
+  package func evaluate(_ x: [Double]) -> Double { x[0] * x[1] }
 }
 
 extension Tensor {

@@ -5,16 +5,16 @@ import ApusGraph
 
 extension Loop: NarrowableOp {
   /// What the loop repeats over its domain is small, and stays as it is.
-  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
     node.operands[index].count == domain.count
   }
 
   /// What a reduction makes stays as it is.
-  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
     node.results[index].count == domain.count
   }
 
-  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
     Loop(
       domain: domain, reducedAxes: reducedAxes,
       program: program.storing(operands: operands, results: results, of: node))
@@ -22,15 +22,15 @@ extension Loop: NarrowableOp {
 }
 
 extension ElementwiseOp {
-  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
     Loop.supports(self, node.operands) && node.operands[index].count == node.results[0].count
   }
 
-  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
     Loop.supports(self, node.operands)
   }
 
-  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
     let program = LoopProgram(
       [.init(.apply(self), node.operands.indices.map { .operand($0) })], outputs: [0])
     return Loop(domain: node.results[0].shape, reducedAxes: [], program: program)
@@ -39,13 +39,13 @@ extension ElementwiseOp {
 }
 
 extension ReductionOp {
-  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
     Loop.supports(self, node.operands)
   }
 
-  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { false }
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { false }
 
-  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
     let program = LoopProgram([.init(.reduce(type(of: self)), [.operand(0)])], outputs: [0])
     return Loop(domain: node.operands[0].shape, reducedAxes: axes, program: program)
       .storing(operands: operands, results: results, of: node)

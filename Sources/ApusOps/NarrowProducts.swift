@@ -17,18 +17,18 @@ extension MatMul: NarrowableOp {
   }
 
   /// A right operand of few columns or rows is read often enough, but for a vector's product.
-  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
     index == 0
       ? makesNarrow(result: 0, of: node)
       : Self.rows(node) > 1 && node.results[0].shape[-1] > 1
   }
 
   /// Whether the product has work enough to make a rounded result, or to read its left operand as such.
-  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
     Self.rows(node) >= Self.fewestRows && node.results[0].shape[-1] > 1
   }
 
-  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
     giving(results[0])
   }
 
@@ -39,17 +39,17 @@ extension MatMul: NarrowableOp {
 
 extension FusedMatMul: NarrowableOp {
   /// What the epilogue repeats, a bias, is small, and stays as it is.
-  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
     index < 2
       ? product.readsNarrow(operand: index, of: node)
       : node.operands[index].count == node.results[0].count
   }
 
-  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
     product.makesNarrow(result: index, of: node)
   }
 
-  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
     let types = node.operands.map(\.dtype)
     let isMixed = operands.prefix(2) != types.prefix(2)
     let epilogue = NodeTypes(

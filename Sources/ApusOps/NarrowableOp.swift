@@ -6,11 +6,11 @@
 import ApusGraph
 
 /// The types of a node's operands, as the op sees them through views, and of its results.
-public struct NodeTypes: Sendable, Hashable {
-  public var operands: [TensorType]
-  public var results: [TensorType]
+package struct NodeTypes: Sendable, Hashable {
+  package var operands: [TensorType]
+  package var results: [TensorType]
 
-  public init(operands: [TensorType], results: [TensorType]) {
+  package init(operands: [TensorType], results: [TensorType]) {
     self.operands = operands
     self.results = results
   }
@@ -19,7 +19,7 @@ public struct NodeTypes: Sendable, Hashable {
 /// An op whose kernel can read and write 16-bit floats in the place of f32, and loses no time by it.
 ///
 /// `f64` counts as `f32`: it is what tests are written in.
-public protocol NarrowableOp: Op {
+package protocol NarrowableOp: Op {
   /// Whether the kernel can widen that operand on loading it. `node` has the types before anything is
   /// stored narrow.
   func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool

@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = -x`.
-public struct Negate: PlainElementwiseOp {
-  public static let mnemonic = "neg"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.numeric
+package struct Negate: PlainElementwiseOp {
+  package static let mnemonic = "neg"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.numeric
 
-  public init() {}
+  package init() {}
 
   // dy/dx = -1
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [-context.gradient]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { -x[0] }
+  package func evaluate(_ x: [Double]) -> Double { -x[0] }
 }
 
 extension Tensor {

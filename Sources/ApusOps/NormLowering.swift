@@ -14,23 +14,23 @@ extension TensorType {
 /// All elements have one type, unless `result` is given: then the rows read may be of different float
 /// types, what is made of them is rounded to `result` once, and parameters, statistics and the gradients
 /// of parameters are f32.
-public protocol RowNormOp: StoredRowsOp {
+package protocol RowNormOp: StoredRowsOp {
   /// How many operands are rows, from the first on.
   static var rowOperands: Int { get }
 }
 
 extension RowNormOp {
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  public func hasKernel(_ operands: [TensorType]) -> Bool {
+  package func hasKernel(_ operands: [TensorType]) -> Bool {
     hasKernel(operands.prefix(Self.rowOperands).map(\.dtype))
   }
 
-  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
     index < Self.rowOperands
   }
 
-  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { index == 0 }
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { index == 0 }
 
   /// The element type that rows are computed in, and that parameters and statistics have.
   func arithmetic(_ operands: [TensorType]) -> DType {
@@ -83,7 +83,7 @@ extension RowNormOp {
 
 /// ``LayerNorm`` or ``RMSNorm``. Operands: x, and parameters of its last axis. Results: y, and statistics
 /// of the rows.
-public protocol NormOp: RowNormOp {
+package protocol NormOp: RowNormOp {
   /// How many there are of each row.
   static var statistics: Int { get }
   static var mostParameters: Int { get }
@@ -93,20 +93,20 @@ public protocol NormOp: RowNormOp {
 }
 
 extension NormOp {
-  public static var rowOperands: Int { 1 }
+  package static var rowOperands: Int { 1 }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(
       epsilon: try attributes.double("epsilon"),
       result: try attributes.storageType())
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [Attribute("epsilon", .double(epsilon))]
       + Attribute.storageType(result)
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(min(max(operands.count, 1), 1 + Self.mostParameters), operands)
     try expectNormOperands(operands, operands.dropFirst())
     let x = operands[0]
@@ -114,7 +114,7 @@ extension NormOp {
     return [x.with(result ?? x.dtype)] + Array(repeating: row, count: Self.statistics)
   }
 
-  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
     Self(epsilon: epsilon, result: results[0])
   }
 
@@ -141,7 +141,7 @@ extension NormOp {
 
 /// The gradients of a normalisation. Operands: dy, x, statistics of x's rows, and γ where there are
 /// parameters; with `epsilon` the statistics are no operands but computed from x.
-public protocol NormGradientOp: RowNormOp {
+package protocol NormGradientOp: RowNormOp {
   /// How many there are of each row.
   static var statistics: Int { get }
   /// How many parameters there are gradients of, γ first.
@@ -152,22 +152,22 @@ public protocol NormGradientOp: RowNormOp {
 }
 
 extension NormGradientOp {
-  public static var rowOperands: Int { 2 }
+  package static var rowOperands: Int { 2 }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(
       parameters: try attributes.int("parameters"),
       epsilon: attributes.has("epsilon") ? try attributes.double("epsilon") : nil,
       result: try attributes.storageType())
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [Attribute("parameters", .int(parameters))]
       + (epsilon.map { [Attribute("epsilon", .double($0))] } ?? [])
       + Attribute.storageType(result)
   }
 
-  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
     Self(parameters: parameters, epsilon: epsilon, result: results[0])
   }
 

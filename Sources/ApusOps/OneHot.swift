@@ -6,26 +6,26 @@ import CKernels
 /// `y[…, d] = 1` where `x[…] = d`, else 0: one more axis of extent `depth` at the end.
 ///
 /// A class outside `0 ..< depth` is an error (`outOfRange`).
-public struct OneHot: Op {
-  public static let mnemonic = "one_hot"
-  public let depth: Int
+package struct OneHot: Op {
+  package static let mnemonic = "one_hot"
+  package let depth: Int
   /// The element type of the result.
-  public let dtype: DType
+  package let dtype: DType
 
-  public init(depth: Int, dtype: DType = .f32) {
+  package init(depth: Int, dtype: DType = .f32) {
     self.depth = depth
     self.dtype = dtype
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(depth: try attributes.int("depth"), dtype: try attributes.dtype("dtype"))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [Attribute("depth", .int(depth)), Attribute("dtype", .dtype(dtype))]
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     try expectIndices(operands[0])
     guard depth >= 0 else {
@@ -36,9 +36,9 @@ public struct OneHot: Op {
   }
 
   // Integers have no gradient.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     var values = [Double](repeating: 0, count: results[0].count)
     for (position, index) in operands[0].integers.enumerated() {
       guard (0..<depth).contains(index) else {
@@ -51,9 +51,9 @@ public struct OneHot: Op {
     return [NDArray(doubles: values, type: results[0])]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     var args = ck_one_hot_args()
     args.on = CopyLowering.bits(of: 1, dtype)
     args.off = CopyLowering.bits(of: 0, dtype)

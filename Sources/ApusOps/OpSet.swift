@@ -4,11 +4,11 @@ import ApusGraph
 
 extension OpRegistry {
   /// Every op of the library, one a line.
-  public static let all = OpRegistry(opSet)
+  package static let all = OpRegistry(opSet)
 }
 
 /// Every op of the library.
-public let opSet: [any Op.Type] = [
+package let opSet: [any Op.Type] = [
   Abs.self,
   Acos.self,
   Acosh.self,

@@ -4,35 +4,35 @@ import ApusGraph
 
 /// `y[low + steps · i] = x[i]`, and `value` everywhere else in `y`, which has shape `shape`. With steps
 /// above 1 it is what ``Slice``'s gradient needs.
-public struct Pad: Op {
-  public static let mnemonic = "pad"
-  public let low: [Int]
-  public let steps: [Int]
-  public let shape: Shape
-  public let value: Double
+package struct Pad: Op {
+  package static let mnemonic = "pad"
+  package let low: [Int]
+  package let steps: [Int]
+  package let shape: Shape
+  package let value: Double
 
-  public init(low: [Int], steps: [Int], shape: Shape, value: Double) {
+  package init(low: [Int], steps: [Int], shape: Shape, value: Double) {
     self.low = low
     self.steps = steps
     self.shape = shape
     self.value = value
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     low = try attributes.ints("low")
     steps = try attributes.ints("steps")
     shape = Shape(try attributes.ints("shape"))
     value = try attributes.double("value")
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [
       Attribute("low", .ints(low)), Attribute("steps", .ints(steps)),
       Attribute("shape", .ints(shape.dimensions)), Attribute("value", .double(value)),
     ]
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     let source = operands[0].shape
     guard low.count == source.rank, steps.count == source.rank, shape.rank == source.rank else {
@@ -57,7 +57,7 @@ public struct Pad: Op {
     return [operands[0].with(shape)]
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let source = context.operands[0].shape
     // An axis with no elements starts anywhere; one that is not walked does not step.
     let starts = (0..<source.rank).map { source[$0] == 0 ? 0 : low[$0] }
@@ -65,16 +65,16 @@ public struct Pad: Op {
     return [.apply(op, to: context.gradient)]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     var values = [Double](repeating: value, count: shape.count)
     let target = View(dense: shape).sliced(starts: low, steps: steps, shape: operands[0].shape)
     for (element, value) in zip(target.elements, operands[0].doubles) { values[element] = value }
     return [NDArray(doubles: values, type: results[0])]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try CopyLowering.pad(site, low: low, step: steps, value: value)
   }
 }

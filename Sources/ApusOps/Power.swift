@@ -4,16 +4,16 @@ import ApusGraph
 import Glibc
 
 /// `y = aᵇ`, broadcasting; NaN for a negative `a` and a `b` that is not whole.
-public struct Power: PlainElementwiseOp {
-  public static let mnemonic = "pow"
-  public static let arity = 2
-  public static let signature = ElementwiseSignature.float
+package struct Power: PlainElementwiseOp {
+  package static let mnemonic = "pow"
+  package static let arity = 2
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/da = b aᵇ⁻¹, 0 where b is 0; dy/db = y ln a, 0 where a is 0 (its limit for b > 0). The logarithm
   // is taken of a base that is never 0: a NaN there would come back through the second derivative.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (g, a, b) = (context.gradient, context.operands[0], context.operands[1])
     let isZero = equal(a, 0)
     let slope = `where`(equal(b, 0), 0, b * pow(a, b - 1))
@@ -24,7 +24,7 @@ public struct Power: PlainElementwiseOp {
     ]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { Glibc.pow(x[0], x[1]) }
+  package func evaluate(_ x: [Double]) -> Double { Glibc.pow(x[0], x[1]) }
 }
 
 /// `aᵇ` of every element, with NumPy broadcasting.

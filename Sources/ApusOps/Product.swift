@@ -3,22 +3,22 @@
 import ApusGraph
 
 /// `y = Π x` over `axes`.
-public struct Product: ReductionOp {
-  public static let mnemonic = "reduce_product"
-  public static let identity = 1.0
-  public let axes: [Int]
-  public let keepDims: Bool
+package struct Product: ReductionOp {
+  package static let mnemonic = "reduce_product"
+  package static let identity = 1.0
+  package let axes: [Int]
+  package let keepDims: Bool
 
-  public init(axes: [Int], keepDims: Bool) {
+  package init(axes: [Int], keepDims: Bool) {
     self.axes = axes
     self.keepDims = keepDims
   }
 
-  public func combine(_ a: Double, _ b: Double) -> Double { a * b }
+  package func combine(_ a: Double, _ b: Double) -> Double { a * b }
 
   // dy/dxᵢ is the product of the others. Dividing y by xᵢ fails where an element is 0; the product of
   // all elements before i and all after it does not, and can be differentiated again.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let x = context.operands[0]
     let folded = try x.shape.normalized(axes: axes)
     let order = (0..<x.rank).filter { !folded.contains($0) } + folded

@@ -7,19 +7,19 @@ import CKernels
 ///
 /// Operands: x `[rows…, C]`, and optionally γ `[C]`. Results: y, and rstd `[rows…]`, which the gradient
 /// reads. Element types: ``NormOp``.
-public struct RMSNorm: NormOp {
-  public static let mnemonic = "rms_norm"
-  public static let statistics = 1
-  public static let mostParameters = 1
-  public let epsilon: Double
-  public let result: DType?
+package struct RMSNorm: NormOp {
+  package static let mnemonic = "rms_norm"
+  package static let statistics = 1
+  package static let mostParameters = 1
+  package let epsilon: Double
+  package let result: DType?
 
-  public init(epsilon: Double = 1e-6, result: DType? = nil) {
+  package init(epsilon: Double = 1e-6, result: DType? = nil) {
     self.epsilon = epsilon
     self.result = result
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (operands, results) = (context.operands, context.results)
     guard let dy = context.gradients[0], context.gradients[1] == nil else {
       return try gradientOfDecomposition(context)
@@ -30,11 +30,11 @@ public struct RMSNorm: NormOp {
       op, to: [dy, operands[0], results[1]] + operands.dropFirst(), resultCount: operands.count)
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     normReference(operands, results, epsilon: epsilon, isCentered: false)
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let x = operands[0].cast(to: arithmetic(operands.map(\.type)))
     let square = (x * x).sum(axes: [-1], keepDims: true) / Double(x.shape[-1])
     let rstd = 1 / sqrt(square + epsilon)
@@ -42,7 +42,7 @@ public struct RMSNorm: NormOp {
     return [stored(y), rstd.reshaped(x.shape.withoutLast)]
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     var call = normCall(site, CK_NORM_RMS_FORWARD, "ck_rms_norm")
     call.bind(\ck_norm_args.rstd, to: .result(1))
     return call
@@ -53,33 +53,33 @@ public struct RMSNorm: NormOp {
 /// `dγ = Σ_rows dy n`.
 ///
 /// Operands: dy, x, rstd and, with a parameter, γ. Results: dx, and dγ where there is a parameter.
-public struct RMSNormGradient: NormGradientOp {
-  public static let mnemonic = "rms_norm_gradient"
-  public static let statistics = 1
+package struct RMSNormGradient: NormGradientOp {
+  package static let mnemonic = "rms_norm_gradient"
+  package static let statistics = 1
   /// 0, or 1 (γ).
-  public let parameters: Int
-  public let epsilon: Double?
-  public let result: DType?
+  package let parameters: Int
+  package let epsilon: Double?
+  package let result: DType?
 
-  public init(parameters: Int, epsilon: Double? = nil, result: DType? = nil) {
+  package init(parameters: Int, epsilon: Double? = nil, result: DType? = nil) {
     self.parameters = parameters
     self.epsilon = epsilon
     self.result = result
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try normGradientTypes(operands, atMost: 1)
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     try gradientOfDecomposition(context)
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     normGradientReference(operands, results, isCentered: false)
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let wide = arithmetic(operands.map(\.type))
     let (dy, x) = (operands[0].cast(to: wide), operands[1].cast(to: wide))
     let row = try epsilon.map { try RMSNorm(epsilon: $0).decompose([x])[1] } ?? operands[2]
@@ -91,7 +91,7 @@ public struct RMSNormGradient: NormGradientOp {
     return parameters > 0 ? [dx, (dy * n).sum(axes: Array(0..<(x.rank - 1)))] : [dx]
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     var call = normGradientCall(site, CK_NORM_RMS_BACKWARD, "ck_rms_norm_backward")
     if epsilon == nil { call.bind(\ck_norm_backward_args.rstd, to: .operand(2)) }
     return call

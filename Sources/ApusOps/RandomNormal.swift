@@ -10,31 +10,31 @@ import Glibc
 /// rounded to `f32`, and `φ = 2 π floor(b / 2^8) / 2^24`; the elements are `r cos φ` and `r sin φ`.
 ///
 /// The operand is the random key (`RandomState.swift`).
-public struct RandomNormal: Op {
-  public static let mnemonic = "random_normal"
-  public let shape: Shape
+package struct RandomNormal: Op {
+  package static let mnemonic = "random_normal"
+  package let shape: Shape
   /// The number that sets this op's draws apart from those of others.
-  public let stream: Int
+  package let stream: Int
 
-  public init(_ shape: Shape, stream: Int) {
+  package init(_ shape: Shape, stream: Int) {
     self.shape = shape
     self.stream = stream
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(Shape(try attributes.ints("shape")), stream: try attributes.int("stream"))
   }
 
-  public var attributes: [Attribute] { drawAttributes(shape, stream: stream) }
+  package var attributes: [Attribute] { drawAttributes(shape, stream: stream) }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try drawnTypes(operands, .f32, shape, stream: stream)
   }
 
   // The key is an integer.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let words = RandomWords.draw(shape.count + 1, state: operands[0], stream: stream)
     let values = (0..<shape.count).map { i in
       let pair = i & ~1
@@ -46,9 +46,9 @@ public struct RandomNormal: Op {
     return [NDArray(doubles: values, type: results[0])]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     randomCall(site, CK_RANDOM_NORMAL, "ck_random_normal_f32", key: 0, stream: stream)
   }
 }

@@ -10,10 +10,10 @@ import Glibc
 
 extension Trace {
   /// The name of the random key among a graph's states.
-  public static let randomKeyState = "random.key"
+  package static let randomKeyState = "random.key"
 
   /// The random key of the graph that is recorded: `i64[2]`, {key, step}.
-  public var randomKey: Tensor { state(Self.randomKeyState, .i64(2)) }
+  package var randomKey: Tensor { state(Self.randomKeyState, .i64(2)) }
 
   /// The number of a new stream of random numbers.
   func nextRandomStream() -> Int {

@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = 1/x`.
-public struct Reciprocal: PlainElementwiseOp {
-  public static let mnemonic = "reciprocal"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Reciprocal: PlainElementwiseOp {
+  package static let mnemonic = "reciprocal"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = -1/x² = -y²
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [-(context.gradient * square(context.result))]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { 1 / x[0] }
+  package func evaluate(_ x: [Double]) -> Double { 1 / x[0] }
 }
 
 /// One over every element.

@@ -3,22 +3,22 @@
 import ApusGraph
 
 /// `y = min x` over `axes`; NaN where any element is NaN.
-public struct ReduceMin: ReductionOp {
-  public static let mnemonic = "reduce_min"
-  public static let identity = Double.infinity
-  public static let foldsNothing = false
-  public let axes: [Int]
-  public let keepDims: Bool
+package struct ReduceMin: ReductionOp {
+  package static let mnemonic = "reduce_min"
+  package static let identity = Double.infinity
+  package static let foldsNothing = false
+  package let axes: [Int]
+  package let keepDims: Bool
 
-  public init(axes: [Int], keepDims: Bool) {
+  package init(axes: [Int], keepDims: Bool) {
     self.axes = axes
     self.keepDims = keepDims
   }
 
-  public func combine(_ a: Double, _ b: Double) -> Double { a.isNaN || a < b ? a : b }
+  package func combine(_ a: Double, _ b: Double) -> Double { a.isNaN || a < b ? a : b }
 
   // The elements equal to the least share the gradient evenly, as PyTorch's amin has it.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (x, g) = (context.operands[0], context.gradient)
     let isChosen = equal(x, kept(context.result, x.shape))
     let count = isChosen.cast(to: g.dtype).sum(axes: axes, keepDims: true)

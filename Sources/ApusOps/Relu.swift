@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = max(x, 0)`; NaN stays.
-public struct Relu: PlainElementwiseOp {
-  public static let mnemonic = "relu"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Relu: PlainElementwiseOp {
+  package static let mnemonic = "relu"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = [x > 0] = [y > 0]: the result is kept rather than the operand.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [gate(context.result, context.gradient)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] < 0 ? 0 : x[0] }
+  package func evaluate(_ x: [Double]) -> Double { x[0] < 0 ? 0 : x[0] }
 }
 
 /// The rectifier: negative elements become 0.

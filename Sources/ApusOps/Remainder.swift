@@ -5,20 +5,20 @@ import Glibc
 
 /// `y = a - b · trunc(a/b)`, with the sign of `a`, as C's and PyTorch's `fmod` and Swift's `%`. The
 /// remainder by an integer 0 is 0.
-public struct Remainder: PlainElementwiseOp {
-  public static let mnemonic = "rem"
-  public static let arity = 2
-  public static let signature = ElementwiseSignature.numeric
+package struct Remainder: PlainElementwiseOp {
+  package static let mnemonic = "rem"
+  package static let arity = 2
+  package static let signature = ElementwiseSignature.numeric
 
-  public init() {}
+  package init() {}
 
   // dy/da = 1, dy/db = -trunc(a/b)
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (g, a, b) = (context.gradient, context.operands[0], context.operands[1])
     return [g, context.isNeeded[1] ? -(g * trunc(a / b)) : nil]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { fmod(x[0], x[1]) }
+  package func evaluate(_ x: [Double]) -> Double { fmod(x[0], x[1]) }
 }
 
 extension Tensor {

@@ -3,15 +3,15 @@
 import ApusGraph
 
 /// `y = x` with the elements, in row-major order, under another shape.
-public struct Reshape: Op {
-  public static let mnemonic = "reshape"
-  public let shape: Shape
+package struct Reshape: Op {
+  package static let mnemonic = "reshape"
+  package let shape: Shape
 
-  public init(_ shape: Shape) { self.shape = shape }
-  public init(attributes: AttributeReader) throws { shape = Shape(try attributes.ints("shape")) }
-  public var attributes: [Attribute] { [Attribute("shape", .ints(shape.dimensions))] }
+  package init(_ shape: Shape) { self.shape = shape }
+  package init(attributes: AttributeReader) throws { shape = Shape(try attributes.ints("shape")) }
+  package var attributes: [Attribute] { [Attribute("shape", .ints(shape.dimensions))] }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     guard operands[0].count == shape.count, shape.dimensions.allSatisfy({ $0 >= 0 }) else {
       throw ApusError(
@@ -21,17 +21,17 @@ public struct Reshape: Op {
     return [operands[0].with(shape)]
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient.reshaped(context.operands[0].shape)]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [try operands[0].reshaped(shape)]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try CopyLowering.copy(site, through: site.views[0])
   }
 }

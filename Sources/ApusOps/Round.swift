@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y` is the whole number nearest to `x`; of two, the even one.
-public struct Round: PlainElementwiseOp {
-  public static let mnemonic = "round"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Round: PlainElementwiseOp {
+  package static let mnemonic = "round"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // Constant wherever there is a derivative.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [nil]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0].rounded(.toNearestOrEven) }
+  package func evaluate(_ x: [Double]) -> Double { x[0].rounded(.toNearestOrEven) }
 }
 
 /// Every element rounded to the nearest whole number, halves to even, as in NumPy and PyTorch.

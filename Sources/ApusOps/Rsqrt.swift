@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = 1/√x`, correctly rounded or one unit off, not the processor's estimate.
-public struct Rsqrt: PlainElementwiseOp {
-  public static let mnemonic = "rsqrt"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Rsqrt: PlainElementwiseOp {
+  package static let mnemonic = "rsqrt"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = -y³/2
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * ((context.result * square(context.result)) * -0.5)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { 1 / x[0].squareRoot() }
+  package func evaluate(_ x: [Double]) -> Double { 1 / x[0].squareRoot() }
 }
 
 /// One over the square root of every element.

@@ -9,37 +9,37 @@ import CKernels
 ///
 /// Elements that meet are added in the order of k, whatever the number of threads. The sums have the
 /// updates' type, unless `result` is given: then the updates may be of any float type.
-public struct ScatterAdd: Op {
-  public static let mnemonic = "scatter_add"
+package struct ScatterAdd: Op {
+  package static let mnemonic = "scatter_add"
   /// From 0: the axis of the result.
-  public let axis: Int
-  public let extent: Int
-  public let isAlong: Bool
+  package let axis: Int
+  package let extent: Int
+  package let isAlong: Bool
   /// The element type of the sums; nil for that of the updates.
-  public let result: DType?
+  package let result: DType?
 
-  public init(axis: Int, extent: Int, isAlong: Bool = false, result: DType? = nil) {
+  package init(axis: Int, extent: Int, isAlong: Bool = false, result: DType? = nil) {
     self.axis = axis
     self.extent = extent
     self.isAlong = isAlong
     self.result = result
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(
       axis: try attributes.int("axis"), extent: try attributes.int("extent"),
       isAlong: try attributes.bool("along"),
       result: try attributes.storageType())
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [
       Attribute("axis", .int(axis)), Attribute("extent", .int(extent)),
       Attribute("along", .bool(isAlong)),
     ] + Attribute.storageType(result)
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(2, operands)
     var (updates, indices) = (operands[0], operands[1])
     try expectIndices(indices)
@@ -76,14 +76,14 @@ public struct ScatterAdd: Op {
     return [updates.with(Shape(Array(dimensions[..<axis]) + [extent] + Array(dimensions[end...])))]
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     guard context.operands[0].dtype.isFloat else { return [nil, nil] }
     let op = Gather(axis: axis, isAlong: isAlong)
     let gradient = Tensor.apply(op, to: context.gradient, context.operands[1])
     return [gradient.cast(to: context.operands[0].dtype), nil]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let walk = GatherWalk(results[0].shape, operands[1], axis: axis, isAlong: isAlong)
     var values = [Double](repeating: 0, count: results[0].count)
     for (place, update) in zip(try walk.places(mnemonic), operands[0].doubles) {
@@ -92,9 +92,9 @@ public struct ScatterAdd: Op {
     return [NDArray(doubles: values, type: results[0])]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     let (outer, extent, inner) = site.results[0].shape.split(at: axis)
     var args = ck_scatter_args()
     args.outer = Int64(outer)
@@ -144,12 +144,12 @@ public struct ScatterAdd: Op {
 }
 
 extension ScatterAdd: NarrowableOp {
-  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { index == 0 }
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { index == 0 }
 
   /// Sums, mostly the gradient of a table, stay.
-  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { false }
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { false }
 
-  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
     ScatterAdd(axis: axis, extent: extent, isAlong: isAlong, result: results[0])
   }
 }

@@ -3,14 +3,14 @@
 import ApusGraph
 
 /// `y = c ? a : b`, broadcasting; `c` is bool, `a` and `b` have one element type.
-public struct Select: PlainElementwiseOp {
-  public static let mnemonic = "select"
-  public static let arity = 3
-  public static let signature = ElementwiseSignature.comparison
+package struct Select: PlainElementwiseOp {
+  package static let mnemonic = "select"
+  package static let arity = 3
+  package static let signature = ElementwiseSignature.comparison
 
-  public init() {}
+  package init() {}
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(3, operands)
     guard operands[0].dtype == .bool, operands[1].dtype == operands[2].dtype else {
       throw ApusError(
@@ -21,7 +21,7 @@ public struct Select: PlainElementwiseOp {
   }
 
   // The gradient goes where the value came from.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     guard context.operands[1].dtype.isFloat else { return [nil, nil, nil] }
     let (g, condition) = (context.gradient, context.operands[0])
     let zero = g.scalar(0)
@@ -32,7 +32,7 @@ public struct Select: PlainElementwiseOp {
     ]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] != 0 ? x[1] : x[2] }
+  package func evaluate(_ x: [Double]) -> Double { x[0] != 0 ? x[1] : x[2] }
 }
 
 /// `a` where the condition holds, `b` elsewhere, with NumPy broadcasting.

@@ -5,23 +5,23 @@ import Glibc
 
 /// `y = λ x` above 0, `λ α (eˣ - 1)` below, with λ ≈ 1.0507 and α ≈ 1.6733 (Klambauer et al. 2017,
 /// "Self-Normalizing Neural Networks").
-public struct Selu: PlainElementwiseOp {
-  public static let mnemonic = "selu"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Selu: PlainElementwiseOp {
+  package static let mnemonic = "selu"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
   static let scale = 1.0507009873554804934193349852946
   static let alpha = 1.6732632423543772848170429916717
 
-  public init() {}
+  package init() {}
 
   // dy/dx = λ above 0, y + λα below
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (x, y, g) = (context.operands[0], context.result, context.gradient)
     return [`where`(greater(x, 0), g * Self.scale, g * (y + Self.scale * Self.alpha))]
   }
 
-  public func evaluate(_ x: [Double]) -> Double {
+  package func evaluate(_ x: [Double]) -> Double {
     Self.scale * (x[0] > 0 ? x[0] : Self.alpha * expm1(x[0]))
   }
 }

@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = 1 / (1 + e⁻ˣ)`.
-public struct Sigmoid: PlainElementwiseOp {
-  public static let mnemonic = "sigmoid"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Sigmoid: PlainElementwiseOp {
+  package static let mnemonic = "sigmoid"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = y (1 - y): the result is kept rather than the operand.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * (context.result * (1 - context.result))]
   }
 
-  public func evaluate(_ x: [Double]) -> Double {
+  package func evaluate(_ x: [Double]) -> Double {
     x[0] >= 0 ? 1 / (1 + exp(-x[0])) : exp(x[0]) / (1 + exp(x[0]))
   }
 }

@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y` is -1, 0 or 1 as `x` is negative, zero or positive; NaN stays.
-public struct Sign: PlainElementwiseOp {
-  public static let mnemonic = "sign"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.numeric
+package struct Sign: PlainElementwiseOp {
+  package static let mnemonic = "sign"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.numeric
 
-  public init() {}
+  package init() {}
 
   // Constant wherever there is a derivative.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [nil]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] > 0 ? 1 : x[0] < 0 ? -1 : x[0] }
+  package func evaluate(_ x: [Double]) -> Double { x[0] > 0 ? 1 : x[0] < 0 ? -1 : x[0] }
 }
 
 /// The sign of every element: -1, 0 or 1.

@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = x · sigmoid(x)` (Elfwing et al. 2017; Ramachandran et al. 2017, "Searching for Activation Functions").
-public struct Silu: PlainElementwiseOp {
-  public static let mnemonic = "silu"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Silu: PlainElementwiseOp {
+  package static let mnemonic = "silu"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = s + x s (1 - s) with s = sigmoid x, an op of its own
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * siluDerivative(context.operands[0])]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] * Sigmoid().evaluate(x) }
+  package func evaluate(_ x: [Double]) -> Double { x[0] * Sigmoid().evaluate(x) }
 }
 
 /// The sigmoid linear unit (swish) of every element.

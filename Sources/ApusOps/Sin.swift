@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = sin x`, in radians.
-public struct Sin: PlainElementwiseOp {
-  public static let mnemonic = "sin"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Sin: PlainElementwiseOp {
+  package static let mnemonic = "sin"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = cos x
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * cos(context.operands[0])]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { sin(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { sin(x[0]) }
 }
 
 /// The sine of every element, in radians.

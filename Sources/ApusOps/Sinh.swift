@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = sinh x = (eˣ - e⁻ˣ) / 2`.
-public struct Sinh: PlainElementwiseOp {
-  public static let mnemonic = "sinh"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Sinh: PlainElementwiseOp {
+  package static let mnemonic = "sinh"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = cosh x
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * cosh(context.operands[0])]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { sinh(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { sinh(x[0]) }
 }
 
 /// The hyperbolic sine of every element.

@@ -3,32 +3,32 @@
 import ApusGraph
 
 /// `y[i] = x[starts + steps · i]` for `i` within `shape`. Steps may be negative, not 0.
-public struct Slice: Op {
-  public static let mnemonic = "slice"
-  public let starts: [Int]
-  public let steps: [Int]
-  public let shape: Shape
+package struct Slice: Op {
+  package static let mnemonic = "slice"
+  package let starts: [Int]
+  package let steps: [Int]
+  package let shape: Shape
 
-  public init(starts: [Int], steps: [Int], shape: Shape) {
+  package init(starts: [Int], steps: [Int], shape: Shape) {
     self.starts = starts
     self.steps = steps
     self.shape = shape
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     starts = try attributes.ints("starts")
     steps = try attributes.ints("steps")
     shape = Shape(try attributes.ints("shape"))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [
       Attribute("starts", .ints(starts)), Attribute("steps", .ints(steps)),
       Attribute("shape", .ints(shape.dimensions)),
     ]
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     let source = operands[0].shape
     guard starts.count == source.rank, steps.count == source.rank, shape.rank == source.rank else {
@@ -66,7 +66,7 @@ public struct Slice: Op {
   }
 
   // The gradient goes back to its places among zeros; a flipped slice is first turned round.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let target = context.operands[0].shape
     var gradient = context.gradient
     let flipped = (0..<shape.rank).filter { self.steps[$0] < 0 && shape[$0] > 0 }
@@ -82,14 +82,14 @@ public struct Slice: Op {
     return [.apply(pad, to: gradient)]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let view = View(dense: operands[0].shape)
     return [operands[0].viewed(through: view.sliced(starts: starts, steps: steps, shape: shape))]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try CopyLowering.copy(
       site, through: site.views[0].sliced(starts: starts, steps: steps, shape: shape))
   }

@@ -7,31 +7,31 @@ import Glibc
 /// `y = exp(x - m) / Σ exp(x - m)` along `axis`, with `m` the greatest element there.
 ///
 /// A slice of -∞ only, or with +∞ or NaN in it, gives NaN, as in PyTorch.
-public struct Softmax: PlainSoftmaxOp {
-  public static let mnemonic = "softmax"
-  public static let rowOperands = 1
-  public let axis: Int
-  public let result: DType?
+package struct Softmax: PlainSoftmaxOp {
+  package static let mnemonic = "softmax"
+  package static let rowOperands = 1
+  package let axis: Int
+  package let result: DType?
 
-  public init(axis: Int, result: DType? = nil) {
+  package init(axis: Int, result: DType? = nil) {
     self.axis = axis
     self.result = result
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let op = SoftmaxGradient(axis: axis, result: result.map { _ in context.operands[0].dtype })
     return [.apply(op, to: context.result, context.gradient)]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [mapSlices(of: operands, along: axis, results[0]) { probabilities($0[0]) }]
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     [stored(probabilities(widened(operands[0], of: operands), axis))]
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     softmaxCall(site, CK_SOFTMAX_FORWARD, "ck_softmax")
   }
 }
@@ -40,40 +40,40 @@ public struct Softmax: PlainSoftmaxOp {
 ///
 /// Operands: its result `y`, or, where nobody else reads that, the logits that it is computed from
 /// (`ofLogits`); and `dy`.
-public struct SoftmaxGradient: SoftmaxOp {
-  public static let mnemonic = "softmax_gradient"
-  public static let rowOperands = 2
-  public let axis: Int
-  public let ofLogits: Bool
-  public let result: DType?
+package struct SoftmaxGradient: SoftmaxOp {
+  package static let mnemonic = "softmax_gradient"
+  package static let rowOperands = 2
+  package let axis: Int
+  package let ofLogits: Bool
+  package let result: DType?
 
   /// Of logits whose exponentials a thread keeps to itself.
-  public static let longestRowOfLogits = Int(CK_KEPT_COLUMNS)
-  public var longestRow: Int { ofLogits ? Self.longestRowOfLogits : .max }
+  package static let longestRowOfLogits = Int(CK_KEPT_COLUMNS)
+  package var longestRow: Int { ofLogits ? Self.longestRowOfLogits : .max }
 
-  public init(axis: Int, ofLogits: Bool = false, result: DType? = nil) {
+  package init(axis: Int, ofLogits: Bool = false, result: DType? = nil) {
     self.axis = axis
     self.ofLogits = ofLogits
     self.result = result
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(
       axis: try attributes.int("axis"),
       ofLogits: attributes.has("ofLogits") ? try attributes.bool("ofLogits") : false,
       result: try attributes.storageType())
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     sharedAttributes + (ofLogits ? [Attribute("ofLogits", .bool(true))] : [])
   }
 
-  public func giving(_ result: DType) -> SoftmaxGradient {
+  package func giving(_ result: DType) -> SoftmaxGradient {
     SoftmaxGradient(axis: axis, ofLogits: ofLogits, result: result)
   }
 
   // Symmetric in dy: the gradient for dy is the same map of u.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     if ofLogits || result != nil { return try gradientOfDecomposition(context) }
     let (y, dy, u) = (context.operands[0], context.operands[1], context.gradient)
     var flow: Tensor?
@@ -84,7 +84,7 @@ public struct SoftmaxGradient: SoftmaxOp {
     return [flow, context.isNeeded[1] ? .apply(self, to: y, u) : nil]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [
       mapSlices(of: operands, along: axis, results[0]) { slices in
         let y = ofLogits ? probabilities(slices[0]) : slices[0]
@@ -94,13 +94,13 @@ public struct SoftmaxGradient: SoftmaxOp {
     ]
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let (first, dy) = (widened(operands[0], of: operands), widened(operands[1], of: operands))
     let y = ofLogits ? probabilities(first, axis) : first
     return [stored(y * (dy - (dy * y).sum(axes: [axis], keepDims: true)))]
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     ofLogits
       ? softmaxCall(site, CK_SOFTMAX_BACKWARD_OF_LOGITS, "ck_softmax_backward_of_logits")
       : softmaxCall(site, CK_SOFTMAX_BACKWARD, "ck_softmax_backward")

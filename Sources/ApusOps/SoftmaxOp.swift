@@ -8,7 +8,7 @@ import CKernels
 ///
 /// All elements have one type, unless `result` is given: then what is read may be of different float
 /// types, and what is made of it is rounded to `result` once.
-public protocol SoftmaxOp: StoredRowsOp {
+package protocol SoftmaxOp: StoredRowsOp {
   /// From 0.
   var axis: Int { get }
   /// How many operands there are, all of one shape.
@@ -20,29 +20,29 @@ public protocol SoftmaxOp: StoredRowsOp {
 }
 
 /// Those that are told nothing else.
-public protocol PlainSoftmaxOp: SoftmaxOp {
+package protocol PlainSoftmaxOp: SoftmaxOp {
   init(axis: Int, result: DType?)
 }
 
 extension PlainSoftmaxOp {
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(axis: try attributes.int("axis"), result: try attributes.storageType())
   }
 
-  public var attributes: [Attribute] { sharedAttributes }
+  package var attributes: [Attribute] { sharedAttributes }
 
-  public func giving(_ result: DType) -> Self { Self(axis: axis, result: result) }
+  package func giving(_ result: DType) -> Self { Self(axis: axis, result: result) }
 }
 
 extension SoftmaxOp {
-  public var longestRow: Int { .max }
+  package var longestRow: Int { .max }
 
   var sharedAttributes: [Attribute] {
     [Attribute("axis", .int(axis))] + Attribute.storageType(result)
   }
 
   /// Floats of one shape with that axis.
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(Self.rowOperands, operands)
     let first = operands[0]
     guard
@@ -62,10 +62,10 @@ extension SoftmaxOp {
     return [first.with(result ?? first.dtype)]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
   /// The slices must be dense rows.
-  public func hasKernel(_ operands: [TensorType]) -> Bool {
+  package func hasKernel(_ operands: [TensorType]) -> Bool {
     hasRows(operands) && hasKernel(operands.map(\.dtype))
   }
 
@@ -73,10 +73,12 @@ extension SoftmaxOp {
     operands[0].shape.split(at: axis).inner == 1 && operands[0].shape[axis] <= longestRow
   }
 
-  public func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { hasRows(node.operands) }
-  public func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { hasRows(node.operands) }
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
+    hasRows(node.operands)
+  }
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { hasRows(node.operands) }
 
-  public func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
     giving(results[0])
   }
 

@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = ln(1 + eˣ)`.
-public struct Softplus: PlainElementwiseOp {
-  public static let mnemonic = "softplus"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Softplus: PlainElementwiseOp {
+  package static let mnemonic = "softplus"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = sigmoid x
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * sigmoid(context.operands[0])]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { max(x[0], 0) + log1p(exp(-Swift.abs(x[0]))) }
+  package func evaluate(_ x: [Double]) -> Double { max(x[0], 0) + log1p(exp(-Swift.abs(x[0]))) }
 }
 
 /// `ln(1 + eˣ)` of every element, without overflow.

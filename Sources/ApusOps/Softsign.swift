@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = x / (1 + |x|)`.
-public struct Softsign: PlainElementwiseOp {
-  public static let mnemonic = "softsign"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Softsign: PlainElementwiseOp {
+  package static let mnemonic = "softsign"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1 / (1 + |x|)²
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient / square(abs(context.operands[0]) + 1)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] / (1 + Swift.abs(x[0])) }
+  package func evaluate(_ x: [Double]) -> Double { x[0] / (1 + Swift.abs(x[0])) }
 }
 
 /// The softsign of every element.

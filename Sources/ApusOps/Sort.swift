@@ -6,42 +6,42 @@ import CKernels
 /// The elements along `axis` in order, and the indices they came from (`i64`).
 ///
 /// Equal elements keep their order; NaN is last whichever the direction.
-public struct Sort: Op {
-  public static let mnemonic = "sort"
+package struct Sort: Op {
+  package static let mnemonic = "sort"
   /// From 0.
-  public let axis: Int
-  public let isDescending: Bool
+  package let axis: Int
+  package let isDescending: Bool
 
-  public init(axis: Int, isDescending: Bool = false) {
+  package init(axis: Int, isDescending: Bool = false) {
     self.axis = axis
     self.isDescending = isDescending
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(axis: try attributes.int("axis"), isDescending: try attributes.bool("descending"))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [Attribute("axis", .int(axis)), Attribute("descending", .bool(isDescending))]
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     try expectSortable(operands[0], axis)
     return [operands[0], operands[0].with(.i64)]
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     sortGradient(context, axis)
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     sortReference(operands[0], axis, isDescending: isDescending, results)
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try sortCall(
       site, axis: axis, k: site.operands[0].shape[axis], isDescending: isDescending, values: 0,
       indices: 1)

@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = √x`; NaN below 0.
-public struct Sqrt: PlainElementwiseOp {
-  public static let mnemonic = "sqrt"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Sqrt: PlainElementwiseOp {
+  package static let mnemonic = "sqrt"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1 / (2y): the result is kept rather than the operand.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient / (context.result * 2)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0].squareRoot() }
+  package func evaluate(_ x: [Double]) -> Double { x[0].squareRoot() }
 }
 
 /// The square root of every element.

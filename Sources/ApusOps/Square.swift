@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = x²`.
-public struct Square: PlainElementwiseOp {
-  public static let mnemonic = "square"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Square: PlainElementwiseOp {
+  package static let mnemonic = "square"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 2x
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * (context.operands[0] * 2)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] * x[0] }
+  package func evaluate(_ x: [Double]) -> Double { x[0] * x[0] }
 }
 
 /// The square of every element.

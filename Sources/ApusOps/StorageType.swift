@@ -17,7 +17,7 @@ extension Attribute {
 /// An op on rows of floats that is computed in f32 whatever the rows are stored in.
 ///
 /// Without `result` all floats have one type, and that is computed in.
-public protocol StoredRowsOp: CompositeOp, NarrowableOp {
+package protocol StoredRowsOp: CompositeOp, NarrowableOp {
   /// The element type of the rows made, or, where there are none, of what else is made; nil for that of
   /// the rows read.
   var result: DType? { get }

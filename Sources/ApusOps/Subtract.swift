@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y = a - b`, broadcasting.
-public struct Subtract: PlainElementwiseOp {
-  public static let mnemonic = "sub"
-  public static let arity = 2
-  public static let signature = ElementwiseSignature.numeric
+package struct Subtract: PlainElementwiseOp {
+  package static let mnemonic = "sub"
+  package static let arity = 2
+  package static let signature = ElementwiseSignature.numeric
 
-  public init() {}
+  package init() {}
 
   // dy/da = 1, dy/db = -1
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient, context.isNeeded[1] ? -context.gradient : nil]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0] - x[1] }
+  package func evaluate(_ x: [Double]) -> Double { x[0] - x[1] }
 }
 
 extension Tensor {

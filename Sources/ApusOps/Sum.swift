@@ -4,7 +4,7 @@ import ApusGraph
 
 /// An op that folds the elements along some axes into one. The mnemonic is the tile machine's name of
 /// the reduction, with or without the `reduce_` before it: an elementwise `max` exists too.
-public protocol ReductionOp: NarrowableOp {
+package protocol ReductionOp: NarrowableOp {
   /// Axes from 0, sorted; folded into one element each.
   var axes: [Int] { get }
   /// Whether folded axes stay with extent 1.
@@ -20,18 +20,18 @@ public protocol ReductionOp: NarrowableOp {
 }
 
 extension ReductionOp {
-  public static var foldsBools: Bool { false }
-  public static var foldsNothing: Bool { true }
+  package static var foldsBools: Bool { false }
+  package static var foldsNothing: Bool { true }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(axes: try attributes.ints("axes"), keepDims: try attributes.bool("keepDims"))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [Attribute("axes", .ints(axes)), Attribute("keepDims", .bool(keepDims))]
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     let shape = operands[0].shape
     let axes = try shape.normalized(axes: axes)
@@ -49,7 +49,7 @@ extension ReductionOp {
     return [result]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let shape = operands[0].shape
     var values = [Double](repeating: Self.identity, count: results[0].count)
     let axes = try shape.normalized(axes: axes)
@@ -63,29 +63,29 @@ extension ReductionOp {
     return [NDArray(doubles: values, type: results[0])]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try LoopLowering.reduction(self, site)
   }
 }
 
 /// `y = Σ x` over `axes`.
-public struct Sum: ReductionOp {
-  public static let mnemonic = "sum"
-  public static let identity = 0.0
-  public let axes: [Int]
-  public let keepDims: Bool
+package struct Sum: ReductionOp {
+  package static let mnemonic = "sum"
+  package static let identity = 0.0
+  package let axes: [Int]
+  package let keepDims: Bool
 
-  public init(axes: [Int], keepDims: Bool) {
+  package init(axes: [Int], keepDims: Bool) {
     self.axes = axes
     self.keepDims = keepDims
   }
 
-  public func combine(_ a: Double, _ b: Double) -> Double { a + b }
+  package func combine(_ a: Double, _ b: Double) -> Double { a + b }
 
   // Every summand has derivative 1: the gradient is repeated along the folded axes.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [unfolded(context.gradient, to: context.operands[0].shape)]
   }
 }

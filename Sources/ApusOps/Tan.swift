@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = tan x`, in radians.
-public struct Tan: PlainElementwiseOp {
-  public static let mnemonic = "tan"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Tan: PlainElementwiseOp {
+  package static let mnemonic = "tan"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1 + y²
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * (square(context.result) + 1)]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { tan(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { tan(x[0]) }
 }
 
 /// The tangent of every element, in radians.

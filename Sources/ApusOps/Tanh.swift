@@ -4,19 +4,19 @@ import ApusGraph
 import Glibc
 
 /// `y = tanh x`.
-public struct Tanh: PlainElementwiseOp {
-  public static let mnemonic = "tanh"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Tanh: PlainElementwiseOp {
+  package static let mnemonic = "tanh"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // dy/dx = 1 - y²: the result is kept rather than the operand.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [context.gradient * (1 - square(context.result))]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { tanh(x[0]) }
+  package func evaluate(_ x: [Double]) -> Double { tanh(x[0]) }
 }
 
 /// The hyperbolic tangent of every element.

@@ -5,33 +5,33 @@ import ApusGraph
 /// The `k` greatest (least) elements along `axis` in order, and the indices they came from (`i64`).
 ///
 /// Of equals the first come first; NaN is taken last whichever the direction.
-public struct TopK: Op {
-  public static let mnemonic = "top_k"
-  public let k: Int
+package struct TopK: Op {
+  package static let mnemonic = "top_k"
+  package let k: Int
   /// From 0.
-  public let axis: Int
-  public let isLargest: Bool
+  package let axis: Int
+  package let isLargest: Bool
 
-  public init(_ k: Int, axis: Int, isLargest: Bool = true) {
+  package init(_ k: Int, axis: Int, isLargest: Bool = true) {
     self.k = k
     self.axis = axis
     self.isLargest = isLargest
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     self.init(
       try attributes.int("k"), axis: try attributes.int("axis"),
       isLargest: try attributes.bool("largest"))
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [
       Attribute("k", .int(k)), Attribute("axis", .int(axis)),
       Attribute("largest", .bool(isLargest)),
     ]
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     try expectSortable(operands[0], axis)
     guard (0...operands[0].shape[axis]).contains(k) else {
@@ -43,17 +43,17 @@ public struct TopK: Op {
     return [values, values.with(.i64)]
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     sortGradient(context, axis)
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     sortReference(operands[0], axis, isDescending: isLargest, results)
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try sortCall(site, axis: axis, k: k, isDescending: isLargest, values: 0, indices: 1)
   }
 }

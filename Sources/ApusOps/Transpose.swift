@@ -3,17 +3,17 @@
 import ApusGraph
 
 /// `y` is `x` with its axes reordered: axis `i` of `y` is axis `permutation[i]` of `x`.
-public struct Transpose: Op {
-  public static let mnemonic = "transpose"
-  public let permutation: [Int]
+package struct Transpose: Op {
+  package static let mnemonic = "transpose"
+  package let permutation: [Int]
 
-  public init(_ permutation: [Int]) { self.permutation = permutation }
-  public init(attributes: AttributeReader) throws {
+  package init(_ permutation: [Int]) { self.permutation = permutation }
+  package init(attributes: AttributeReader) throws {
     permutation = try attributes.ints("permutation")
   }
-  public var attributes: [Attribute] { [Attribute("permutation", .ints(permutation))] }
+  package var attributes: [Attribute] { [Attribute("permutation", .ints(permutation))] }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     let rank = operands[0].rank
     guard permutation.sorted() == Array(0..<rank) else {
@@ -24,19 +24,19 @@ public struct Transpose: Op {
     return [operands[0].with(Shape(permutation.map { operands[0].shape[$0] }))]
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     var inverse = permutation
     for (to, from) in permutation.enumerated() { inverse[from] = to }
     return [context.gradient.transposed(inverse)]
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [operands[0].viewed(through: View(dense: operands[0].shape).transposed(permutation))]
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     try CopyLowering.copy(site, through: site.views[0].transposed(permutation))
   }
 }

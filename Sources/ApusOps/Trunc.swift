@@ -3,19 +3,19 @@
 import ApusGraph
 
 /// `y` is `x` without its fraction.
-public struct Trunc: PlainElementwiseOp {
-  public static let mnemonic = "trunc"
-  public static let arity = 1
-  public static let signature = ElementwiseSignature.float
+package struct Trunc: PlainElementwiseOp {
+  package static let mnemonic = "trunc"
+  package static let arity = 1
+  package static let signature = ElementwiseSignature.float
 
-  public init() {}
+  package init() {}
 
   // Constant wherever there is a derivative.
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     [nil]
   }
 
-  public func evaluate(_ x: [Double]) -> Double { x[0].rounded(.towardZero) }
+  package func evaluate(_ x: [Double]) -> Double { x[0].rounded(.towardZero) }
 }
 
 /// Every element rounded towards zero.

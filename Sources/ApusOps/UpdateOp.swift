@@ -11,7 +11,7 @@ import CKernels
 ///
 /// A rule is written once, in `updated`: what has no kernel is decomposed into that, and the kernels of
 /// ck_optim.h have its roundings. `MultiTensorUpdate` makes one node of several updates of small parameters.
-public protocol UpdateOp: CompositeOp {
+package protocol UpdateOp: CompositeOp {
   /// How many arrays are kept for a parameter.
   static var slots: Int { get }
   /// How many scalars the rule reads, the factor of gradients not counted.
@@ -39,7 +39,7 @@ public protocol UpdateOp: CompositeOp {
 
 extension UpdateOp {
   /// Operands that a parameter has for itself.
-  public static var arrays: Int { 2 + slots }
+  package static var arrays: Int { 2 + slots }
 
   /// How many scalars there are among the operands.
   private var scalarCount: Int { scalars + (isScaled ? 1 : 0) }
@@ -50,9 +50,9 @@ extension UpdateOp {
   }
 
   /// Whether operand `index` is an array of a parameter, none of the scalars.
-  public func isArray(_ index: Int) -> Bool { index / Self.arrays < parameters }
+  package func isArray(_ index: Int) -> Bool { index / Self.arrays < parameters }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     guard (1...max(operands.count, 1)).contains(parameters) else {
       throw ApusError(
         .invalidArgument, "\(mnemonic): \(parameters) parameters of \(operands.count) operands",
@@ -83,11 +83,11 @@ extension UpdateOp {
     }
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     try gradientOfDecomposition(context)
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let numbers = Array(operands.dropFirst(parameters * Self.arrays))
     return (0..<parameters).flatMap { parameter -> [Tensor] in
       var arrays = Array(operands[parameter * Self.arrays..<(parameter + 1) * Self.arrays])
@@ -96,7 +96,7 @@ extension UpdateOp {
     }
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let numbers = operands.suffix(scalarCount).map(\.scalar)
     return (0..<parameters).flatMap { parameter -> [NDArray] in
       let arrays = operands[parameter * Self.arrays..<(parameter + 1) * Self.arrays].map(\.doubles)
@@ -113,15 +113,15 @@ extension UpdateOp {
     }
   }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
     view.isContiguous
   }
 
-  public func hasKernel(_ operands: [TensorType]) -> Bool {
+  package func hasKernel(_ operands: [TensorType]) -> Bool {
     operands.allSatisfy { $0.dtype == .f32 }
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     guard hasKernel(site.operands) else {
       throw ApusError(
         .unsupported, "\(mnemonic) has no kernel for \(site.operands[0].dtype)", expected: "f32")

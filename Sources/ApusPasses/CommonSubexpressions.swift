@@ -16,10 +16,10 @@
 import ApusGraph
 
 /// Merges nodes that compute the same values, and constants that are the same array.
-public struct CommonSubexpressions: Pass {
-  public static let name = "common-subexpressions"
+package struct CommonSubexpressions: Pass {
+  package static let name = "common-subexpressions"
 
-  public init() {}
+  package init() {}
 
   /// What makes two nodes equal.
   private struct Key: Hashable {
@@ -38,7 +38,7 @@ public struct CommonSubexpressions: Pass {
     }
   }
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     var statistics = Statistics()
     var rewriter = GraphRewriter(graph)
     var constants: [NDArray: ValueID] = [:]

@@ -11,12 +11,12 @@
 import ApusGraph
 
 /// Removes nodes and constants that no output or assignment depends on.
-public struct DeadCode: Pass {
-  public static let name = "dead-code"
+package struct DeadCode: Pass {
+  package static let name = "dead-code"
 
-  public init() {}
+  package init() {}
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     var isRead = [Bool](repeating: false, count: graph.types.count)
     for operand in graph.outputs.map(\.operand) + graph.assignments.map(\.operand) {
       isRead[operand.value.index] = true

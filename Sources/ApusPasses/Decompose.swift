@@ -10,18 +10,18 @@
 import ApusGraph
 
 /// Replaces composites without a kernel by their decomposition.
-public struct Decompose: Pass {
-  public static let name = "decompose"
+package struct Decompose: Pass {
+  package static let name = "decompose"
 
   /// Decompose composites that have a kernel too, for tests of kernels against their decomposition.
-  public var everything: Bool
+  package var everything: Bool
 
-  public init(everything: Bool = false) { self.everything = everything }
+  package init(everything: Bool = false) { self.everything = everything }
 
   /// How often a decomposition may contain further composites.
   private static let depth = 16
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     var statistics = Statistics()
     for _ in 0..<Self.depth {
       let count = try sweep(&graph)

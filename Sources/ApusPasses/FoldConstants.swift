@@ -16,18 +16,18 @@
 import ApusGraph
 
 /// Replaces small nodes of constants by constants.
-public struct FoldConstants: Pass {
-  public static let name = "fold-constants"
+package struct FoldConstants: Pass {
+  package static let name = "fold-constants"
 
   /// The most elements that a folded result may have.
-  public var limit: Int
+  package var limit: Int
 
-  public init(limit: Int = 4096) { self.limit = limit }
+  package init(limit: Int = 4096) { self.limit = limit }
 
   /// Results of up to this many elements are folded even where they outgrow their operands.
   private static let small = 16
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     var isConstant = [Bool](repeating: false, count: graph.types.count)
     for constant in graph.constants { isConstant[constant.value.index] = true }
     func readsConstants(_ index: Int) -> Bool {

@@ -17,36 +17,36 @@ import ApusGraph
 import ApusOps
 
 /// An op whose result is elements of its only operand, in places that strides can tell.
-public protocol ViewOp: Op {
+package protocol ViewOp: Op {
   /// The result as a view of what `operand` is a view of, nil where strides cannot express it.
   func view(of operand: View) -> View?
 }
 
 extension Broadcast: ViewOp {
-  public func view(of operand: View) -> View? { operand.broadcast(to: shape) }
+  package func view(of operand: View) -> View? { operand.broadcast(to: shape) }
 }
 
 extension Reshape: ViewOp {
-  public func view(of operand: View) -> View? { operand.reshaped(shape) }
+  package func view(of operand: View) -> View? { operand.reshaped(shape) }
 }
 
 extension Slice: ViewOp {
-  public func view(of operand: View) -> View? {
+  package func view(of operand: View) -> View? {
     operand.sliced(starts: starts, steps: steps, shape: shape)
   }
 }
 
 extension Transpose: ViewOp {
-  public func view(of operand: View) -> View? { operand.transposed(permutation) }
+  package func view(of operand: View) -> View? { operand.transposed(permutation) }
 }
 
 /// Folds rearrangements of elements into the operands of their readers.
-public struct FoldViews: Pass {
-  public static let name = "fold-views"
+package struct FoldViews: Pass {
+  package static let name = "fold-views"
 
-  public init() {}
+  package init() {}
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     guard graph.nodes.indices.contains(where: { graph.nodes[$0].op is any ViewOp }) else {
       return [:]
     }

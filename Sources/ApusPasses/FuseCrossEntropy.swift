@@ -14,12 +14,12 @@ import ApusGraph
 import ApusOps
 
 /// Fuses each cross-entropy with its gradient.
-public struct FuseCrossEntropy: Pass {
-  public static let name = "fuse-cross-entropy"
+package struct FuseCrossEntropy: Pass {
+  package static let name = "fuse-cross-entropy"
 
-  public init() {}
+  package init() {}
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     let readers = graph.useCounts
     let makers = graph.definingNodes
     var removed = Set<Int>()

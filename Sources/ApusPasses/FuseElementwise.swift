@@ -16,12 +16,12 @@ import ApusGraph
 import ApusOps
 
 /// Fuses elementwise ops and reductions into `loop` nodes.
-public struct FuseElementwise: Pass {
-  public static let name = "fuse-elementwise"
+package struct FuseElementwise: Pass {
+  package static let name = "fuse-elementwise"
 
-  public init() {}
+  package init() {}
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     var groups = FusionGroups(graph)
     groups.merge()
     var statistics = Statistics()

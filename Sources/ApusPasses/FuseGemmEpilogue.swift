@@ -14,12 +14,12 @@ import ApusGraph
 import ApusOps
 
 /// Fuses elementwise nodes into the matrix products that feed them.
-public struct FuseGemmEpilogue: Pass {
-  public static let name = "fuse-gemm-epilogue"
+package struct FuseGemmEpilogue: Pass {
+  package static let name = "fuse-gemm-epilogue"
 
-  public init() {}
+  package init() {}
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     guard graph.nodes.indices.contains(where: { graph.nodes[$0].op is MatMul }) else { return [:] }
     var finder = EpilogueFinder(graph)
     let epilogues = graph.nodes.indices.compactMap { finder.epilogue(of: $0) }

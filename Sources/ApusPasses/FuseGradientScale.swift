@@ -11,12 +11,12 @@ import ApusGraph
 import ApusOps
 
 /// Fuses the scaling of a gradient into the update that reads it.
-public struct FuseGradientScale: Pass {
-  public static let name = "fuse-gradient-scale"
+package struct FuseGradientScale: Pass {
+  package static let name = "fuse-gradient-scale"
 
-  public init() {}
+  package init() {}
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     let (makers, uses) = (graph.definingNodes, graph.useCounts)
     var products = Set<Int>()
     for (index, node) in graph.nodes.enumerated() {

@@ -18,21 +18,21 @@ import ApusGraph
 import ApusOps
 
 /// Fuses linear layers with the cross-entropy of their results.
-public struct FuseLinearCrossEntropy: Pass {
-  public static let name = "fuse-linear-cross-entropy"
+package struct FuseLinearCrossEntropy: Pass {
+  package static let name = "fuse-linear-cross-entropy"
 
   /// Logits of fewer bytes stay as they are: together with their gradient the last level of a cache
   /// holds them, and cutting them costs more than it saves.
-  public let leastBytes: Int
+  package let leastBytes: Int
   /// The kernel takes up to 256 rows at a time: fewer than two such chunks leave nothing to save.
-  public let leastRows: Int
+  package let leastRows: Int
 
-  public init(leastBytes: Int = 16 << 20, leastRows: Int = 512) {
+  package init(leastBytes: Int = 16 << 20, leastRows: Int = 512) {
     self.leastBytes = leastBytes
     self.leastRows = leastRows
   }
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     guard
       graph.nodes.indices.contains(where: {
         graph.nodes[$0].op is CrossEntropy || graph.nodes[$0].op is CrossEntropyWithGradient

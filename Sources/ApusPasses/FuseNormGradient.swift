@@ -13,12 +13,12 @@ import ApusGraph
 import ApusOps
 
 /// Fuses each normalisation whose result is not needed with its gradient.
-public struct FuseNormGradient: Pass {
-  public static let name = "fuse-norm-gradient"
+package struct FuseNormGradient: Pass {
+  package static let name = "fuse-norm-gradient"
 
-  public init() {}
+  package init() {}
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     let readers = graph.useCounts
     let makers = graph.definingNodes
     var removed = Set<Int>()

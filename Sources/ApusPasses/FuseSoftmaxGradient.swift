@@ -13,12 +13,12 @@ import ApusGraph
 import ApusOps
 
 /// Fuses each softmax whose result is not needed otherwise with its gradient.
-public struct FuseSoftmaxGradient: Pass {
-  public static let name = "fuse-softmax-gradient"
+package struct FuseSoftmaxGradient: Pass {
+  package static let name = "fuse-softmax-gradient"
 
-  public init() {}
+  package init() {}
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     let readers = graph.useCounts
     let makers = graph.definingNodes
     var removed = Set<Int>()

@@ -14,12 +14,12 @@ import ApusGraph
 import ApusOps
 
 /// Fuses momentum steps into the products that make their gradients.
-public struct FuseUpdate: Pass {
-  public static let name = "fuse-update"
+package struct FuseUpdate: Pass {
+  package static let name = "fuse-update"
 
-  public init() {}
+  package init() {}
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     let (makers, uses) = (graph.definingNodes, graph.useCounts)
     var products = Set<Int>()
     for (index, node) in graph.nodes.enumerated() {

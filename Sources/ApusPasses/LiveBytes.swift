@@ -9,7 +9,7 @@ import ApusGraph
 /// A measure of orders of a graph's nodes.
 ///
 ///     LiveBytes(graph).peak()   // the least arena that could hold the graph's temporaries
-public struct LiveBytes {
+package struct LiveBytes {
   /// A way to pick the next of the nodes that are ready.
   enum Strategy {
     /// The given order, but first any ready node that frees at least what it takes.
@@ -36,7 +36,7 @@ public struct LiveBytes {
   /// By a state's value: the node whose result can be written over it, and that result.
   private var updates: [Int: (node: Int, result: Int)] = [:]
 
-  public init(_ graph: Graph) {
+  package init(_ graph: Graph) {
     let definers = graph.definingNodes
     operands = graph.nodes.indices.map {
       Self.distinct(graph.nodes[$0].operands.map(\.value.index))
@@ -77,7 +77,7 @@ public struct LiveBytes {
   }
 
   /// The highest number of bytes live while a node runs, in the graph's own order.
-  public func peak() -> Int { peak(Array(operands.indices)) }
+  package func peak() -> Int { peak(Array(operands.indices)) }
 
   func peak(_ order: [Int]) -> Int {
     var run = Run(self)

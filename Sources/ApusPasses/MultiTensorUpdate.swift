@@ -16,13 +16,13 @@ import ApusGraph
 import ApusOps
 
 /// Merges small parameter updates by the same rule.
-public struct MultiTensorUpdate: Pass {
-  public static let name = "multi-tensor-update"
+package struct MultiTensorUpdate: Pass {
+  package static let name = "multi-tensor-update"
 
   /// Elements of an update that counts as small: its arrays fit a core's L2 cache together.
   static let smallCount = 1 << 15
 
-  public init() {}
+  package init() {}
 
   /// What two updates must have in common.
   private struct Key: Hashable {
@@ -34,7 +34,7 @@ public struct MultiTensorUpdate: Pass {
     var recomputation: Int
   }
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     var statistics = Statistics()
     let groups = updates(graph).filter { $0.members.count > 1 }
     guard !groups.isEmpty else { return statistics }

@@ -18,16 +18,16 @@ import ApusOps
 
 /// Halves the memory of values that only loops and matrix products read. Runs where it is asked for,
 /// which `Precision.mixed` does.
-public struct NarrowStorage: Pass {
-  public static let name = "narrow-storage"
-  public static let isOptional = true
+package struct NarrowStorage: Pass {
+  package static let name = "narrow-storage"
+  package static let isOptional = true
 
   /// The type in which values are stored.
   static let storage = DType.bf16
 
-  public init() {}
+  package init() {}
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     let narrow = NarrowValues(graph).values
     var statistics = Statistics()
     guard !narrow.isEmpty else { return statistics }

@@ -17,12 +17,12 @@
 import ApusGraph
 
 /// Reorders nodes so that less memory is live at once.
-public struct Order: Pass {
-  public static let name = "order"
+package struct Order: Pass {
+  package static let name = "order"
 
-  public init() {}
+  package init() {}
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     let live = LiveBytes(graph)
     let given = Array(graph.nodes.indices)
     let before = live.peak(given)

@@ -11,7 +11,7 @@ import ApusGraph
 ///
 /// A pass is a file: its header says what it assumes of the graph, what it guarantees, and shows a snippet
 /// before and after, which is its first golden. `Docs/AddingAPass` walks through one.
-public protocol Pass: Sendable {
+package protocol Pass: Sendable {
   /// The name it is dumped, counted and switched off by, such as `dead-code`.
   static var name: String { get }
 
@@ -26,8 +26,8 @@ public protocol Pass: Sendable {
 }
 
 extension Pass {
-  public static var isOptional: Bool { false }
-  public var name: String { Self.name }
+  package static var isOptional: Bool { false }
+  package var name: String { Self.name }
 }
 
 /// What a pass did: counters by name.
@@ -35,48 +35,48 @@ extension Pass {
 ///     var statistics = Statistics()
 ///     statistics["merged"] += 1
 ///     print(statistics)   // merged 1
-public struct Statistics: Sendable, Hashable, ExpressibleByDictionaryLiteral,
+package struct Statistics: Sendable, Hashable, ExpressibleByDictionaryLiteral,
   CustomStringConvertible
 {
   /// The counters that are not zero.
-  public private(set) var counts: [String: Int] = [:]
+  package private(set) var counts: [String: Int] = [:]
 
-  public init() {}
+  package init() {}
 
-  public init(dictionaryLiteral elements: (String, Int)...) {
+  package init(dictionaryLiteral elements: (String, Int)...) {
     for (name, count) in elements { self[name] += count }
   }
 
-  public subscript(name: String) -> Int {
+  package subscript(name: String) -> Int {
     get { counts[name] ?? 0 }
     set { counts[name] = newValue == 0 ? nil : newValue }
   }
 
-  public static func += (a: inout Statistics, b: Statistics) {
+  package static func += (a: inout Statistics, b: Statistics) {
     for (name, count) in b.counts { a[name] += count }
   }
 
-  public var isEmpty: Bool { counts.isEmpty }
+  package var isEmpty: Bool { counts.isEmpty }
 
   /// `folded 3, removed 1`: in alphabetical order, empty where nothing was done.
-  public var description: String {
+  package var description: String {
     counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
   }
 }
 
 /// How a pipeline is run.
-public struct PassOptions: Sendable {
+package struct PassOptions: Sendable {
   /// Names of passes to leave out.
-  public var disabled: Set<String> = []
+  package var disabled: Set<String> = []
   /// Names of optional passes to run.
-  public var enabled: Set<String> = []
+  package var enabled: Set<String> = []
   /// Whether the graph is checked against the rules of `Graph.verify` after every pass.
-  public var verifies = true
+  package var verifies = true
   /// Called after every pass with its name and the graph's text form, or `(unchanged)`; called first
   /// with the name `input`.
-  public var dump: (@Sendable (_ pass: String, _ text: String) -> Void)?
+  package var dump: (@Sendable (_ pass: String, _ text: String) -> Void)?
 
-  public init(
+  package init(
     disabled: Set<String> = [], enabled: Set<String> = [], verifies: Bool = true,
     dump: (@Sendable (_ pass: String, _ text: String) -> Void)? = nil
   ) {
@@ -88,30 +88,30 @@ public struct PassOptions: Sendable {
 }
 
 /// What one pass did to one graph.
-public struct PassReport: Sendable {
-  public var name: String
-  public var statistics: Statistics
+package struct PassReport: Sendable {
+  package var name: String
+  package var statistics: Statistics
   /// Nodes after the pass.
-  public var nodeCount: Int
+  package var nodeCount: Int
   /// The time the pass took, without dumping and verifying.
-  public var duration: Duration
+  package var duration: Duration
 }
 
 /// Runs passes one after the other.
 ///
 ///     let manager = PassManager(passes: [CommonSubexpressions(), DeadCode()])
 ///     let reports = try manager.run(on: &graph)
-public struct PassManager: Sendable {
-  public var passes: [any Pass]
-  public var options: PassOptions
+package struct PassManager: Sendable {
+  package var passes: [any Pass]
+  package var options: PassOptions
 
-  public init(passes: [any Pass] = Pipeline.passes, options: PassOptions = PassOptions()) {
+  package init(passes: [any Pass] = Pipeline.passes, options: PassOptions = PassOptions()) {
     self.passes = passes
     self.options = options
   }
 
   /// The names of the passes, in order, each once.
-  public var names: [String] {
+  package var names: [String] {
     passes.map(\.name).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
   }
 
@@ -126,7 +126,7 @@ public struct PassManager: Sendable {
   /// - Throws: `invalidArgument` for a name among the options that no pass has; what a pass throws;
   ///   `invalidGraph`, naming the pass, where one breaks the graph.
   @discardableResult
-  public func run(on graph: inout Graph) throws -> [PassReport] {
+  package func run(on graph: inout Graph) throws -> [PassReport] {
     if let unknown = options.disabled.union(options.enabled).subtracting(names).min() {
       throw ApusError(
         .invalidArgument, "there is no pass '\(unknown)'",

@@ -3,9 +3,9 @@
 import ApusGraph
 
 /// The list of passes between a recorded graph and a planned one.
-public enum Pipeline {
+package enum Pipeline {
   /// Read from top to bottom; each line says why it stands there.
-  public static let passes: [any Pass] = [
+  package static let passes: [any Pass] = [
     // First, so that all others see what is really computed.
     Decompose(),
     // Before the algebra, whose rules look for constants.
@@ -58,7 +58,7 @@ public enum Pipeline {
 ///     let graph = try optimised(traced([.f32(2, 3)]) { [$0[0] * 1 + 0] })   // outputs its input
 ///
 /// - Throws: `invalidArgument` where `options` switch off a pass that does not exist.
-public func optimised(_ graph: Graph, options: PassOptions = PassOptions()) throws -> Graph {
+package func optimised(_ graph: Graph, options: PassOptions = PassOptions()) throws -> Graph {
   var graph = graph
   try PassManager(options: options).run(on: &graph)
   return graph

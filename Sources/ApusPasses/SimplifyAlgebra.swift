@@ -15,16 +15,16 @@ import ApusGraph
 import ApusOps
 
 /// Applies algebraic identities until none applies.
-public struct SimplifyAlgebra: Pass {
-  public static let name = "simplify-algebra"
+package struct SimplifyAlgebra: Pass {
+  package static let name = "simplify-algebra"
 
-  public init() {}
+  package init() {}
 
   /// A rule may open the way for another at a reader that was visited before; this many rounds are the
   /// most that are tried.
   private static let rounds = 8
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     var statistics = Statistics()
     for _ in 0..<Self.rounds {
       let simplifier = Simplifier(graph)

@@ -11,14 +11,14 @@ import Synchronization
 ///     let arena = Arena()
 ///     let full = try Executable(graph64, states: states, arena: arena)
 ///     let last = try Executable(graph17, states: states, arena: arena)
-public final class Arena: Sendable {
+package final class Arena: Sendable {
   private let memory = Mutex<Memory?>(nil)
   private let size = Atomic<Int>(0)
 
-  public init() {}
+  package init() {}
 
   /// Bytes that the arena has.
-  public var byteCount: Int { size.load(ordering: .relaxed) }
+  package var byteCount: Int { size.load(ordering: .relaxed) }
 
   /// Makes room for a plan of that many bytes.
   ///

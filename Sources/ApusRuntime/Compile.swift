@@ -49,8 +49,9 @@ public struct CompiledFunction: Sendable {
 /// - Parameters:
 ///   - mode: how layers behave; dropout drops in `.training`.
 ///   - seed: of the random numbers that the closure draws.
-/// - Throws: the first mistake in the closure, with its place; else as
-///   ``Executable/init(_:states:options:arena:)``.
+/// - Throws: the first mistake in the closure, with its place; else `unsupported` where an op has no
+///   kernel or the level is not available, `invalidArgument` for a bad option or environment variable,
+///   `resource` where memory or threads are short or the arena would exceed the limit.
 public func compile(
   _ types: [TensorType], mode: Mode = .training, seed: UInt64 = 0,
   options: CompileOptions = CompileOptions(), _ body: ([Tensor]) throws -> [Tensor]

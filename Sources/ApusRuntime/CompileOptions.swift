@@ -6,9 +6,17 @@ import CKernels
 
 /// Settings of one compilation. The defaults are what training wants.
 public struct CompileOptions: Sendable {
+  /// What is checked while plans run.
+  public enum Check: String, Sendable, CaseIterable {
+    /// Nothing.
+    case off
+    /// Each node's results, for the first NaN or infinity.
+    case nan
+  }
+
   /// The level of the kernels; nil for `APUS_ISA`, else the best of this machine.
   public var isa: ISA?
-  /// Threads of the team; nil for the process's team as it is (see ``Team/shared(threads:)``).
+  /// Threads of the team; nil for the process's team as it is.
   public var threads: Int?
   /// Names of passes to leave out.
   public var disabledPasses: Set<String> = []
@@ -19,14 +27,14 @@ public struct CompileOptions: Sendable {
   /// Bytes that the arena may take at most; compiling throws where the plan needs more.
   public var memoryLimit: Int?
   /// What to check while running; nil for `APUS_CHECK`.
-  public var check: Environment.Check?
+  public var check: Check?
   /// Called after every pass with its name and the graph's text form, and with `plan` and the plan's.
   public var dump: (@Sendable (_ stage: String, _ text: String) -> Void)?
 
   public init(
     isa: ISA? = nil, threads: Int? = nil, disabledPasses: Set<String> = [],
     enabledPasses: Set<String> = [], precision: Precision = .highest, memoryLimit: Int? = nil,
-    check: Environment.Check? = nil,
+    check: Check? = nil,
     dump: (@Sendable (_ stage: String, _ text: String) -> Void)? = nil
   ) {
     self.isa = isa
@@ -42,7 +50,7 @@ public struct CompileOptions: Sendable {
 
 extension CompileOptions {
   /// What these options ask of the passes, where kernels of that level will run.
-  public func passOptions(for isa: ISA) -> PassOptions {
+  package func passOptions(for isa: ISA) -> PassOptions {
     // Where products widen what is stored as bf16, that costs small ones up to a tenth
     // (Docs/Decisions/0006-narrow-storage.md), and no precision may be slower than `highest`.
     let gains = isa > .avx512bf16 || isa == .avx512bf16 && ck_multiplies_bf16_pairs_fast()

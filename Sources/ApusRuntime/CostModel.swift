@@ -4,26 +4,26 @@ import ApusGraph
 import CKernels
 
 /// What a step costs, for deciding how to spread it and for comparing with measurements.
-public struct CostModel: Sendable {
+package struct CostModel: Sendable {
   /// Floating-point operations a nanosecond of one thread, where a call says no time of its own.
-  public var flopsPerNanosecond: Double
+  package var flopsPerNanosecond: Double
   /// Bytes a nanosecond of one thread, of what the second and third cache hold. On Zen 4 an update that
   /// finds its arrays in its own caches moves 65 (20 KB) to 115 (1 MB), between products 65 to 75.
-  public var bytesPerNanosecond: Double
+  package var bytesPerNanosecond: Double
   /// The same of more than the caches hold, and of all threads together.
-  public var memoryBytesPerNanosecond: (thread: Double, team: Double)
+  package var memoryBytesPerNanosecond: (thread: Double, team: Double)
   /// Bytes up to which a call's arrays stay in the caches from step to step.
-  public var cacheBytes: Double
+  package var cacheBytes: Double
   /// Nanoseconds of calling a kernel.
-  public var callNanoseconds: Double
+  package var callNanoseconds: Double
   /// Nanoseconds that spreading a step costs: lines that move between caches.
-  public var spreadNanoseconds: Double
+  package var spreadNanoseconds: Double
   /// Nanoseconds until a team is at work and known to be done, in a run that needs one at all.
-  public var teamNanoseconds: Double
+  package var teamNanoseconds: Double
   /// Nanoseconds that a barrier costs where all threads arrive together.
-  public var barrierNanoseconds: Double
+  package var barrierNanoseconds: Double
 
-  public init(isa: ISA) {
+  package init(isa: ISA) {
     flopsPerNanosecond = isa == .ref ? 4 : 60
     bytesPerNanosecond = isa == .ref ? 4 : 70
     memoryBytesPerNanosecond = isa == .ref ? (4, 70) : (65, 70)
@@ -35,12 +35,12 @@ public struct CostModel: Sendable {
   }
 
   /// Nanoseconds that one thread takes.
-  public func alone(_ call: KernelCall) -> Double {
+  package func alone(_ call: KernelCall) -> Double {
     callNanoseconds + work(call, share: 1)
   }
 
   /// Nanoseconds that a team takes, the slowest thread's.
-  public func spread(_ call: KernelCall, threads: Int) -> Double {
+  package func spread(_ call: KernelCall, threads: Int) -> Double {
     callNanoseconds + spreadNanoseconds + work(call, share: call.largestShare(threads: threads))
   }
 

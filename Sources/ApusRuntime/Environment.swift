@@ -13,14 +13,14 @@ import Foundation
 ///
 /// A variable that is unset or empty counts as absent. A value that makes no sense is an error, never
 /// ignored.
-public struct Environment: Sendable {
+package struct Environment: Sendable {
   /// Variables by name.
-  public var variables: [String: String]
+  package var variables: [String: String]
 
-  public init(_ variables: [String: String]) { self.variables = variables }
+  package init(_ variables: [String: String]) { self.variables = variables }
 
   /// The environment of this process, as it is now.
-  public static var current: Environment { Environment(ProcessInfo.processInfo.environment) }
+  package static var current: Environment { Environment(ProcessInfo.processInfo.environment) }
 
   private func value(_ name: String) -> String? {
     guard let text = variables[name]?.trimmingCharacters(in: .whitespaces), !text.isEmpty else {
@@ -36,7 +36,7 @@ public struct Environment: Sendable {
   }
 
   /// The most threads a team may have.
-  public static let mostThreads = 1024
+  package static let mostThreads = 1024
 
   /// The wished number of threads and the variable that says it; nil where none does.
   ///
@@ -44,7 +44,7 @@ public struct Environment: Sendable {
   /// level of a list such as `4,2`).
   ///
   /// - Throws: `invalidArgument` for anything but a number from 1 to ``mostThreads``.
-  public func threads() throws -> (count: Int, variable: String)? {
+  package func threads() throws -> (count: Int, variable: String)? {
     for name in ["APUS_THREADS", "OMP_NUM_THREADS"] {
       guard let text = value(name) else { continue }
       let first = text.split(separator: ",").first.map {
@@ -60,7 +60,7 @@ public struct Environment: Sendable {
   }
 
   /// The levels that this machine offers, the plainest first.
-  public static var availableISAs: [ISA] {
+  package static var availableISAs: [ISA] {
     let best = ISA(rawValue: Int32(bitPattern: ck_isa_best().rawValue)) ?? .ref
     return ISA.allCases.filter { $0 <= best }
   }
@@ -69,7 +69,7 @@ public struct Environment: Sendable {
   ///
   /// - Throws: `invalidArgument` for a name that is no level, `unsupported` for a level that this machine
   ///   does not have.
-  public func isa() throws -> ISA {
+  package func isa() throws -> ISA {
     let available = Self.availableISAs
     guard let text = value("APUS_ISA") else { return available.last ?? .ref }
     let names = available.map(\.name).joined(separator: ", ")
@@ -90,21 +90,13 @@ public struct Environment: Sendable {
     }
   }
 
-  /// What is checked while plans run.
-  public enum Check: String, Sendable, CaseIterable {
-    /// Nothing.
-    case off
-    /// Each node's results, for the first NaN or infinity.
-    case nan
-  }
-
   /// `APUS_CHECK`: `nan` or `off`, the default.
   ///
   /// - Throws: `invalidArgument` for another value.
-  public func check() throws -> Check {
+  package func check() throws -> CompileOptions.Check {
     guard let text = value("APUS_CHECK") else { return .off }
-    guard let check = Check(rawValue: text) else {
-      let names = Check.allCases.map(\.rawValue).joined(separator: ", ")
+    guard let check = CompileOptions.Check(rawValue: text) else {
+      let names = CompileOptions.Check.allCases.map(\.rawValue).joined(separator: ", ")
       throw invalid("APUS_CHECK", expected: "one of \(names)")
     }
     return check

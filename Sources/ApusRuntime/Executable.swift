@@ -10,15 +10,15 @@ import ApusPasses
 ///     let sum = try executable.run([x])[0]
 ///
 /// Running allocates nothing but the arrays that it returns. Runs from several tasks take turns.
-public final class Executable: Sendable {
-  public let plan: Plan
-  public let schedule: Schedule
+public final class Executable: Sendable, CustomStringConvertible {
+  package let plan: Plan
+  package let schedule: Schedule
   /// What each pass did.
-  public let passes: [PassReport]
+  package let passes: [PassReport]
   /// The states that runs read and update.
-  public let states: StateStore
-  public let team: Team
-  public let check: Environment.Check
+  package let states: StateStore
+  package let team: Team
+  package let check: CompileOptions.Check
   let binding: Binding
   private let arena: Arena
 
@@ -31,7 +31,7 @@ public final class Executable: Sendable {
   ///   for a bad option or environment variable, `missing` or `shapeMismatch` where `states` lacks a state
   ///   or has it in another type, `resource` where memory or threads are short or the arena would exceed
   ///   the limit.
-  public init(
+  package init(
     _ graph: Graph, states: StateStore = StateStore(), options: CompileOptions = CompileOptions(),
     arena: Arena = Arena()
   ) throws {
@@ -60,13 +60,16 @@ public final class Executable: Sendable {
   /// Memory in bytes, known before the first run.
   public var memory: MemoryReport { plan.memory }
 
+  /// The plan as text: the kernels in order, their threads and barriers, and where each value lies.
+  public var description: String { plan.text(schedule) }
+
   /// Runs the graph once.
   ///
   /// - Parameter inputs: arrays in the order of the graph's inputs. They are read in place.
   /// - Returns: arrays in the order of the graph's outputs.
   /// - Throws: `missing` for a wrong number of arrays, `shapeMismatch` or `dtypeMismatch` naming the
   ///   input, `outOfRange` where an index lies outside its table, `nonFinite` where an output that must be
-  ///   finite is not (in both cases no state has changed), and with ``Environment/Check/nan`` `nonFinite` naming the first op that
+  ///   finite is not (in both cases no state has changed), and with ``CompileOptions/Check/nan`` `nonFinite` naming the first op that
   ///   made a NaN.
   public func run(_ inputs: [NDArray]) throws -> [NDArray] {
     let (outputs, isComplete) = try attempt(inputs)

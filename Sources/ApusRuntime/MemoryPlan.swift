@@ -7,9 +7,9 @@
 import ApusGraph
 
 /// A place in the memory that a plan works on.
-public struct Place: Sendable, Hashable {
+package struct Place: Sendable, Hashable {
   /// Which memory.
-  public enum Space: Sendable, Hashable {
+  package enum Space: Sendable, Hashable {
     case arena
     case input(Int)
     case state(Int)
@@ -17,9 +17,9 @@ public struct Place: Sendable, Hashable {
     /// A form of a state that a kernel wants.
     case packed(Int)
   }
-  public var space: Space
+  package var space: Space
   /// Bytes from its start.
-  public var offset: Int
+  package var offset: Int
 }
 
 /// What a plan needs in memory, in bytes.

@@ -8,53 +8,53 @@ import Foundation
 /// The schema, which readers may rely on: every field below under its own name; bytes as numbers;
 /// `space` is `arena`, `input`, `state`, `constant` or `packed`, with `number` saying which (0 for the
 /// arena).
-public struct PlanDescription: Sendable, Codable {
+package struct PlanDescription: Sendable, Codable {
   /// A value as a step reads or writes it, and where it lies.
-  public struct Access: Sendable, Codable {
-    public var name: String
-    public var type: String
-    public var space: String
-    public var number: Int
-    public var offset: Int
-    public var bytes: Int
+  package struct Access: Sendable, Codable {
+    package var name: String
+    package var type: String
+    package var space: String
+    package var number: Int
+    package var offset: Int
+    package var bytes: Int
   }
   /// One kernel call.
-  public struct Step: Sendable, Codable {
-    public var index: Int
-    public var op: String
-    public var kernel: String
+  package struct Step: Sendable, Codable {
+    package var index: Int
+    package var op: String
+    package var kernel: String
     /// The level that the kernel was written for.
-    public var isa: String
+    package var isa: String
     /// What its innermost code makes at a time, as in `14x32`; nil where there is none to speak of.
-    public var tile: String?
-    public var threads: Int
+    package var tile: String?
+    package var threads: Int
     /// The thread that runs the step by itself; nil where all do.
-    public var member: Int?
+    package var member: Int?
     /// Whether all threads wait for each other after the step.
-    public var barrier: Bool
+    package var barrier: Bool
     /// Why they do.
-    public var barrierReason: String?
+    package var barrierReason: String?
     /// Whether they do before it.
-    public var followsBarrier: Bool
-    public var predictedNanoseconds: Double
-    public var flops: Double
-    public var bytes: Double
-    public var operands: [Access]
-    public var results: [Access]
-    public var workspaceBytes: Int
-    public var origins: [String]
+    package var followsBarrier: Bool
+    package var predictedNanoseconds: Double
+    package var flops: Double
+    package var bytes: Double
+    package var operands: [Access]
+    package var results: [Access]
+    package var workspaceBytes: Int
+    package var origins: [String]
   }
 
-  public var isa: String
-  public var threads: Int
-  public var barriers: Int
-  public var memory: MemoryReport
-  public var steps: [Step]
+  package var isa: String
+  package var threads: Int
+  package var barriers: Int
+  package var memory: MemoryReport
+  package var steps: [Step]
 }
 
 extension Plan {
   /// The plan on a team of `threads`.
-  public func description(_ schedule: Schedule) -> PlanDescription {
+  package func description(_ schedule: Schedule) -> PlanDescription {
     PlanDescription(
       isa: isa.name, threads: schedule.threads, barriers: schedule.barrierCount, memory: memory,
       steps: steps.indices.map { index in
@@ -78,7 +78,7 @@ extension Plan {
   ///     arena 196608 bytes (at least 196608), states 407080, constants 0, inputs 200960
   ///       0  gemm 64x128x784  avx512 14x32  threads 2  107.6 µs  %5@arena+0 = matmul(x@input0+0, …)
   ///          ---- barrier: step 1 reads %5, which other threads write in step 0
-  public func text(_ schedule: Schedule) -> String {
+  package func text(_ schedule: Schedule) -> String {
     let described = description(schedule)
     var lines = [
       "plan for \(isa.name), \(schedule.threads) threads: \(steps.count) steps, "
@@ -108,14 +108,14 @@ extension Plan {
   /// The plan as JSON; see ``PlanDescription`` for the schema.
   ///
   /// - Throws: what encoding throws; it does not for a valid plan.
-  public func json(_ schedule: Schedule) throws -> Data {
+  package func json(_ schedule: Schedule) throws -> Data {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     return try encoder.encode(description(schedule))
   }
 
   /// The plan as a Graphviz digraph: a box a step, an edge for every value that one step hands another.
-  public func dot(_ schedule: Schedule) -> String {
+  package func dot(_ schedule: Schedule) -> String {
     let described = description(schedule)
     func escaped(_ text: String) -> String {
       text.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "\"", with: "\\\"")

@@ -9,61 +9,61 @@ import ApusGraph
 ///
 ///     let plan = try Plan(optimised(graph))
 ///     print(plan.text(threads: 2))
-public struct Plan: Sendable {
+package struct Plan: Sendable {
   /// A value as a step reads or writes it.
-  public struct Access: Sendable {
+  package struct Access: Sendable {
     /// `%3`, or the name of an input, state or output.
-    public var name: String
+    package var name: String
     /// As the kernel sees it.
-    public var type: TensorType
+    package var type: TensorType
     /// Where its first element lies.
-    public var place: Place
+    package var place: Place
     /// The bytes of the place's space that may be touched.
-    public var extent: Range<Int>
+    package var extent: Range<Int>
   }
 
   /// One kernel call.
-  public struct Step: Sendable {
-    public var call: KernelCall
-    public var mnemonic: String
-    public var operands: [Access]
-    public var results: [Access]
-    public var workspace: Place?
+  package struct Step: Sendable {
+    package var call: KernelCall
+    package var mnemonic: String
+    package var operands: [Access]
+    package var results: [Access]
+    package var workspace: Place?
     /// The number of its error slot, where it reports bad indices.
-    public var errorSlot: Int?
-    public var origins: [Origin]
+    package var errorSlot: Int?
+    package var origins: [Origin]
   }
 
   /// An output, or an input: what a run takes and gives.
-  public struct Port: Sendable {
-    public var name: String
-    public var type: TensorType
-    public var place: Place
+  package struct Port: Sendable {
+    package var name: String
+    package var type: TensorType
+    package var place: Place
   }
 
   /// What an executable makes of a state before a run, where the state has changed since it was made: the
   /// form that a kernel wants it in.
-  public struct Packing: Sendable {
+  package struct Packing: Sendable {
     /// The number of the state.
-    public var state: Int
+    package var state: Int
     /// The same for all executables that share it.
-    public var form: String
-    public var byteCount: Int
-    public var step: Step
+    package var form: String
+    package var byteCount: Int
+    package var step: Step
   }
 
-  public let isa: ISA
-  public let steps: [Step]
-  public let packings: [Packing]
-  public let inputs: [Port]
-  public let states: [Port]
-  public let outputs: [Port]
-  public let constants: [NDArray]
-  public let memory: MemoryReport
+  package let isa: ISA
+  package let steps: [Step]
+  package let packings: [Packing]
+  package let inputs: [Port]
+  package let states: [Port]
+  package let outputs: [Port]
+  package let constants: [NDArray]
+  package let memory: MemoryReport
   /// Under what condition states change; nil where they always do, or never.
-  public let condition: Condition?
+  package let condition: Condition?
   /// Error slots that the steps use.
-  public let errorSlots: Int
+  package let errorSlots: Int
   /// The arena's buffers, for tests and pictures.
   let buffers: [(interval: Interval, offset: Int)]
 
@@ -75,7 +75,7 @@ public struct Plan: Sendable {
   ///   - precision: how products are computed.
   ///   - threads: the team for which the order of the calls is made. The plan runs on any other too.
   /// - Throws: `unsupported` where an op has no kernel, naming the op's place in the model.
-  public init(
+  package init(
     _ graph: Graph, isa: ISA, precision: Precision = .highest, threads: Int = 1
   ) throws {
     var given = try LoweredGraph(graph, isa: isa, precision: precision)

@@ -9,13 +9,13 @@ import CKernels
 import Foundation
 
 /// The processors that a process may use, and what sets the bound.
-public struct ProcessorBudget: Sendable, Hashable {
-  public var processors: Int
+package struct ProcessorBudget: Sendable, Hashable {
+  package var processors: Int
   /// "processor affinity" or "control group quota".
-  public var source: String
+  package var source: String
 
   /// The budget of this process, as it is now.
-  public static var current: ProcessorBudget {
+  package static var current: ProcessorBudget {
     bounded(affinity: Int(ck_processors()), quota: controlGroupQuota(root: "/"))
   }
 

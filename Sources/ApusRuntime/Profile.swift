@@ -14,7 +14,9 @@ public struct Profile: Sendable, CustomStringConvertible {
     /// The kernel's name.
     public var kernel: String
     public var mnemonic: String
-    public var origins: [Origin]
+    package var origins: [Origin]
+    /// The module paths and lines of the model that the call computes for.
+    public var places: [String] { origins.map(\.description) }
     public var nanoseconds: Int64
     public var predictedNanoseconds: Double
     public var threads: Int

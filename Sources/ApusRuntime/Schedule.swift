@@ -8,52 +8,52 @@
 import ApusGraph
 
 /// A plan's steps on a team of a certain size.
-public struct Schedule: Sendable {
+package struct Schedule: Sendable {
   /// How one step of the plan is run.
-  public struct Entry: Sendable, Hashable {
+  package struct Entry: Sendable, Hashable {
     /// The thread that runs the step by itself; nil where all threads do.
-    public var member: Int?
+    package var member: Int?
     /// Why all threads wait for each other after it; nil where they do not.
-    public var barrier: Barrier?
+    package var barrier: Barrier?
     /// Nanoseconds.
-    public var predictedNanoseconds: Double
+    package var predictedNanoseconds: Double
 
-    public var isAlone: Bool { member != nil }
+    package var isAlone: Bool { member != nil }
   }
 
   /// A barrier's reason: the first pair of steps that could not do without it.
-  public struct Barrier: Sendable, Hashable, CustomStringConvertible {
+  package struct Barrier: Sendable, Hashable, CustomStringConvertible {
     /// The step before the barrier, and the one after.
-    public var earlier: Int
-    public var later: Int
+    package var earlier: Int
+    package var later: Int
     /// What the later step reads, or overwrites.
-    public var name: String
+    package var name: String
     /// Whether the later step writes there.
-    public var overwrites: Bool
+    package var overwrites: Bool
     /// Whether the earlier one wrote there; else it read.
-    public var wasWritten: Bool
+    package var wasWritten: Bool
 
     /// As in `step 4 reads %15, which other threads write in step 2`.
-    public var description: String {
+    package var description: String {
       "step \(later) \(overwrites ? "overwrites" : "reads") \(name), which other threads "
         + "\(wasWritten ? "write" : "read") in step \(earlier)"
     }
   }
 
-  public let threads: Int
-  public let entries: [Entry]
+  package let threads: Int
+  package let entries: [Entry]
   /// The step before which the plan's condition is looked at, all threads having met behind what it watches;
   /// nil where there is none.
-  public let conditionStep: Int?
+  package let conditionStep: Int?
 
-  public var barrierCount: Int { entries.count { $0.barrier != nil } }
+  package var barrierCount: Int { entries.count { $0.barrier != nil } }
 
   /// Goes through the steps in order. Each is run in the way, spread or by one thread, that lets the
   /// threads be done with it soonest, the barrier counted that it takes. Barriers stand as late as they
   /// can, so no schedule of the same ways has fewer.
   ///
   /// The end of a run is a barrier by itself, so the last step never carries one.
-  public init(_ plan: Plan, threads: Int) {
+  package init(_ plan: Plan, threads: Int) {
     self.threads = threads
     var builder = ScheduleBuilder(CostModel(isa: plan.isa), threads: threads)
     for (index, step) in plan.steps.enumerated() {

@@ -10,10 +10,10 @@ import Synchronization
 /// Its identity is the cell itself; names are given by the stores and graphs that refer to it.
 ///
 /// Reading and writing are safe from any thread; executables lock the cells that they work on.
-public final class StateCell: StateOwner, @unchecked Sendable {
-  public let type: TensorType
+package final class StateCell: StateOwner, @unchecked Sendable {
+  package let type: TensorType
   /// What a run or a change of this cell holds. Cells that are used together share one.
-  public let lock: StateLock
+  package let lock: StateLock
   let memory: Memory
   /// How often the value has changed. Touched only under `lock`.
   var changes = 1
@@ -42,7 +42,7 @@ public final class StateCell: StateOwner, @unchecked Sendable {
   ///
   /// - `lock`: that of the cells it will be used with; a new one by default.
   /// - Throws: `resource` where the system gives no memory.
-  public init(
+  package init(
     zeros type: TensorType, lock: StateLock = StateLock(), for purpose: @autoclosure () -> String
   ) throws {
     self.type = type
@@ -53,7 +53,7 @@ public final class StateCell: StateOwner, @unchecked Sendable {
   /// A cell that holds a copy of `array`.
   ///
   /// - Throws: `resource` where the system gives no memory.
-  public convenience init(
+  package convenience init(
     _ array: NDArray, lock: StateLock = StateLock(), for purpose: @autoclosure () -> String
   ) throws {
     try self.init(zeros: array.type, lock: lock, for: purpose())
@@ -63,7 +63,7 @@ public final class StateCell: StateOwner, @unchecked Sendable {
   var address: UnsafeMutableRawPointer { memory.base }
 
   /// A copy of the value.
-  public var array: NDArray {
+  package var array: NDArray {
     lock.withLock {
       NDArray(type) {
         $0.copyMemory(from: UnsafeRawBufferPointer(start: address, count: type.byteCount))
@@ -74,7 +74,7 @@ public final class StateCell: StateOwner, @unchecked Sendable {
   /// Sets the value.
   ///
   /// - Throws: `shapeMismatch` for an array of another type.
-  public func set(_ array: NDArray) throws {
+  package func set(_ array: NDArray) throws {
     guard array.type == type else {
       throw ApusError(.shapeMismatch, "a state is given \(array.type)", expected: "\(type)")
     }
@@ -84,7 +84,7 @@ public final class StateCell: StateOwner, @unchecked Sendable {
   /// Takes the value of another cell of the same type.
   ///
   /// - Throws: `shapeMismatch` for a cell of another type.
-  public func copy(from other: StateCell) throws {
+  package func copy(from other: StateCell) throws {
     guard other !== self else { return }
     guard other.type == type else {
       throw ApusError(.shapeMismatch, "a state is given \(other.type)", expected: "\(type)")
@@ -98,7 +98,7 @@ public final class StateCell: StateOwner, @unchecked Sendable {
   /// Sets a scalar without the detour through an array: what a host gives a step anew each time.
   ///
   /// - Precondition: the type is `f32[]`.
-  public func setScalar(_ value: Float) {
+  package func setScalar(_ value: Float) {
     precondition(type == .f32(), "a scalar cell is f32[]")
     lock.withLock {
       address.storeBytes(of: value, as: Float.self)
@@ -131,7 +131,7 @@ public final class StateCell: StateOwner, @unchecked Sendable {
 }
 
 /// A lock that the thread which holds it may take again, so that what runs exclusively can read states.
-public final class StateLock: Sendable {
+package final class StateLock: Sendable {
   private static let made = Atomic<Int>(0)
   /// Locks are always taken in this order, so that two threads never wait for each other.
   private let number: Int
@@ -139,10 +139,10 @@ public final class StateLock: Sendable {
   /// The thread that holds it; 0 where none does.
   private let holder = Atomic<UInt>(0)
 
-  public init() { number = Self.made.add(1, ordering: .relaxed).newValue }
+  package init() { number = Self.made.add(1, ordering: .relaxed).newValue }
 
   /// Runs `body` while no other thread holds the lock.
-  public func withLock<R>(_ body: () throws -> R) rethrows -> R {
+  package func withLock<R>(_ body: () throws -> R) rethrows -> R {
     let me = UInt(pthread_self())
     if holder.load(ordering: .relaxed) == me { return try body() }
     return try mutex.withLock { _ in

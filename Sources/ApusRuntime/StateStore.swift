@@ -16,7 +16,7 @@ import Synchronization
 ///
 /// A name is only how this store calls a cell: another store may link the same cell under another one.
 /// Reading and writing are safe from any thread; an executable locks the cells while it runs.
-public final class StateStore: Sendable {
+package final class StateStore: Sendable {
   private struct Contents {
     var cells: [String: StateCell] = [:]
     var order: [String] = []
@@ -25,13 +25,13 @@ public final class StateStore: Sendable {
   /// That of the cells that this store makes.
   private let lock = StateLock()
 
-  public init() {}
+  package init() {}
 
   /// A store in which every state of `graph` is zero: for graphs that come without values, such as those
   /// read from text.
   ///
   /// - Throws: `resource` where the system gives no memory.
-  public convenience init(zerosFor graph: Graph) throws {
+  package convenience init(zerosFor graph: Graph) throws {
     self.init()
     for state in graph.states {
       try set(state.name, NDArray(zeros: graph.type(of: state.value)))
@@ -39,15 +39,15 @@ public final class StateStore: Sendable {
   }
 
   /// The names of all states, in the order in which they were made.
-  public var names: [String] { contents.withLock { $0.order } }
+  package var names: [String] { contents.withLock { $0.order } }
 
   /// The type of a state, or nil where there is none of that name.
-  public func type(of name: String) -> TensorType? {
+  package func type(of name: String) -> TensorType? {
     contents.withLock { $0.cells[name]?.type }
   }
 
   /// The cell of that name, or nil where there is none.
-  public func cell(_ name: String) -> StateCell? { contents.withLock { $0.cells[name] } }
+  package func cell(_ name: String) -> StateCell? { contents.withLock { $0.cells[name] } }
 
   /// The cell of a graph's state.
   ///
@@ -70,7 +70,7 @@ public final class StateStore: Sendable {
   /// Calls a cell of elsewhere `name` in this store.
   ///
   /// - Throws: `invalidArgument` where another cell has that name here.
-  public func link(_ name: String, _ cell: StateCell) throws {
+  package func link(_ name: String, _ cell: StateCell) throws {
     try contents.withLock { contents in
       if let existing = contents.cells[name] {
         guard existing === cell else {
@@ -87,7 +87,7 @@ public final class StateStore: Sendable {
   /// A copy of a state.
   ///
   /// - Throws: `missing` where there is no state of that name.
-  public func array(_ name: String) throws -> NDArray {
+  package func array(_ name: String) throws -> NDArray {
     guard let cell = cell(name) else {
       let known = names.prefix(8).joined(separator: ", ")
       throw ApusError(
@@ -101,7 +101,7 @@ public final class StateStore: Sendable {
   ///
   /// - Throws: `shapeMismatch` where the state exists with another type, `resource` where the system
   ///   gives no memory.
-  public func set(_ name: String, _ array: NDArray) throws {
+  package func set(_ name: String, _ array: NDArray) throws {
     if let cell = cell(name) {
       guard cell.type == array.type else {
         throw ApusError(
@@ -114,7 +114,7 @@ public final class StateStore: Sendable {
   }
 
   /// Runs `body` while nobody else reads, writes or runs on these states. Within it this thread may.
-  public func withExclusiveAccess<R>(_ body: () throws -> R) rethrows -> R {
+  package func withExclusiveAccess<R>(_ body: () throws -> R) rethrows -> R {
     let locks = contents.withLock { $0.cells.values.map(\.lock) }
     return try StateLock.withLocks(StateLock.ordered(locks), body)
   }

@@ -5,22 +5,22 @@ import CKernels
 import Synchronization
 
 /// How many threads a team has, and where the number comes from.
-public struct ThreadCount: Sendable, Hashable, CustomStringConvertible {
-  public var count: Int
+package struct ThreadCount: Sendable, Hashable, CustomStringConvertible {
+  package var count: Int
   /// Such as "APUS_THREADS" or "processor affinity".
-  public var source: String
+  package var source: String
 
-  public init(_ count: Int, source: String) {
+  package init(_ count: Int, source: String) {
     self.count = count
     self.source = source
   }
 
-  public var description: String { "\(count) (\(source))" }
+  package var description: String { "\(count) (\(source))" }
 
   /// `APUS_THREADS`, else `OMP_NUM_THREADS`, else the processors that affinity and control groups grant.
   ///
   /// - Throws: `invalidArgument` for a variable that is no number of threads.
-  public static func standard(_ environment: Environment = .current) throws -> ThreadCount {
+  package static func standard(_ environment: Environment = .current) throws -> ThreadCount {
     if let wish = try environment.threads() {
       return ThreadCount(wish.count, source: wish.variable)
     }
@@ -36,8 +36,8 @@ public struct ThreadCount: Sendable, Hashable, CustomStringConvertible {
 ///
 ///     let team = try Team.shared()
 ///     print(team.threads)   // 2 (processor affinity)
-public final class Team: Sendable {
-  public let threads: ThreadCount
+package final class Team: Sendable {
+  package let threads: ThreadCount
 
   /// The C side's team. Only used under `running`, and ended with this object.
   private struct Handle: @unchecked Sendable { let pointer: OpaquePointer }
@@ -49,7 +49,7 @@ public final class Team: Sendable {
   ///
   /// - Throws: `invalidArgument` for a count outside 1…1024, `resource` where the system gives fewer
   ///   threads.
-  public init(_ threads: ThreadCount) throws {
+  package init(_ threads: ThreadCount) throws {
     guard (1...Environment.mostThreads).contains(threads.count) else {
       throw ApusError(
         .invalidArgument, "a team of \(threads.count) threads was asked for",
@@ -67,7 +67,7 @@ public final class Team: Sendable {
     running = Mutex(0)
   }
 
-  public convenience init(threads: Int) throws {
+  package convenience init(threads: Int) throws {
     try self.init(ThreadCount(threads, source: "a caller"))
   }
 
@@ -81,7 +81,7 @@ public final class Team: Sendable {
   ///   takes its place (a run on the old one still ends there). Nil takes it as it is, or
   ///   ``ThreadCount/standard(_:)`` for the first.
   /// - Throws: as ``init(_:)`` and ``ThreadCount/standard(_:)``.
-  public static func shared(threads: Int? = nil) throws -> Team {
+  package static func shared(threads: Int? = nil) throws -> Team {
     try current.withLock { current in
       if let team = current, threads == nil || threads == team.threads.count { return team }
       let count = try threads.map { ThreadCount($0, source: "a caller") } ?? ThreadCount.standard()

@@ -83,21 +83,21 @@ extension LoweredGraph {
 
 extension Plan {
   /// The condition under which the steps from `firstWrite` on run.
-  public struct Condition: Sendable {
+  package struct Condition: Sendable {
     /// Outputs that must be finite.
-    public var outputs: [Port]
+    package var outputs: [Port]
     /// Error slots that must be empty.
-    public var errorSlots: [Int]
+    package var errorSlots: [Int]
     /// The last step that makes what is looked at; nil where none does.
-    public var lastWatched: Int?
+    package var lastWatched: Int?
     /// The first step that writes a state.
-    public var firstWrite: Int
+    package var firstWrite: Int
   }
 }
 
 extension Plan.Condition: CustomStringConvertible {
   /// As in `ends here unless loss is finite and 2 index checks found nothing`.
-  public var description: String {
+  package var description: String {
     let finite = outputs.map(\.name).joined(separator: ", ")
     let parts =
       (outputs.isEmpty ? [] : ["\(finite) finite"])

@@ -67,8 +67,8 @@ import Testing
 
   @Test func jsonHasTheDocumentedMembers() throws {
     let graph = try Self.sample()
-    let json = try JSON(parsing: graph.json.text)
-    #expect(json == graph.json)
+    let json = try JSON(parsing: graph.json)
+    #expect(json == graph.jsonValue)
     #expect(
       json.members?.map(\.0) == [
         "format", "version", "inputs", "states", "constants", "nodes", "assignments", "outputs",
@@ -89,7 +89,7 @@ import Testing
   }
 
   @Test func everyIdIsDefinedBeforeItIsRead() throws {
-    let json = try Self.sample().json
+    let json = try Self.sample().jsonValue
     var defined = Set<Int>()
     for list in ["inputs", "states", "constants"] {
       for value in json[list]?.elements ?? [] { defined.insert(try #require(value["id"]?.integer)) }
@@ -110,7 +110,7 @@ import Testing
     let type = graph.type(of: graph.nodes[node].operands[0])
     graph.nodes[node].operands[0].view = View(dense: type.shape)
     graph.nodes[node].origins.append(Origin(scope: "other.layer", location: "B.swift:9"))
-    let json = graph.json["nodes"]?.elements?[node]
+    let json = graph.jsonValue["nodes"]?.elements?[node]
     #expect(json?["operands"]?.elements?[0]["view"]?["strides"] == [3, 1])
     #expect(json?["origins"]?.elements?.count == 2)
     #expect(graph.dot.contains("fused from\\nblocks.0.hidden ("))

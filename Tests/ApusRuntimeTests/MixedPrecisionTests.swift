@@ -58,7 +58,7 @@ private func roundingOperands(_ graph: Graph) throws -> Graph {
   private static func executable(
     _ graph: Graph, _ precision: Precision, states: [(name: String, array: NDArray)] = [],
     isa: ISA? = nil, threads: Int? = nil, disabled: Set<String> = [],
-    check: Environment.Check? = nil
+    check: CompileOptions.Check? = nil
   ) throws -> Executable {
     try Executable(
       graph, states: states.isEmpty ? StateStore(zerosFor: graph) : store(states),

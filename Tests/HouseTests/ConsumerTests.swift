@@ -108,7 +108,8 @@ import Testing
 
     struct Line: Module {
       let layer = Linear(3, 2)
-      func callAsFunction(_ x: Tensor) -> Tensor { layer(x) }
+      let drop = Dropout(0)  // the layer: the op of that name is not seen from outside
+      func callAsFunction(_ x: Tensor) -> Tensor { layer(drop(x)) }
     }
 
     let trainer = try Trainer(Line(), optimizer: SGD(learningRate: 0.1)) { model, batch in

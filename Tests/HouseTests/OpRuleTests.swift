@@ -9,7 +9,7 @@ import Testing
     let ops = try listedOps
     #expect(ops.count > 5)
     for op in ops {
-      let declaration = try Regex("public (struct|enum) \(op)\\b")
+      let declaration = try Regex("package (struct|enum) \(op)\\b")
       #expect(sources.contains(declaration), "no declaration of \(op)")
     }
   }
@@ -26,7 +26,8 @@ import Testing
   @Test func everyOpDeclaredIsInTheOpSet() throws {
     let listed = Set(try listedOps)
     for file in try SourceTree.swiftSources where file.path.hasPrefix("Sources/ApusOps/") {
-      for match in file.text.matches(of: /public struct (\w+)(?:<[^>]*>)?: [^{]*\b\w*Op\b[^{]*\{/) {
+      for match in file.text.matches(of: /package struct (\w+)(?:<[^>]*>)?: [^{]*\b\w*Op\b[^{]*\{/)
+      {
         #expect(listed.contains(String(match.1)), "\(file): \(match.1) is not in OpSet.swift")
       }
     }

@@ -7,7 +7,7 @@ import CKernels
 import Synchronization
 
 /// One kernel call on concrete arrays.
-public enum KernelRunner {
+package enum KernelRunner {
   /// Bytes around every result that must stay as they are.
   private static let canaryBytes = 64
   private static let canary: UInt8 = 0xa5
@@ -21,7 +21,7 @@ public enum KernelRunner {
   /// - `offset`: bytes by which all buffers are moved off their alignment, a multiple of the element's.
   /// - Throws: what the op's type rule and lowering throw, and `outOfRange` where the kernel reports an
   ///   index.
-  public static func run(
+  package static func run(
     _ op: any Op, _ operands: [NDArray], views: [View?]? = nil, isa: ISA, threads: Int32 = 1,
     offset: Int = 0, precision: Precision = .highest
   ) throws -> [NDArray] {
@@ -111,7 +111,7 @@ public enum KernelRunner {
   }
 
   /// The levels that this machine has kernels for.
-  public static var levels: [ISA] {
+  package static var levels: [ISA] {
     let best = ck_isa_best().rawValue
     return ISA.allCases.filter { UInt32($0.rawValue) <= best }
   }

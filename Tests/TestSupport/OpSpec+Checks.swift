@@ -6,7 +6,7 @@ import ApusOps
 
 extension OpSpec {
   /// A graph of this op alone, its operands inputs and its results outputs.
-  public func graph(_ types: [TensorType]) throws -> Graph {
+  package func graph(_ types: [TensorType]) throws -> Graph {
     try traced(types) { operands in
       Tensor.applyAll(op, to: operands, resultCount: try op.resultTypes(types).count)
     }
@@ -18,7 +18,7 @@ extension OpSpec {
   // MARK: Types
 
   /// The type rule takes every case and refuses what it must refuse by throwing an `ApusError`.
-  public func problemsOfTypeRule() -> [String] {
+  package func problemsOfTypeRule() -> [String] {
     var problems: [String] = []
     for types in cases {
       do {
@@ -46,7 +46,7 @@ extension OpSpec {
   // MARK: Text
 
   /// The op, and a graph of it, are read back from their text.
-  public func problemsOfText() -> [String] {
+  package func problemsOfText() -> [String] {
     var problems: [String] = []
     do {
       let copy = try type(of: op).init(
@@ -71,7 +71,7 @@ extension OpSpec {
   // MARK: Reference
 
   /// The reference gives results of the types the type rule promises, and the examples' values.
-  public func problemsOfReference() -> [String] {
+  package func problemsOfReference() -> [String] {
     var problems: [String] = []
     do {
       for types in cases {
@@ -101,7 +101,7 @@ extension OpSpec {
   }
 
   /// A composite's reference agrees with its decomposition into primitives.
-  public func problemsOfDecomposition() -> [String] {
+  package func problemsOfDecomposition() -> [String] {
     guard let composite = op as? any CompositeOp else { return [] }
     var problems: [String] = []
     do {
@@ -134,7 +134,7 @@ extension OpSpec {
 
   /// The gradient rule agrees with central differences in double along a random direction, to the
   /// order that the spec states.
-  public func problemsOfGradient() -> [String] {
+  package func problemsOfGradient() -> [String] {
     guard smoothness != .unchecked else { return [] }
     var problems: [String] = []
     for types in cases where types.reduce(0, { $0 + $1.count }) <= 200 {
@@ -172,7 +172,7 @@ extension OpSpec {
   }
 
   /// What is wrong between two arrays, or nil. NaN equals NaN; infinities must agree.
-  public static func difference(
+  package static func difference(
     _ got: NDArray, _ want: NDArray, relative: Double, absolute: Double, isRounded: Bool = false
   ) -> String? {
     guard got.shape == want.shape else { return "shape \(got.shape), not \(want.shape)" }

@@ -8,7 +8,7 @@ import ApusRuntime
 extension OpSpec {
   /// What is wrong with compiled graphs of the op and of its gradient, against the interpreter in
   /// double: for the spec's cases at the best level and for its examples; empty where all is well.
-  public func problemsOfCompiledGraph() -> [String] {
+  package func problemsOfCompiledGraph() -> [String] {
     guard isCompiled else { return [] }
     var problems: [String] = []
     for types in cases where !types.contains(where: { $0.dtype == .f64 }) {

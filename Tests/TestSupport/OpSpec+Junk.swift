@@ -8,7 +8,7 @@ import ApusOps
 extension OpSpec {
   /// Tries random operand types, and random damage to the op's attributes. Where the type rule takes
   /// them, the reference must give what it promises (or throw).
-  public func problemsOfJunk() -> [String] {
+  package func problemsOfJunk() -> [String] {
     var random = SplitMix("\(description) junk")
     var problems: [String] = []
     for _ in 0..<150 {

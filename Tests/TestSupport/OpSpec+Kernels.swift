@@ -6,7 +6,7 @@ import ApusOps
 extension OpSpec {
   /// What is wrong with the kernels of the op, for the spec's cases; empty where all is well, or where
   /// the op has no kernel and says so by decomposing.
-  public func problemsOfKernels() -> [String] {
+  package func problemsOfKernels() -> [String] {
     guard isCompiled else { return [] }
     var problems: [String] = []
     for types in cases where !types.contains(where: { $0.dtype == .f64 }) {

@@ -6,7 +6,7 @@ import ApusOps
 extension OpSpec {
   /// What is wrong with kernels that read operands through views: for each operand that the op says it
   /// accepts so, one at a time and all together; empty where all is well.
-  public func problemsOfViews() -> [String] {
+  package func problemsOfViews() -> [String] {
     guard isCompiled else { return [] }
     var problems: [String] = []
     for types in cases where !types.contains(where: { $0.dtype == .f64 }) {

@@ -13,9 +13,9 @@ import ApusOps
 ///     OpSpec(Exp(), .uniform(-10...10))                                  // elementwise: shapes given
 ///     OpSpec(Sum(axes: [1], keepDims: false), on: [[.f32(3, 17)], [.f32(2, 0)]],
 ///       rejects: [[.f32(3)]])                                            // any op: shapes listed
-public struct OpSpec: Sendable, CustomStringConvertible {
+package struct OpSpec: Sendable, CustomStringConvertible {
   /// Where an operand's elements are drawn from.
-  public enum Domain: Sendable {
+  package enum Domain: Sendable {
     case uniform(ClosedRange<Double>)
     case integers(ClosedRange<Int>)
     /// `(k + offset)·step` for random integers k: operands on grids of one step and different offsets
@@ -28,50 +28,50 @@ public struct OpSpec: Sendable, CustomStringConvertible {
   }
 
   /// How often the op can be differentiated where the domains say.
-  public enum Smoothness: Int, Sendable, Comparable {
+  package enum Smoothness: Int, Sendable, Comparable {
     /// The gradient is tested elsewhere.
     case unchecked
     /// No operand has a gradient.
     case none
     case once
     case twice
-    public static func < (a: Smoothness, b: Smoothness) -> Bool { a.rawValue < b.rawValue }
+    package static func < (a: Smoothness, b: Smoothness) -> Bool { a.rawValue < b.rawValue }
   }
 
   /// Operands and the results known for them from elsewhere (mathematics, NumPy, PyTorch).
-  public struct Example: Sendable {
-    public var operands: [NDArray]
-    public var results: [NDArray]
+  package struct Example: Sendable {
+    package var operands: [NDArray]
+    package var results: [NDArray]
 
-    public init(_ operands: [NDArray], gives results: [NDArray]) {
+    package init(_ operands: [NDArray], gives results: [NDArray]) {
       self.operands = operands
       self.results = results
     }
   }
 
-  public var op: any Op
+  package var op: any Op
   /// The operand types to try.
-  public var cases: [[TensorType]]
+  package var cases: [[TensorType]]
   /// Operand types that the type rule must refuse.
-  public var rejected: [[TensorType]]
+  package var rejected: [[TensorType]]
   /// One an operand; the last serves all further ones.
-  public var domains: [Domain]
+  package var domains: [Domain]
   /// Values that elements are kept away from: the op has no derivative there.
-  public var kinks: [Double]
-  public var smoothness: Smoothness
-  public var examples: [Example]
+  package var kinks: [Double]
+  package var smoothness: Smoothness
+  package var examples: [Example]
   /// Whether the op takes any number of operands.
-  public var isVariadic: Bool
+  package var isVariadic: Bool
   /// How far a compiled f32 result may be off: relative to the element, and to the largest element of
   /// the result or 1, whichever is more.
-  public var relativeTolerance: Double
-  public var absoluteTolerance: Double
+  package var relativeTolerance: Double
+  package var absoluteTolerance: Double
   /// Whether all instruction-set levels give the same bits.
-  public var isConsistent: Bool
+  package var isConsistent: Bool
   /// False where the op has no kernel and no decomposition on purpose; `compiledReason` says why.
-  public var isCompiled: Bool
+  package var isCompiled: Bool
 
-  public init(
+  package init(
     _ op: any Op, _ domains: Domain..., on cases: [[TensorType]], rejects: [[TensorType]] = [],
     kinks: [Double] = [], smoothness: Smoothness = .twice, examples: [Example] = [],
     isVariadic: Bool = false, relativeTolerance: Double = 2e-6, absoluteTolerance: Double = 1e-6,
@@ -95,7 +95,7 @@ public struct OpSpec: Sendable, CustomStringConvertible {
   ///
   /// - `points`: operands of one element each and the value there, for special values.
   /// - `dtype`: the operands' type; `f32`, or `bool` for logical ops, where it is nil.
-  public init<E: ElementwiseOp>(
+  package init<E: ElementwiseOp>(
     _ op: E, _ domains: Domain..., kinks: [Double] = [], smoothness: Smoothness = .twice,
     points: [([Double], Double)] = [], dtype: DType? = nil, relativeTolerance: Double = 2e-6,
     absoluteTolerance: Double = 1e-7
@@ -131,7 +131,7 @@ public struct OpSpec: Sendable, CustomStringConvertible {
   }
 
   /// Shapes that reach every tail of the kernels, empty ones, and every kind of broadcast.
-  public static func elementwiseShapes(arity: Int) -> [[Shape]] {
+  package static func elementwiseShapes(arity: Int) -> [[Shape]] {
     let same: [Shape] = [
       [], [1], [3], [17], [33], [1003], [0], [2, 0, 3], [5, 7], [2, 3, 4], [3, 129],
     ]
@@ -150,15 +150,15 @@ public struct OpSpec: Sendable, CustomStringConvertible {
     return result
   }
 
-  public var name: String { op.mnemonic }
+  package var name: String { op.mnemonic }
 
-  public var description: String {
+  package var description: String {
     let attributes = op.attributes.map { "\($0.name): \($0.value)" }.joined(separator: ", ")
     return attributes.isEmpty ? op.mnemonic : "\(op.mnemonic)(\(attributes))"
   }
 
   /// Operands of the given types, the same on every call.
-  public func operands(_ types: [TensorType], salt: String = "") -> [NDArray] {
+  package func operands(_ types: [TensorType], salt: String = "") -> [NDArray] {
     var random = SplitMix("\(name) \(types) \(salt)")
     return types.enumerated().map { index, type in
       let values = draw(domains[min(index, domains.count - 1)], type, &random)

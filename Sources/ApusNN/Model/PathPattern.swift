@@ -11,6 +11,7 @@ package struct PathPattern {
 
   package init(_ pattern: String) { self.pattern = Array(pattern) }
 
+  /// Whether the whole path fits.
   package func matches(_ path: String) -> Bool {
     let text = Array(path)
     // The classic walk with one place to come back to: linear but for runs of stars.

@@ -54,7 +54,7 @@ public struct UpdateTime: Sendable, Hashable {
 /// What an update rule keeps from step to step, for one parameter, and what it asks the host for.
 public struct UpdateState {
   /// Where slots and scalars come from.
-  public protocol Source: AnyObject {
+  package protocol Source: AnyObject {
     /// The slot of that name of the parameter that is being updated, of `initial` elements at first.
     func slot(_ name: String, _ type: TensorType, initial: Double) -> Tensor
     /// Gives a slot its value for the next step.
@@ -68,7 +68,7 @@ public struct UpdateState {
   private let type: TensorType
 
   /// - `type`: the parameter's.
-  public init(_ source: any Source, of type: TensorType) {
+  package init(_ source: any Source, of type: TensorType) {
     self.source = source
     self.type = type
   }

@@ -48,6 +48,7 @@ package final class UpdateOutline: UpdateState.Source {
     return tensor
   }
 
+  /// Notes what a slot becomes.
   package func assign(_ slot: String, _ value: Tensor) {
     if slotTensors[slot] == nil { slots.append(slot) }
     slotTensors[slot] = value
