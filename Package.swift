@@ -77,6 +77,9 @@ let package = Package(
       name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"], exclude: ["Reference"]),
     .testTarget(name: "ApusBenchmarksTests", dependencies: ["ApusBenchmarks", "CKernels"]),
     .testTarget(name: "ApusCommandTests", dependencies: ["Apus", "ApusCommand"]),
+    // As a package of somebody else's sees the library: public names alone.
+    .testTarget(
+      name: "BookTests", dependencies: ["Apus"], path: "Tests/Book", packageAccess: false),
     .testTarget(name: "HouseTests", exclude: ["PublicNames.txt"]),
   ],
   swiftLanguageModes: [.v6]

@@ -5,8 +5,8 @@ import ApusOps
 
 /// The fraction of rows whose largest logit is at the label's place.
 ///
-///     metric("accuracy", accuracy(logits, labels))                  // f32[64,10], i32[64] → f32[]
-///     metric("accuracy", accuracy(logits, tokens, ignoring: pad))   // padding does not count
+///     batch.report("accuracy", accuracy(logits, labels))             // f32[64,10], i32[64] → f32[]
+///     batch.report("next", accuracy(logits, tokens, ignoring: pad))  // padding does not count
 ///
 /// - `labels`: class numbers, of the logits' shape without its last axis (else `shapeMismatch`).
 /// - `ignoring`: rows with this label do not count; where all are ignored the accuracy is 0.
@@ -23,7 +23,7 @@ public func accuracy(
 
 /// The fraction of rows whose label is among the `k` largest logits.
 ///
-///     metric("top 5", topKAccuracy(logits, labels, k: 5))   // f32[64,1000], i32[64] → f32[]
+///     batch.report("top 5", topKAccuracy(logits, labels, k: 5))  // f32[64,1000], i32[64] → f32[]
 ///
 /// - `labels`: class numbers, of the logits' shape without its last axis (else `shapeMismatch`).
 /// - `k`: 1 up to the number of classes (else `invalidArgument`). Of equal logits the first count.

@@ -1,0 +1,116 @@
+// The examples of Docs/FromPyTorch.md, and each name of its tables.
+
+import Apus
+import Foundation
+import Testing
+
+@Suite struct FromPyTorch {
+  @Test func theSameProgramTwice() throws {
+    let folder = try Book.folder()
+    let set = try ArrayDataset([
+      "x": NDArray((0..<784 * 20).map { Float($0 % 11) / 11 }, shape: [20, 784]),
+      "y": NDArray((0..<20).map { Int32($0 % 10) }, shape: [20]),
+    ])
+    let loader = try set.batched(10)
+    let model = Sequential {
+      Linear(784, 128)
+      ReLU()
+      Linear(128, 10)
+    }
+    let options = StepOptions(clipNorm: 1)
+    let trainer = try Trainer(model, optimizer: AdamW(learningRate: 1e-3), options: options) {
+      model, batch in
+      crossEntropy(model(batch.x), batch.y)
+    }
+    try trainer.fit(loader, epochs: 1, callbacks: [])
+    try trainer.save("\(folder)/model.safetensors")
+    #expect(trainer.step == 2 && trainer.history.count == 1)
+    let batch = try set.batched(64).makeIterator(epoch: 0).next()
+    #expect(batch?.count == 20)
+  }
+
+  @Test func tensors() throws {
+    let array = NDArray([1, 2], shape: [2])
+    #expect(array.floats == [1, 2] && array.scalar == 1)
+    let f = try compile([.f32(2, 4), .f32(4, 3), .i32(2, 1), .i32(1)]) { arguments in
+      let (x, w, i, j) = (arguments[0], arguments[1], arguments[2], arguments[3])
+      let y = x.reshaped([1, 2, 4]), z = x.expandingDims(at: 0), w0 = x.zerosLike()
+      let results = [
+        Tensor.zeros([3]), Tensor.randomNormal([2, 3]), x.reshaped([-1, 4]),
+        y.transposed([0, 2, 1]), x.transposed(), z.squeezed(axis: 0),
+        x.sum(axis: 1, keepDims: true), x.mean(), x.max(axis: 1), x.matmul(w),
+        einsum("ij,jk->ik", x, w), concat([x, x], axis: 1), stack([x, x]),
+        `where`(x .> 0, x, w0), clamp(x, low: 0, high: 1), (x .== x).cast(to: .f32),
+        x.takeAlong(i, axis: 1), x.take(j), x.cast(to: .f32), x.cast(to: .i32), x.stopGradient(),
+      ]
+      #expect(x.shape == [2, 4] && x.dtype == .f32)
+      return results
+    }
+    let results: [NDArray] = try f(
+      NDArray(zeros: .f32(2, 4)), NDArray(zeros: .f32(4, 3)), NDArray(zeros: .i32(2, 1)),
+      NDArray(zeros: .i32(1)))
+    let shapes: [Shape] = [
+      [3], [2, 3], [2, 4], [1, 4, 2], [4, 2], [2, 4], [2, 1], [], [2], [2, 3], [2, 3], [2, 8],
+      [2, 2, 4], [2, 4], [2, 4], [2, 4], [2, 1], [1, 4], [2, 4], [2, 4], [2, 4],
+    ]
+    #expect(results.map(\.shape) == shapes)
+  }
+
+  @Test func layersAndLosses() throws {
+    let layers: [any Layer] = [
+      Linear(4, 8), Embedding(10, 4), LayerNorm(4), RMSNorm(4), Dropout(0.1), ReLU(),
+      GELU(approximate: true), Flatten(), Stack(3) { Linear(4, 4) },
+    ]
+    let states: [ModelState] = [Parameter([3], .ones), Buffer([3], .zeros)]
+    #expect(layers.map { $0.parameters.count } == [2, 1, 2, 1, 0, 0, 0, 0, 6] && states.count == 2)
+    let f = try compile([.f32(2, 4), .i32(2)]) { arguments in
+      let (x, y) = (arguments[0], arguments[1])
+      return [
+        crossEntropy(x, y, labelSmoothing: 0.1), mse(x, x), mae(x, x), huber(x, x),
+        bceWithLogits(x, x), nll(logSoftmax(x, axis: -1), y, ignoring: 0),
+      ]
+    }
+    let losses: [NDArray] = try f(
+      NDArray([1, 2, 3, 4, 4, 3, 2, 1], shape: [2, 4]), NDArray([0, 1] as [Int32], shape: [2]))
+    #expect(losses.count == 6 && losses.allSatisfy { $0.scalar.isFinite && $0.shape == [] })
+  }
+
+  @Test func training() throws {
+    let folder = try Book.folder()
+    let f = "\(folder)/f.safetensors"
+    let model = Linear(2, 1)
+    try model.initialize(seed: 1)
+    let rules: [any Optimizer] = [
+      SGD(learningRate: 0.1, momentum: 0.9), Adam(learningRate: 1e-3, beta1: 0.5),
+      SGD(learningRate: LearningRate.schedule { step in 0.1 / Double(1 + step) }),
+    ]
+    for rule in rules { try rule.validate() }
+    let optimizer = SGD(learningRate: 0.1)
+    let options = StepOptions(
+      clipNorm: 1,
+      groups: ["*.bias": SGD(learningRate: 0.1)])
+    let step = try TrainingStep(compile: CompileOptions(precision: .mixed)) { step, batch in
+      let loss = model(batch.x).sum()
+      let w = model.weight.tensor
+      let slope = gradients(of: loss, withRespectTo: [w])[0]
+      step.output("slope", slope)
+      step.minimize(loss, over: model, with: optimizer)
+    }
+    let result = try step.run(Batch(["x": NDArray([1, 2], shape: [1, 2])]))
+    #expect(result.arrays["slope"]?.floats == [1, 2] && options.clipNorm == 1)
+    let copy = try model.copy()
+    model.freeze()
+    copy.unfreeze()
+    do {
+      struct Two: Module { let layers = [Linear(2, 2), Linear(2, 2)] }
+      let model = Two()
+      #expect(try model.freeze("*.bias") == 2)
+    }
+    try model.save(f)
+    #expect(try model.load(f, strict: false).loaded.count == 2)
+    let evaluation = try EvaluationStep(model) { $0($1.x).sum() }
+    #expect(try evaluation.run(Batch(["x": NDArray(zeros: .f32(1, 2))])).loss.isFinite)
+    let dropping = try Predictor(model, mode: .training) { $0($1) }
+    #expect(try dropping(NDArray(zeros: .f32(1, 2))).shape == [1, 1])
+  }
+}

@@ -1,0 +1,97 @@
+// The examples of Docs/LayersAndShapes.md.
+
+import Apus
+import Testing
+
+@Suite struct LayersAndShapes {
+  struct Residual: Layer {
+    let scope = Scope()
+    let norm: LayerNorm
+    let inner: Linear
+    let drop = Dropout(0.1)
+
+    init(_ width: Int) {
+      norm = LayerNorm(width)
+      inner = Linear(width, width, bias: false)
+    }
+
+    func forward(_ x: Tensor) -> Tensor { x + drop(gelu(inner(norm(x)))) }
+  }
+
+  struct TextClassifier: Module {
+    let tokens = Embedding(1000, 32)
+    let positions = Parameter([64, 32], .normal(mean: 0, deviation: 0.02))
+    let blocks: [Residual]
+    let classify: Linear?
+
+    init(depth: Int, classes: Int?) {
+      blocks = (0..<depth).map { _ in Residual(32) }
+      classify = classes.map { Linear(32, $0) }
+    }
+
+    /// i32[n,64] → f32[n,classes], or f32[n,32].
+    func callAsFunction(_ ids: Tensor) -> Tensor {
+      var x = tokens(ids) + positions
+      for block in blocks { x = block(x) }
+      let pooled = x.mean(axis: 1)
+      return classify?(pooled) ?? pooled
+    }
+  }
+
+  func heads(_ x: Tensor, _ count: Int) -> Tensor {
+    let (n, length, width) = (x.shape[0], x.shape[1], x.shape[2])
+    return x.reshaped([n, length, count, width / count]).transposed([0, 2, 1, 3])
+  }
+
+  struct LanguageModel: Module {
+    let embed: Embedding
+    let weight: Parameter
+
+    init(_ words: Int, _ width: Int) {
+      embed = Embedding(words, width)
+      weight = embed.weight.tied()
+    }
+
+    func callAsFunction(_ ids: Tensor) -> Tensor {
+      embed(ids).matmul(weight.tensor, transposeOther: true)
+    }
+  }
+
+  @Test func layersOneAfterTheOther() throws {
+    let network = Sequential {
+      Flatten()
+      Linear(784, 64)
+      ReLU()
+      Stack(3) { Linear(64, 64) }
+      Linear(64, 10)
+    }
+    print(network.parameters.map(\.path))
+    #expect(network.parameters.count == 10 && network.parameters[2].path == "3.0.weight")
+    try network.initialize(seed: 1)
+    let f = try Predictor(network) { $0($1) }
+    #expect(try f(NDArray(zeros: .f32(2, 28, 28, 1))).shape == [2, 10])
+  }
+
+  @Test func blocksOfYourOwn() throws {
+    for classes in [nil, 5] {
+      let model = TextClassifier(depth: 2, classes: classes)
+      try model.initialize(seed: 1)
+      #expect(model.parameters.map(\.path).contains("blocks.1.inner.weight"))
+      let f = try Predictor(model) { $0($1) }
+      #expect(try f(NDArray(zeros: .i32(3, 64))).shape == [3, classes ?? 32])
+    }
+  }
+
+  @Test func shapesAreComputedWith() throws {
+    let f = try compile(.f32(2, 3, 8)) { heads($0, 4) }
+    #expect(try f(NDArray(zeros: .f32(2, 3, 8))).shape == [2, 4, 3, 2])
+  }
+
+  @Test func sharedWeights_areAskedFor() throws {
+    let model = LanguageModel(50, 8)
+    try model.initialize(seed: 1)
+    #expect(model.parameters.count == 1)
+    let f = try Predictor(model) { $0($1) }
+    #expect(try f(NDArray(zeros: .i32(2, 7))).shape == [2, 7, 50])
+  }
+}
