@@ -53,6 +53,25 @@ import Testing
     #expect(names > 60)
   }
 
+  /// Each promise about weights is held by tests that exist.
+  @Test func everyPromiseNamesTestsThatExist() throws {
+    let page = try SourceTree.file("Docs/Promises.md")
+    var promises = 0
+    for line in page.lines where line.hasPrefix("| ") && line.contains("Tests/") {
+      promises += 1
+      let cells = line.components(separatedBy: " | ")
+      let file = try #require((cells.last ?? "").firstMatch(of: /`(Tests\/[\w\/]+\.swift)`/))
+      let text = try SourceTree.file(String(file.1)).text
+      let names = (cells.last ?? "").matches(of: /`(\w+)`/).map { String($0.1) }
+      #expect(!names.isEmpty, "\(line)")
+      for name in names {
+        let isThere = text.contains("func \(name)(")
+        #expect(isThere, "\(file.1) has no \(name)")
+      }
+    }
+    #expect(promises > 20)
+  }
+
   /// The Swift blocks of a page, without imports.
   private static func blocks(of page: String) throws -> [String] {
     try SourceTree.file(page).text.matches(of: /(?m)^```swift\n([\s\S]*?)^```$/).map {
