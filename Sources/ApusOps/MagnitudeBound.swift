@@ -12,32 +12,32 @@ import CKernels
 /// sum of `terms` products. `BoundByFactors` puts them in the product's place.
 ///
 /// Operands: floats of any shapes, each once. The result is `f32[]`.
-public struct MagnitudeBound: CompositeOp {
-  public static let mnemonic = "magnitude_bound"
+package struct MagnitudeBound: CompositeOp {
+  package static let mnemonic = "magnitude_bound"
   /// The operands that count by themselves.
-  public let plain: [Int]
+  package let plain: [Int]
   /// The operands that are factors, in pairs, and the terms of each product's sums.
-  public let products: [Product]
+  package let products: [Product]
 
   /// A product of two operands.
-  public struct Product: Sendable, Hashable {
-    public var a: Int
-    public var b: Int
-    public var terms: Int
+  package struct Product: Sendable, Hashable {
+    package var a: Int
+    package var b: Int
+    package var terms: Int
 
-    public init(_ a: Int, _ b: Int, terms: Int) {
+    package init(_ a: Int, _ b: Int, terms: Int) {
       self.a = a
       self.b = b
       self.terms = terms
     }
   }
 
-  public init(plain: [Int], products: [Product] = []) {
+  package init(plain: [Int], products: [Product] = []) {
     self.plain = plain
     self.products = products
   }
 
-  public init(attributes: AttributeReader) throws {
+  package init(attributes: AttributeReader) throws {
     let flat = try attributes.ints("products")
     guard flat.count % 3 == 0 else {
       throw ApusError(
@@ -51,14 +51,14 @@ public struct MagnitudeBound: CompositeOp {
       })
   }
 
-  public var attributes: [Attribute] {
+  package var attributes: [Attribute] {
     [
       Attribute("plain", .ints(plain)),
       Attribute("products", .ints(products.flatMap { [$0.a, $0.b, $0.terms] })),
     ]
   }
 
-  public func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
+  package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     if let bad = operands.first(where: { !$0.dtype.isFloat }) {
       throw ApusError(
         .dtypeMismatch, "\(Self.mnemonic): an operand is \(bad)", expected: "floats")
@@ -75,11 +75,11 @@ public struct MagnitudeBound: CompositeOp {
     return [.f32()]
   }
 
-  public func gradient(_ context: GradientContext) throws -> [Tensor?] {
+  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     context.operands.map { _ in nil }
   }
 
-  public func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let greatest = operands.map { $0.doubles.reduce(0) { greater($0, abs($1)) } }
     let bounds =
       plain.map { greatest[$0] }
@@ -89,15 +89,15 @@ public struct MagnitudeBound: CompositeOp {
 
   private func greater(_ a: Double, _ b: Double) -> Double { a.isNaN || a > b ? a : b }
 
-  public func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
+  package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
     view.isContiguous
   }
 
-  public func hasKernel(_ operands: [TensorType]) -> Bool {
+  package func hasKernel(_ operands: [TensorType]) -> Bool {
     operands.allSatisfy { $0.dtype == .f32 || $0.dtype == .bf16 }
   }
 
-  public func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+  package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let trace = operands.first?.trace ?? Trace.current ?? Trace()
     let zero = trace.constant(0)
     let greatest = operands.map { $0.type.count == 0 ? zero : abs($0).max().cast(to: .f32) }
@@ -107,7 +107,7 @@ public struct MagnitudeBound: CompositeOp {
     return [bounds.dropFirst().reduce(bounds.first ?? zero) { maximum($0, $1) }]
   }
 
-  public func lower(_ site: LoweringSite) throws -> KernelCall {
+  package func lower(_ site: LoweringSite) throws -> KernelCall {
     guard hasKernel(site.operands) else {
       throw ApusError(
         .unsupported, "\(Self.mnemonic) has no kernel for these types", expected: "f32 or bf16")
@@ -153,7 +153,7 @@ public struct MagnitudeBound: CompositeOp {
 ///     let bound = magnitudeBound(gradients)
 ///
 /// - `tensors`: floats; 0 where there are none.
-public func magnitudeBound(
+package func magnitudeBound(
   _ tensors: [Tensor], file: StaticString = #fileID, line: UInt = #line
 ) -> Tensor {
   var seen: Set<ValueID?> = []

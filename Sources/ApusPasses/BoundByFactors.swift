@@ -13,12 +13,12 @@ import ApusGraph
 import ApusOps
 
 /// Bounds products by their factors.
-public struct BoundByFactors: Pass {
-  public static let name = "bound-by-factors"
+package struct BoundByFactors: Pass {
+  package static let name = "bound-by-factors"
 
-  public init() {}
+  package init() {}
 
-  public func run(on graph: inout Graph) throws -> Statistics {
+  package func run(on graph: inout Graph) throws -> Statistics {
     let makers = graph.definingNodes
     var statistics = Statistics()
     for (index, node) in graph.nodes.enumerated() {
