@@ -15,8 +15,8 @@ final class Binding: @unchecked Sendable {
   private let condition: Condition?
   private let states: [StateCell]
   private let forms: [StateCell.PackedForm]
-  /// The states that a run changes.
-  private let changed: [StateCell]
+  /// Where the changes of the states that a run changes are counted.
+  private let changeCounts: [UnsafeMutablePointer<Int>]
   /// The locks of all states, in order.
   let locks: [StateLock]
   /// Where the arena was when the blocks were last pointed into it.
@@ -38,7 +38,8 @@ final class Binding: @unchecked Sendable {
       try states[packing.state].packedForm(packing.form, byteCount: packing.byteCount)
     }
     let written = Set(plan.steps.flatMap(\.results).map(\.place.space))
-    changed = states.indices.filter { written.contains(.state($0)) }.map { states[$0] }
+    changeCounts = states.indices.filter { written.contains(.state($0)) }
+      .map { states[$0].changeCount }
     constants = plan.constants
     inputAddresses = Array(repeating: nil, count: plan.inputs.count)
     let all = plan.steps + plan.packings.map(\.step)
@@ -103,7 +104,7 @@ final class Binding: @unchecked Sendable {
 
   /// Notes that a run has changed states. Only while the store is locked.
   func noteChanges() {
-    for state in changed { state.changes += 1 }
+    for count in changeCounts { count.pointee += 1 }
   }
 
   private func bind(
@@ -150,18 +151,27 @@ final class Binding: @unchecked Sendable {
   /// Points the kernels at these arrays and at that arena, which must outlive the run, and clears the error
   /// slots.
   func prepare(_ inputs: [NDArray], _ arena: UnsafeMutableRawPointer) {
+    // Only what has changed is written: a team that goes on with the same arrays, or in the same arena, then
+    // finds the blocks in its caches.
+    var hasMoved = false
     if arena != self.arena {
       self.arena = arena
+      hasMoved = true
       for entry in arenaFields { store(UnsafeRawPointer(arena + entry.offset), at: entry.field) }
     }
-    for (index, input) in inputs.enumerated() {
-      inputAddresses[index] = input.withUnsafeBytes { $0.baseAddress }
+    for index in inputs.indices {
+      let address = inputs[index].withUnsafeBytes { $0.baseAddress }
+      guard inputAddresses[index] != address else { continue }
+      inputAddresses[index] = address
+      hasMoved = true
+      for entry in inputFields where entry.input == index {
+        store(address.map { $0 + entry.offset }, at: entry.field)
+      }
     }
-    for entry in inputFields {
-      store(inputAddresses[entry.input].map { $0 + entry.offset }, at: entry.field)
+    for index in errorSlots.indices where errorSlots[index].position >= 0 {
+      errorSlots[index] = (-1, 0)
     }
-    for index in errorSlots.indices { errorSlots[index] = (-1, 0) }
-    if let condition {
+    if hasMoved, let condition {
       for (index, place) in condition.places.enumerated() {
         condition.values[index] = address(of: place)?.assumingMemoryBound(to: Float.self)
       }

@@ -21,6 +21,8 @@ public final class Executable: Sendable, CustomStringConvertible {
   package let check: CompileOptions.Check
   let binding: Binding
   private let arena: Arena
+  private let inputTypes: [TensorType]
+  private let scratchBytes: Int
 
   /// Optimises, plans and binds `graph`.
   ///
@@ -52,6 +54,8 @@ public final class Executable: Sendable, CustomStringConvertible {
     schedule = Schedule(plan, threads: team.threads.count)
     self.states = states
     binding = try Binding(plan, schedule: schedule, states: states)
+    inputTypes = plan.inputs.map(\.type)
+    scratchBytes = plan.memory.scratchPerThread
     self.arena = arena
     try arena.reserve(plan.memory.arena)
     options.dump?("plan", plan.text(schedule))
@@ -72,17 +76,43 @@ public final class Executable: Sendable, CustomStringConvertible {
   ///   finite is not (in both cases no state has changed), and with ``CompileOptions/Check/nan`` `nonFinite` naming the first op that
   ///   made a NaN.
   public func run(_ inputs: [NDArray]) throws -> [NDArray] {
-    let (outputs, isComplete) = try attempt(inputs)
+    let (outputs, isComplete) = try arrays(inputs, nanoseconds: nil)
     guard isComplete else { throw nonFinite(outputs) }
     return outputs
+  }
+
+  /// The outputs of a run where they lie; the next run overwrites them.
+  package struct Results {
+    fileprivate let binding: Binding
+    fileprivate let ports: [Plan.Port]
+
+    /// An output of one `f32`.
+    package func number(_ index: Int) -> Double {
+      binding.address(of: ports[index].place).map { Double($0.load(as: Float.self)) } ?? 0
+    }
+
+    /// A copy of any output.
+    package func array(_ index: Int) -> NDArray { binding.array(ports[index]) }
   }
 
   /// Runs the graph once. Where an output that must be finite is not, no state has changed and the run is
   /// not complete; other outputs than those that must be finite are then of no meaning.
   ///
+  /// - `read`: takes from the outputs what it wants, before another run begins. A training step wants a
+  ///   number or two, and arrays to hold them would take longer than a small product.
   /// - Throws: as ``run(_:)-([NDArray])``, but for `nonFinite` outputs.
-  package func attempt(_ inputs: [NDArray]) throws -> (outputs: [NDArray], isComplete: Bool) {
-    try run(inputs, nanoseconds: nil)
+  package func attempt(
+    _ inputs: [NDArray], _ read: (_ results: Results, _ isComplete: Bool) -> Void
+  ) throws { try run(inputs, nanoseconds: nil, read) }
+
+  private func arrays(
+    _ inputs: [NDArray], nanoseconds: UnsafeMutablePointer<Int64>?
+  ) throws -> (outputs: [NDArray], isComplete: Bool) {
+    var all: (outputs: [NDArray], isComplete: Bool) = ([], false)
+    try run(inputs, nanoseconds: nanoseconds) { results, isComplete in
+      all = (results.ports.indices.map(results.array), isComplete)
+    }
+    return all
   }
 
   /// What is wrong with the outputs of a run that is not complete.
@@ -125,47 +155,52 @@ public final class Executable: Sendable, CustomStringConvertible {
   public func profile(_ inputs: [NDArray]) throws -> (outputs: [NDArray], profile: Profile) {
     var nanoseconds = [Int64](repeating: 0, count: plan.steps.count)
     let (outputs, isComplete) = try nanoseconds.withUnsafeMutableBufferPointer {
-      try run(inputs, nanoseconds: $0.baseAddress)
+      try arrays(inputs, nanoseconds: $0.baseAddress)
     }
     guard isComplete else { throw nonFinite(outputs) }
     return (outputs, Profile(plan, schedule, nanoseconds: nanoseconds))
   }
 
   private func run(
-    _ inputs: [NDArray], nanoseconds: UnsafeMutablePointer<Int64>?
-  ) throws -> (outputs: [NDArray], isComplete: Bool) {
+    _ inputs: [NDArray], nanoseconds: UnsafeMutablePointer<Int64>?, _ read: (Results, Bool) -> Void
+  ) throws {
     try validate(inputs)
-    return try StateLock.withLocks(binding.locks) {
+    try StateLock.withLocks(binding.locks) {
       try arena.withMemory { memory in
         try withExtendedLifetime(inputs) {
           binding.prepare(inputs, memory)
           try binding.refreshForms {
-            try team.run($0, scratchBytes: plan.memory.scratchPerThread)
+            try team.run($0, scratchBytes: scratchBytes)
           }
-          defer { if binding.conditionHolds { binding.noteChanges() } }
-          if check == .nan && nanoseconds == nil {
-            try runChecked()
-          } else {
-            try team.run(
-              binding.planned, scratchBytes: plan.memory.scratchPerThread,
-              nanoseconds: nanoseconds)
+          do {
+            if check == .nan && nanoseconds == nil {
+              try runChecked()
+            } else {
+              try team.run(
+                binding.planned, scratchBytes: scratchBytes, nanoseconds: nanoseconds)
+            }
+          } catch {
+            if binding.conditionHolds { binding.noteChanges() }
+            throw error
           }
           let isComplete = binding.conditionHolds
+          if isComplete { binding.noteChanges() }
           try throwBadIndices()
-          return (plan.outputs.map(binding.array), isComplete)
+          read(Results(binding: binding, ports: plan.outputs), isComplete)
         }
       }
     }
   }
 
   private func validate(_ inputs: [NDArray]) throws {
-    guard inputs.count == plan.inputs.count else {
+    guard inputs.count == inputTypes.count else {
       let names = plan.inputs.map { "'\($0.name)' \($0.type)" }.joined(separator: ", ")
       throw ApusError(
         .missing, "\(inputs.count) inputs were given",
         expected: plan.inputs.isEmpty ? "no inputs" : "\(plan.inputs.count): \(names)")
     }
-    for (input, port) in zip(inputs, plan.inputs) where input.type != port.type {
+    for index in inputs.indices where inputs[index].type != inputTypes[index] {
+      let (input, port) = (inputs[index], plan.inputs[index])
       throw ApusError(
         input.shape == port.type.shape ? .dtypeMismatch : .shapeMismatch,
         "input '\(port.name)' is \(input.type)", expected: "\(port.type)")
@@ -211,7 +246,7 @@ public final class Executable: Sendable, CustomStringConvertible {
     for (index, step) in plan.steps.enumerated() {
       if index == schedule.conditionStep, !binding.conditionHolds { return }
       search.before(step)
-      try team.run(binding.step(index), scratchBytes: plan.memory.scratchPerThread)
+      try team.run(binding.step(index), scratchBytes: scratchBytes)
       try search.after(step)
     }
   }

@@ -15,8 +15,13 @@ package final class StateCell: StateOwner, @unchecked Sendable {
   /// What a run or a change of this cell holds. Cells that are used together share one.
   package let lock: StateLock
   let memory: Memory
-  /// How often the value has changed. Touched only under `lock`.
-  var changes = 1
+  /// Where it is counted how often the value has changed. Touched only under `lock`. Runs count the changes
+  /// of many cells each time, through pointers: without a reference counted for each.
+  let changeCount: UnsafeMutablePointer<Int>
+  var changes: Int {
+    get { changeCount.pointee }
+    set { changeCount.pointee = newValue }
+  }
   private let forms = Mutex<[String: PackedForm]>([:])
 
   /// A form of a state that a kernel wants, shared by the executables that use it.
@@ -48,7 +53,11 @@ package final class StateCell: StateOwner, @unchecked Sendable {
     self.type = type
     self.lock = lock
     memory = try Memory(byteCount: type.byteCount, for: purpose())
+    changeCount = .allocate(capacity: 1)
+    changeCount.initialize(to: 1)
   }
+
+  deinit { changeCount.deallocate() }
 
   /// A cell that holds a copy of `array`.
   ///
@@ -99,7 +108,7 @@ package final class StateCell: StateOwner, @unchecked Sendable {
   ///
   /// - Precondition: the type is `f32[]`.
   package func setScalar(_ value: Float) {
-    precondition(type == .f32(), "a scalar cell is f32[]")
+    precondition(type.dtype == .f32 && type.rank == 0, "a scalar cell is f32[]")
     lock.withLock {
       address.storeBytes(of: value, as: Float.self)
       changes += 1

@@ -52,7 +52,12 @@ public final class EvaluationStep<Model: Module> {
         arena: shapes.arena)
       return Compiled(executable: executable, layout: layout)
     }
-    return StepResult(try compiled.executable.run(batch.arrays), compiled.layout)
+    var result = StepResult(loss: 0)
+    // No number has to be finite here, so every run is complete.
+    try compiled.executable.attempt(batch.arrays) { results, _ in
+      result = StepResult(results, compiled.layout)
+    }
+    return result
   }
 
   /// The means of loss and metrics over a data set. They do not depend on the size of its batches; see

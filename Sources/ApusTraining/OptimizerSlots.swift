@@ -73,12 +73,21 @@ final class OptimizerSlots {
 
 /// Numbers that the host computes before each run of one graph.
 final class HostScalars {
-  private struct Entry {
+  private final class Entry {
     let name: String
     /// Of the parameters that share it, when the graph was recorded.
     let update: Int
     let cell: StateCell
     let value: @Sendable (UpdateTime) -> Double
+
+    init(
+      name: String, update: Int, cell: StateCell, value: @escaping @Sendable (UpdateTime) -> Double
+    ) {
+      self.name = name
+      self.update = update
+      self.cell = cell
+      self.value = value
+    }
   }
   private var entries: [Entry] = []
   /// The counters of all parameters that the graph updates, with the counts they had when it was recorded.

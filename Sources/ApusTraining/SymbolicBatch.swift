@@ -3,6 +3,7 @@
 import ApusGraph
 import ApusNN
 import ApusOps
+import ApusRuntime
 
 /// The name and type of one array of a batch.
 public struct BatchField: Sendable, Hashable {
@@ -91,6 +92,8 @@ struct ResultLayout {
 
   /// The names and places of numbers that must be finite for the step to change anything.
   var required: [(name: String, value: Int)] = []
+  /// Whether a number has a weight of its own.
+  private(set) var isWeighted = false
 
   /// Makes losses, metrics and arrays outputs of the graph.
   ///
@@ -119,6 +122,7 @@ struct ResultLayout {
     }
     if metrics { for (name, value, weight) in reports.metrics { number(name, value, weight) } }
     for (name, value) in reports.arrays { arrays.append((name, output(name, value))) }
+    isWeighted = numbers.contains { $0.weight != nil }
   }
 }
 
@@ -146,14 +150,15 @@ public struct StepResult: Sendable {
     weights = []
   }
 
-  init(_ results: [NDArray], _ layout: ResultLayout) {
-    self.init(
-      loss: layout.numbers.first.map { results[$0.value].scalar } ?? 0,
-      metrics: layout.numbers.dropFirst().map { ($0.name, results[$0.value].scalar) },
-      arrays: layout.arrays.isEmpty
-        ? [:] : Dictionary(uniqueKeysWithValues: layout.arrays.map { ($0.name, results[$0.value]) })
-    )
-    weights = layout.numbers.map { $0.weight.map { results[$0].scalar } }
+  init(_ results: Executable.Results, _ layout: ResultLayout) {
+    self.init(loss: layout.numbers.isEmpty ? 0 : results.number(layout.numbers[0].value))
+    if layout.numbers.count > 1 {
+      metrics = layout.numbers.dropFirst().map { ($0.name, results.number($0.value)) }
+    }
+    for (name, place) in layout.arrays { arrays[name] = results.array(place) }
+    if layout.isWeighted {
+      weights = layout.numbers.map { $0.weight.map { results.number($0) } }
+    }
   }
 
   /// The metric of that name, if there is one.

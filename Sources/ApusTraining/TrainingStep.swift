@@ -116,16 +116,26 @@ public final class TrainingStep {
   ///   nothing either; its result says so.
   @discardableResult
   public func run(_ batch: Batch) throws -> StepResult {
-    let compiled = try compiled(batch.fields)
+    let compiled =
+      if let last, last.isMade(for: batch), last.fits { last } else { try compiled(batch.fields) }
     guard batch.count > 0 || batch.arrays.isEmpty else {
       throw ApusError(.shapeMismatch, "a batch of 0 examples", expected: "at least one")
     }
     try compiled.scalars.set(at: count)
-    let (outputs, isComplete) = try compiled.executable.attempt(batch.arrays)
-    guard isComplete else { return try stopped(outputs, compiled.layout, batch) }
+    var result: StepResult?
+    var bad: (name: String, value: Double)?
+    try compiled.executable.attempt(batch.arrays) { results, isComplete in
+      if isComplete {
+        result = StepResult(results, compiled.layout)
+      } else {
+        bad = compiled.layout.required.lazy.map { ($0.name, results.number($0.value)) }
+          .first { !$0.1.isFinite }
+      }
+    }
+    guard let result else { return try stopped(bad, batch) }
     count += 1
     compiled.scalars.noteRun()
-    return StepResult(outputs, compiled.layout)
+    return result
   }
 
   /// The compiled step for batches like this one, compiled now where it is new.
@@ -143,6 +153,7 @@ public final class TrainingStep {
   // MARK: Compiling
 
   private final class Compiled {
+    let fields: [BatchField]
     let executable: Executable
     let layout: ResultLayout
     let scalars: HostScalars
@@ -151,14 +162,29 @@ public final class TrainingStep {
     private var freezes: Int
 
     init(
-      _ executable: Executable, _ layout: ResultLayout, _ scalars: HostScalars,
+      _ fields: [BatchField], _ executable: Executable, _ layout: ResultLayout,
+      _ scalars: HostScalars,
       _ considered: [(parameter: Parameter, isTrainable: Bool)], freezes: Int
     ) {
+      self.fields = fields
       self.executable = executable
       self.layout = layout
       self.scalars = scalars
       self.considered = considered
       self.freezes = freezes
+    }
+
+    /// Whether a batch has these names and types. In every step: without making a list of its fields.
+    func isMade(for batch: Batch) -> Bool {
+      guard batch.names.count == fields.count, batch.arrays.count == fields.count else {
+        return false
+      }
+      for index in fields.indices {
+        guard batch.arrays[index].type == fields[index].type,
+          batch.names[index] == fields[index].name
+        else { return false }
+      }
+      return true
     }
 
     /// Whether what is trainable is what it was when this was recorded.
@@ -174,7 +200,7 @@ public final class TrainingStep {
   }
 
   /// What ran last.
-  private var last: (fields: [BatchField], compiled: Compiled)?
+  private var last: Compiled?
 
   /// Makes the next step compile anew: its slots are others.
   func forgetCompiled() {
@@ -183,11 +209,11 @@ public final class TrainingStep {
   }
 
   /// Brings the counts of updates up to date.
-  func settleCounters() { last?.compiled.scalars.settle() }
+  func settleCounters() { last?.scalars.settle() }
 
   private func compiled(_ fields: [BatchField]) throws -> Compiled {
-    if let last, last.fields == fields, last.compiled.fits { return last.compiled }
-    last?.compiled.scalars.settle()
+    if let last, last.fields == fields, last.fits { return last }
+    last?.scalars.settle()
     last = nil
     let compiled = try shapes.entry(for: fields, where: { $0.fits && $0.scalars.catchesUp() }) {
       let freezes = Parameter.freezes.load(ordering: .acquiring)
@@ -197,9 +223,9 @@ public final class TrainingStep {
         arena: shapes.arena)
       rules = recorder.rules
       return Compiled(
-        executable, layout, recorder.scalars, recorder.considered, freezes: freezes)
+        fields, executable, layout, recorder.scalars, recorder.considered, freezes: freezes)
     }
-    last = (fields, compiled)
+    last = compiled
     return compiled
   }
 
@@ -229,8 +255,10 @@ public final class TrainingStep {
   // MARK: Steps that change nothing
 
   /// What a run that was not complete comes to.
+  ///
+  /// - `bad`: the first number that must be finite and is not.
   private func stopped(
-    _ outputs: [NDArray], _ layout: ResultLayout, _ batch: Batch
+    _ bad: (name: String, value: Double)?, _ batch: Batch
   ) throws -> StepResult {
     let (weight, gradients) = try inquire(batch)
     if weight == 0 {
@@ -238,11 +266,9 @@ public final class TrainingStep {
       result.wasSkipped = true
       return result
     }
-    let bad = layout.required.first { !outputs[$0.value].scalar.isFinite }
     let inquiry = Inquiry(
-      batch, step: count, parameters: last?.compiled.considered.map(\.parameter) ?? [],
-      gradients: gradients)
-    throw inquiry.error(bad?.name ?? "loss", bad.map { outputs[$0.value].scalar } ?? .nan)
+      batch, step: count, parameters: last?.considered.map(\.parameter) ?? [], gradients: gradients)
+    throw inquiry.error(bad?.name ?? "loss", bad?.value ?? .nan)
   }
 
   /// Records the step once more to look closer at a batch that it came to nothing on: what the loss is a mean
