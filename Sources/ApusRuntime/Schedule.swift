@@ -40,6 +40,9 @@ package struct Schedule: Sendable {
     }
   }
 
+  /// Up to here a plan is short: what the threads wait for each other counts beside what they do.
+  private static let shortNanoseconds = 200_000.0
+
   package let threads: Int
   package let entries: [Entry]
   /// The step before which the plan's condition is looked at, all threads having met behind what it watches;
@@ -48,20 +51,38 @@ package struct Schedule: Sendable {
 
   package var barrierCount: Int { entries.count { $0.barrier != nil } }
 
+  /// Nanoseconds from the call to the return, waiting included.
+  package let predictedNanoseconds: Double
+
   /// Goes through the steps in order. Each is run in the way, spread or by one thread, that lets the
   /// threads be done with it soonest, the barrier counted that it takes. Barriers stand as late as they
   /// can, so no schedule of the same ways has fewer.
   ///
+  /// Of a short plan there are two further schedules, and the fastest of the three counts: one that spreads
+  /// a step also where that takes a little longer, since the next may then need no barrier, and one that
+  /// leaves all to the calling thread.
+  ///
   /// The end of a run is a barrier by itself, so the last step never carries one.
   package init(_ plan: Plan, threads: Int) {
     self.threads = threads
-    var builder = ScheduleBuilder(CostModel(isa: plan.isa), threads: threads)
-    for (index, step) in plan.steps.enumerated() {
-      if let condition = plan.condition, index == condition.firstWrite { builder.meet(condition) }
-      builder.add(step)
+    let model = CostModel(isa: plan.isa)
+    func built(threads: Int, eagerness: Double = 0) -> ScheduleBuilder {
+      var builder = ScheduleBuilder(model, threads: threads, eagerness: eagerness)
+      for (index, step) in plan.steps.enumerated() {
+        if let condition = plan.condition, index == condition.firstWrite { builder.meet(condition) }
+        builder.add(step)
+      }
+      return builder
     }
-    entries = builder.entries
-    let entries = entries
+    var best = built(threads: threads)
+    if threads > 1, best.nanoseconds < Self.shortNanoseconds {
+      for other in [
+        built(threads: threads, eagerness: model.barrierNanoseconds), built(threads: 1),
+      ] where other.nanoseconds < best.nanoseconds { best = other }
+    }
+    predictedNanoseconds = best.nanoseconds
+    let entries = best.entries
+    self.entries = entries
     conditionStep = plan.condition.map { condition in
       guard threads > 1, let watched = condition.lastWatched else { return condition.firstWrite }
       let barrier = entries[watched..<condition.firstWrite].lastIndex { $0.barrier != nil }
@@ -80,10 +101,26 @@ struct ScheduleBuilder {
   private var loads: [Double]
   /// Whether a step is run by all threads. A run without one is the caller's alone, who calls nobody.
   private var needsTeam = false
+  /// By how many nanoseconds a step may be done later for being spread.
+  private let eagerness: Double
+  /// Nanoseconds until all are behind the last barrier.
+  private var elapsed = 0.0
 
-  init(_ model: CostModel, threads: Int) {
+  /// Nanoseconds of the steps so far, from the call to the return.
+  var nanoseconds: Double {
+    guard needsTeam else {
+      // A barrier that nobody waits at still says that the steps might as well stand in one place.
+      return entries.reduce(0) {
+        $0 + $1.predictedNanoseconds + ($1.barrier == nil ? 0 : model.barrierNanoseconds)
+      }
+    }
+    return elapsed + (loads.max() ?? 0) + model.teamNanoseconds
+  }
+
+  init(_ model: CostModel, threads: Int, eagerness: Double = 0) {
     self.model = model
     self.threads = threads
+    self.eagerness = eagerness
     loads = Array(repeating: 0, count: threads)
   }
 
@@ -110,6 +147,11 @@ struct ScheduleBuilder {
     entries[entries.count - 1].barrier = Schedule.Barrier(
       earlier: watched, later: entries.count,
       name: condition.outputs.first?.name ?? "an index error", overwrites: false, wasWritten: true)
+    passBarrier()
+  }
+
+  private mutating func passBarrier() {
+    elapsed += (loads.max() ?? 0) + model.barrierNanoseconds
     pending = PendingTouches()
     loads = Array(repeating: 0, count: threads)
   }
@@ -127,12 +169,12 @@ struct ScheduleBuilder {
     if step.call.isParallel {
       ways.append(way(step, member: nil, model.spread(step.call, threads: threads)))
     }
-    let best = ways.min { $0.end < $1.end }!
+    func rank(_ way: Way) -> Double { way.end - (way.member == nil ? eagerness : 0) }
+    let best = ways.min { rank($0) < rank($1) }!
     needsTeam = needsTeam || best.member == nil
     if let barrier = best.barrier {
       entries[entries.count - 1].barrier = barrier
-      pending = PendingTouches()
-      loads = Array(repeating: 0, count: threads)
+      passBarrier()
     }
     pending.add(best.touches, step: entries.count)
     entries.append(
@@ -153,7 +195,7 @@ struct ScheduleBuilder {
     } else if let member {
       end = max(most, loads[member] + nanoseconds)
     } else {
-      end = most + nanoseconds + (needsTeam ? 0 : model.teamNanoseconds)
+      end = most + nanoseconds
     }
     let barrier = conflict.map {
       Schedule.Barrier(

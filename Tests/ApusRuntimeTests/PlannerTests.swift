@@ -223,6 +223,30 @@ import Testing
     #expect(Schedule(large, threads: 4).entries.contains { !$0.isAlone })
     #expect(Schedule(large, threads: 1).entries.allSatisfy { $0.isAlone && $0.barrier == nil })
   }
+
+  /// Step by step a team may look worth calling where it is not for the plan as a whole.
+  @Test(arguments: [1, 2, 8, 32, 128])
+  func aTeamIsCalledOnlyWhereTheWholePlanIsDoneSooner(batch: Int) throws {
+    let isa = Environment.availableISAs.last!
+    let graph = try optimised(perceptronStep(batch: batch, widths: [4, 64, 64, 2]))
+    for threads in [2, 3, 8] {
+      let plan = try Plan(graph, isa: isa, threads: threads)
+      let (one, many) = (Schedule(plan, threads: 1), Schedule(plan, threads: threads))
+      #expect(many.predictedNanoseconds <= one.predictedNanoseconds)
+      let all = one.entries.reduce(0) { $0 + $1.predictedNanoseconds }
+      #expect(abs(one.predictedNanoseconds - all) < 1)
+      if many.entries.contains(where: { !$0.isAlone }) {
+        // No thread does more than all do together, waiting included.
+        let busy = many.entries.reduce(0) { $0 + $1.predictedNanoseconds }
+        let waiting = CostModel(isa: isa).barrierNanoseconds * Double(many.barrierCount)
+        let team = CostModel(isa: isa).teamNanoseconds
+        #expect(many.predictedNanoseconds <= busy + waiting + team + 1)
+        #expect(many.predictedNanoseconds > waiting + team)
+      } else {
+        #expect(many.barrierCount == 0)
+      }
+    }
+  }
 }
 
 /// Goes through the words one by one: which threads have read and written each since the last barrier.
