@@ -22,5 +22,8 @@ void take_processor(ck_team *team, int32_t index) {
     here = sched_getcpu();
     sched_setaffinity(0, sizeof team->affinity, &team->affinity);
   }
-  atomic_store_explicit(&own->processor, here, memory_order_relaxed);
+  // Written only where it changes: others would have to fetch the line in every run.
+  if (atomic_load_explicit(&own->processor, memory_order_relaxed) != here) {
+    atomic_store_explicit(&own->processor, here, memory_order_relaxed);
+  }
 }

@@ -123,7 +123,7 @@ bool team_start(ck_team *team) {
   if (pthread_create(&team->host, NULL, host, team) != 0) return false;
   await_reports(team, (uint32_t)team->threads - 1);
   if (!atomic_load(&team->failed)) return true;
-  team->ending = true;
+  team->epoch.run.ending = true;
   atomic_fetch_add(&team->epoch.value, 1);
   watched_wake(&team->epoch);
   team_join(team);

@@ -70,10 +70,11 @@ static void run_steps_profiled(const member *m, const ck_step *steps, size_t cou
 
 static void run_posted(ck_team *team, int32_t index) {
   const member *m = &team->members[index];
-  if (team->nanoseconds) {
-    run_steps_profiled(m, team->steps, team->count, team->nanoseconds);
+  const posted_run *run = &team->epoch.run;
+  if (run->nanoseconds) {
+    run_steps_profiled(m, run->steps, run->count, run->nanoseconds);
   } else {
-    run_steps(m, team->steps, team->count);
+    run_steps(m, run->steps, run->count);
   }
 }
 
@@ -84,11 +85,11 @@ void team_member(ck_team *team, int32_t index) {
   for (;;) {
     watched_wait(&team->epoch, seen, &m->at_rest);
     seen += 1;
-    if (team->ending) return;
+    if (team->epoch.run.ending) return;
     take_processor(team, index);
     run_posted(team, index);
     // Read before counting: afterwards the caller may post the next run.
-    const uint32_t target = team->done_target;
+    const uint32_t target = team->epoch.run.done_target;
     if (atomic_fetch_add(&team->done.value, 1) + 1 == target) watched_wake(&team->done);
   }
 }
@@ -113,12 +114,9 @@ static void run_alone(ck_team *team, const ck_step *steps, size_t count, int64_t
 
 static void run_with_members(ck_team *team, const ck_step *steps, size_t count,
                              int64_t *nanoseconds) {
-  team->steps = steps;
-  team->count = count;
-  team->nanoseconds = nanoseconds;
   take_processor(team, 0);
-  team->done_target += (uint32_t)team->threads - 1;
-  const uint32_t target = team->done_target;
+  const uint32_t target = team->epoch.run.done_target + (uint32_t)team->threads - 1;
+  team->epoch.run = (posted_run){steps, count, nanoseconds, target, false};
   atomic_fetch_add(&team->epoch.value, 1);
   watched_wake(&team->epoch);
 

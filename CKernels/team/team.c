@@ -105,7 +105,7 @@ ck_team *ck_team_create(int32_t threads, size_t scratch_bytes) {
 void ck_team_destroy(ck_team *team) {
   if (!team) return;
   if (team->threads > 1 && team->fork_number == fork_count()) {
-    team->ending = true;
+    team->epoch.run.ending = true;
     atomic_fetch_add(&team->epoch.value, 1);
     watched_wake(&team->epoch);
     team_join(team);

@@ -13,9 +13,19 @@
 
 #define CK_LINE 128
 
+/// What the members are to do. Written by the caller before `epoch` moves, read by members after.
+typedef struct posted_run {
+  const ck_step *steps;
+  size_t count;
+  int64_t *nanoseconds;  // or NULL
+  uint32_t done_target;  // value of `done` when every member has finished it
+  bool ending;
+} posted_run;
+
 /// A word that threads wait on, and how many of them sleep rather than spin.
 typedef struct watched {
   _Alignas(CK_LINE) _Atomic uint32_t value;
+  posted_run run;  // of `epoch` alone: it comes to a member in the line of the word itself
   _Alignas(CK_LINE) _Atomic uint32_t sleepers;
 } watched;
 
@@ -34,7 +44,10 @@ typedef struct member {
   ck_thread alone;                    // and when it runs a step by itself
   patience at_barrier;
   patience at_rest;
-  _Atomic int32_t processor;  // where this member began its latest run; -1 before
+  // Where this member began its latest run; -1 before. Others read it in every run, so it stands
+  // apart from what the member writes while it waits.
+  _Alignas(CK_LINE) _Atomic int32_t processor;
+  watched arrival;  // counts the barriers that this member has come to
 } member;
 
 struct ck_team {
@@ -45,17 +58,10 @@ struct ck_team {
   cpu_set_t affinity;
   pthread_mutex_t lock;  // one run at a time
   pthread_t host;        // the thread that entered the parallel region
-  bool ending;
-
-  // The posted run. Written by the caller before `epoch` moves, read by members after.
-  const ck_step *steps;
-  size_t count;
-  int64_t *nanoseconds;  // or NULL
-  uint32_t done_target;  // value of `done` when every member has finished it
 
   watched epoch;    // moves when a run is posted
   watched done;     // counts members that finished, over all runs
-  watched barrier;  // moves when all have arrived
+  watched barrier;  // moves when all of many have arrived
   _Alignas(CK_LINE) _Atomic uint32_t arrived;
 
   // Start: members report here, `started` counting up to threads - 1, or `failed`.

@@ -58,8 +58,10 @@ static void futex(_Atomic uint32_t *word, int operation, uint32_t value) {
 void watched_wait(watched *word, uint32_t old, patience *spin) {
   for (uint32_t turn = 0; turn < spin->now; ++turn) {
     if (atomic_load_explicit(&word->value, memory_order_acquire) != old) {
-      const uint32_t grown = spin->now + spin->most / 8;
-      spin->now = grown < spin->most ? grown : spin->most;
+      if (spin->now < spin->most) {
+        const uint32_t grown = spin->now + spin->most / 8;
+        spin->now = grown < spin->most ? grown : spin->most;
+      }
       return;
     }
     pause_briefly();
@@ -78,9 +80,33 @@ void watched_wake(watched *word) {
   if (atomic_load(&word->sleepers) != 0) futex(&word->value, FUTEX_WAKE_PRIVATE, INT32_MAX);
 }
 
+// Few members look for each other's arrival: a line goes each way, both at once. Counting takes
+// three ways one after the other, but each member waits for one line, however many they are.
+enum { few_members = 4 };
+
+static void meet_few(ck_team *team, int32_t index) {
+  watched *own = &team->members[index].arrival;
+  const uint32_t number = atomic_load_explicit(&own->value, memory_order_relaxed) + 1;
+  atomic_store(&own->value, number);
+  watched_wake(own);
+  for (int32_t i = 0; i < team->threads; ++i) {
+    watched *peer = &team->members[i].arrival;
+    for (;;) {
+      // A peer may have come to the next barrier already, not to the one after; counts wrap.
+      const uint32_t seen = atomic_load_explicit(&peer->value, memory_order_acquire);
+      if ((int32_t)(seen - number) >= 0) break;
+      watched_wait(peer, seen, &team->members[index].at_barrier);
+    }
+  }
+}
+
 void ck_barrier(const ck_thread *t) {
   if (t->count == 1) return;
   ck_team *team = t->team;
+  if (t->count <= few_members) {
+    meet_few(team, t->index);
+    return;
+  }
   // The value cannot move before this thread has arrived, so a relaxed look is exact.
   const uint32_t old = atomic_load_explicit(&team->barrier.value, memory_order_relaxed);
   const uint32_t before = atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel);
