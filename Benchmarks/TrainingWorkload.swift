@@ -14,6 +14,8 @@ package struct TrainingWorkload: Sendable {
 
   /// All workloads, smallest first.
   package static let all = [
+    // What calling a step costs: its products take less time than that.
+    TrainingWorkload(name: "mlp_tiny", widths: [4, 64, 64, 2], batch: 1, update: .adam),
     TrainingWorkload(name: "mlp_small", widths: [784, 128, 10], batch: 64, update: .momentum),
     TrainingWorkload(
       name: "mlp_large", widths: [784, 1024, 1024, 10], batch: 256, update: .adam),

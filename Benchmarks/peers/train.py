@@ -14,6 +14,7 @@ import protocol
 
 # layer widths, batch, optimiser
 WORKLOADS = {
+    "mlp_tiny": ([4, 64, 64, 2], 1, "adam"),
     "mlp_small": ([784, 128, 10], 64, "sgd"),
     "mlp_large": ([784, 1024, 1024, 10], 256, "adam"),
     "mlp_wide": ([2048, 2048, 2048, 2048], 512, "adam"),
