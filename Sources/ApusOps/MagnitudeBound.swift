@@ -147,6 +147,13 @@ package struct MagnitudeBound: CompositeOp {
   }
 }
 
+extension MagnitudeBound: NarrowableOp {
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { true }
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { false }
+
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op { self }
+}
+
 /// A number, `f32[]`, that no absolute value of the tensors exceeds; not finite where any of them holds a NaN
 /// or an infinity. No gradient flows through it.
 ///
