@@ -26,8 +26,8 @@ public final class StepRecorder {
   private(set) var minimizations: [Minimization] = []
   /// Every parameter that a `minimize` looked at, and whether it was trainable then.
   private(set) var considered: [(parameter: Parameter, isTrainable: Bool)] = []
-  /// The rules by name, for checkpoints.
-  private(set) var rules: [(name: String, rule: String)] = []
+  /// The names of the optimisers so far.
+  private var names: [String] = []
 
   init(_ trace: Trace, _ batch: SymbolicBatch, slots: OptimizerSlots) {
     self.trace = trace
@@ -69,7 +69,7 @@ public final class StepRecorder {
         return Minimization(trace: trace, gradients: [])
       }
       return try trace.withCallLocation(location) {
-        let name = name ?? (rules.isEmpty ? "optimizer" : "optimizer\(rules.count + 1)")
+        let name = name ?? (names.isEmpty ? "optimizer" : "optimizer\(names.count + 1)")
         return try record(
           loss, Learners(model), Rules(optimizer, groups), name, clipNorm, checksGradients)
       }
@@ -113,11 +113,6 @@ public final class StepRecorder {
       all = groups.map { ($0.key, $0.value) } + [("*", optimizer)]
       for (_, optimizer) in all { try optimizer.validate() }
     }
-
-    var description: String {
-      guard all.count > 1 else { return all[0].optimizer.rule }
-      return all.map { "\($0.pattern): \($0.optimizer.rule)" }.joined(separator: ", ")
-    }
   }
 
   private func record(
@@ -132,7 +127,7 @@ public final class StepRecorder {
     if let clipNorm, !(clipNorm > 0) {
       throw ApusError(.invalidArgument, "clipNorm is \(clipNorm)", expected: "a number above 0")
     }
-    guard !self.rules.contains(where: { $0.name == name }) else {
+    guard !names.contains(name) else {
       throw ApusError(
         .invalidArgument, "two optimisers of a step are named '\(name)'", expected: "unique names")
     }
@@ -141,7 +136,7 @@ public final class StepRecorder {
     let groups = try model.groups(rules.all.map(\.pattern))
     let trained = try trained(loss, model)
     losses.append((losses.isEmpty ? "loss" : name, loss))
-    self.rules.append((name, rules.description + (clipNorm.map { ", clipNorm: \($0)" } ?? "")))
+    names.append(name)
 
     var gradients = trained.map(\.gradient)
     if let clipNorm {

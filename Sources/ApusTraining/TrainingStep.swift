@@ -55,8 +55,6 @@ public final class TrainingStep {
   private let reportsMetrics: Bool
   private let body: Body
   private let shapes = CompiledShapes<Compiled>("a training step")
-  /// The rules by the optimisers' names, once the step has been recorded.
-  private(set) var rules: [(name: String, rule: String)] = []
 
   /// - Parameters:
   ///   - seed: of dropout and all other random numbers in the step; equal seeds and batches give equal
@@ -110,8 +108,8 @@ public final class TrainingStep {
   /// Takes one step.
   ///
   /// - Throws: mistakes of the model, with module path and line; `shapeMismatch` for a batch without
-  ///   examples; `outOfRange` for a bad label; `nonFinite` where a loss, or the norm that gradients are
-  ///   clipped by, is NaN or infinite. In all these cases nothing has changed: neither a parameter nor a slot,
+  ///   examples; `outOfRange` for a bad label; `nonFinite` where a loss or a gradient is NaN or infinite (see
+  ///   `checksGradients` of `StepRecorder.minimize`). In all these cases nothing has changed: neither a parameter nor a slot,
   ///   a buffer, the random key or the count. A batch in which all labels are ignored has loss 0 and changes
   ///   nothing either; its result says so.
   @discardableResult
@@ -221,7 +219,6 @@ public final class TrainingStep {
       let executable = try Executable(
         trace.finish(), states: StateStore(of: trace, random: random.cell), options: compileOptions,
         arena: shapes.arena)
-      rules = recorder.rules
       return Compiled(
         fields, executable, layout, recorder.scalars, recorder.considered, freezes: freezes)
     }
