@@ -34,17 +34,13 @@ let package = Package(
     .target(name: "ApusAutodiff", dependencies: ["ApusGraph", "ApusOps"]),
     .target(name: "ApusPasses", dependencies: ["ApusGraph", "ApusOps"]),
     .target(
-      name: "ApusRuntime",
-      dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "CKernels"]),
+      name: "ApusRuntime", dependencies: ["ApusGraph", "ApusOps", "ApusPasses", "CKernels"]),
     .target(name: "ApusNN", dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusRuntime"]),
     .target(name: "ApusData", dependencies: ["ApusGraph", "CZlib"]),
-    .target(name: "ApusTraining", dependencies: ["ApusNN", "ApusData", "ApusRuntime"]),
     .target(
-      name: "Apus",
-      dependencies: [
-        "ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "ApusRuntime", "ApusNN", "ApusData",
-        "ApusTraining",
-      ]),
+      name: "ApusTraining",
+      dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusRuntime", "ApusNN", "ApusData"]),
+    .target(name: "Apus", dependencies: ["ApusNN", "ApusData", "ApusTraining"]),
     .target(
       name: "ApusBenchmarks", dependencies: ["Apus", "CKernels"], path: "Benchmarks",
       exclude: ["peers", "results"]),

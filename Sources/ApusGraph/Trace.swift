@@ -22,14 +22,12 @@ public final class Trace: @unchecked Sendable {
   package private(set) var error: ApusError?
   /// Module path components around the op being recorded.
   package private(set) var scopes: [String] = []
-  /// Gradient rules that the user gave, by the `id` attribute of their `custom_gradient` node.
-  package var customGradients: [Int: CustomGradient] = [:]
   /// Counts random ops, so that each draws its own numbers from the key.
   package var randomStreams = 0
   /// The recomputation that nodes are recorded for; 0 outside `checkpoint`'s backward pass.
   package var recomputation = 0
   /// For each node index recorded within `checkpoint`, the number of its region.
-  package var checkpointRegions: [Int: Int] = [:]
+  package private(set) var checkpointRegions: [Int: Int] = [:]
   /// How layers behave that are being recorded.
   public package(set) var mode = Mode.training
   /// What the states stand for that have an owner, by their names.
@@ -51,8 +49,6 @@ public final class Trace: @unchecked Sendable {
   private var regionCount = 0
   private var originOverride: Origin?
   private let index: TraceIndex
-
-  package typealias CustomGradient = (_ context: GradientContext) throws -> [Tensor?]
 
   /// - Parameter earlier: a trace of the same graph when it was shorter. What that one knows of it need
   ///   not be found out again.
@@ -253,6 +249,12 @@ public final class Trace: @unchecked Sendable {
     }
     defer { openRegion = saved }
     return try body()
+  }
+
+  /// The region that the backward pass recomputes for a node; nil outside regions, and in the one that is
+  /// being recorded, whose values are at hand.
+  package func closedCheckpoint(of node: Int) -> Int? {
+    checkpointRegions[node].flatMap { $0 == openRegion ? nil : $0 }
   }
 
   // MARK: Results

@@ -16,30 +16,6 @@
 import ApusGraph
 import ApusOps
 
-/// An op whose result is elements of its only operand, in places that strides can tell.
-package protocol ViewOp: Op {
-  /// The result as a view of what `operand` is a view of, nil where strides cannot express it.
-  func view(of operand: View) -> View?
-}
-
-extension Broadcast: ViewOp {
-  package func view(of operand: View) -> View? { operand.broadcast(to: shape) }
-}
-
-extension Reshape: ViewOp {
-  package func view(of operand: View) -> View? { operand.reshaped(shape) }
-}
-
-extension Slice: ViewOp {
-  package func view(of operand: View) -> View? {
-    operand.sliced(starts: starts, steps: steps, shape: shape)
-  }
-}
-
-extension Transpose: ViewOp {
-  package func view(of operand: View) -> View? { operand.transposed(permutation) }
-}
-
 /// Folds rearrangements of elements into the operands of their readers.
 package struct FoldViews: Pass {
   package static let name = "fold-views"

@@ -65,21 +65,12 @@ struct LoweredGraph {
   /// What a node's result is another name for: an operand, or a contiguous part of one.
   private func alias(_ index: Int) -> Operand? {
     let node = graph.nodes[index]
-    switch node.op {
-    case let op as any ViewOp:
-      guard let read = node.operands.first,
-        let view = op.view(of: read.view ?? View(dense: graph.type(of: read.value).shape)),
-        view.isContiguous
-      else { return nil }
-      return Operand(read.value, view: view)
-    case is StopGradient: return dense(node.operands.first)
-    case is CustomGradientOp: return dense(node.operands.last)
-    default: return nil
-    }
-  }
-
-  private func dense(_ operand: Operand?) -> Operand? {
-    operand?.view?.isContiguous ?? true ? operand : nil
+    guard let op = node.op as? any RenamingOp else { return nil }
+    let read = node.operands[op.renamedOperand(of: node.operands.count)]
+    guard let view = op.view(of: read.view ?? View(dense: graph.type(of: read.value).shape)),
+      view.isContiguous
+    else { return nil }
+    return Operand(read.value, view: view)
   }
 
   private mutating func noteAlias(_ index: Int) {

@@ -122,6 +122,55 @@ import Testing
     #expect(!graph.nodes.contains { $0.recomputation != 0 })
   }
 
+  @Test func theRegionThatIsBeingRecordedIsNotRecomputed() throws {
+    // A penalty on a gradient, within a region: softmax's second derivative walks its decomposition.
+    func slope(_ x: Tensor) -> Tensor {
+      gradients(of: square(softmax(x)).sum(), withRespectTo: [x])[0]
+    }
+    func penalty(_ x: Tensor) -> Tensor {
+      square(gradients(of: square(slope(x)).sum(), withRespectTo: [x])[0])
+    }
+    let plain = try traced([.f64(5)]) { [penalty($0[0])] }
+    let within = try traced([.f64(5)]) { [checkpoint($0[0], penalty)] }
+    #expect(within.nodes.count == plain.nodes.count)
+    let x = random(.f64(5), "x")
+    #expect(
+      try within.interpret(inputs: [x]).outputs == plain.interpret(inputs: [x]).outputs)
+  }
+
+  @Test func aCompositeMayContainAGradientOfItsUsers() throws {
+    // A walk of its own decomposition asks such a rule as the walk of the whole graph does.
+    struct Tripled: CompositeOp {
+      static let mnemonic = "tripled"
+      init() {}
+      init(attributes: AttributeReader) {}
+      var attributes: [Attribute] { [] }
+      func resultTypes(_ operands: [TensorType]) -> [TensorType] { operands }
+      func gradient(_ context: GradientContext) throws -> [Tensor?] {
+        try gradientOfDecomposition(context)
+      }
+      func reference(_ operands: [NDArray], results: [TensorType]) -> [NDArray] { operands }
+      func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
+      func lower(_ site: LoweringSite) throws -> KernelCall {
+        throw ApusError(.unsupported, "tripled has no kernel")
+      }
+      func hasKernel(_ operands: [TensorType]) -> Bool { false }
+      func decompose(_ operands: [Tensor]) throws -> [Tensor] {
+        [
+          withGradient(operands) {
+            $0[0]
+          } gradient: {
+            [$0.gradient * 3]
+          }
+        ]
+      }
+    }
+    let found = try values([random(.f64(2), "x")]) { t in
+      gradients(of: Tensor.apply(Tripled(), to: t[0]).sum(), withRespectTo: t)
+    }
+    #expect(found[0].doubles == [3, 3])
+  }
+
   @Test func aRecomputedNodeKeepsItsOrigin() throws {
     let graph = try traced([.f64(5)]) { t in
       let y = checkpoint(t[0]) { exp($0, file: "Block.swift", line: 3) * $0 }

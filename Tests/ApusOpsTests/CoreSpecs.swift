@@ -49,7 +49,7 @@ let coreSpecs: [OpSpec] = [
       [.f32(3), .f32(40, 17), .f32(1), .f32(1), .f32(3), .f32(40, 17), .f32(1)],
       [.f32(3), .f32(40, 17), .f32(1), .f32(), .f32(3), .f32(40), .f32(1)],
     ], smoothness: .none),
-  OpSpec(CustomGradientOp(id: 0), on: [[.f32(3)]], smoothness: .unchecked, isVariadic: true),
+  OpSpec(CustomGradientOp(nil), on: [[.f32(3)]], smoothness: .unchecked, isVariadic: true),
   OpSpec(
     Reshape([4, 6]), on: [[.f32(24)], [.f32(2, 3, 4)], [.i32(24)]],
     rejects: [[.f32(23)], [.f32(4, 5)]]),

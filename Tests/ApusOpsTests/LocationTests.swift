@@ -241,9 +241,9 @@ private let here = "ApusOpsTests/LocationTests.swift:"
     let folder = URL(filePath: #filePath).deletingLastPathComponent()
       .appending(path: "../../Sources/ApusOps")
     var names: Set<String> = []
-    for file in try FileManager.default.contentsOfDirectory(
-      at: folder, includingPropertiesForKeys: nil)
-    where file.pathExtension == "swift" {
+    let files = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil)
+    while let file = files?.nextObject() as? URL {
+      guard file.pathExtension == "swift" else { continue }
       let text = try String(contentsOf: file, encoding: .utf8)
       let pattern =
         /public (?:static )?(?:func `?(\w+)`?|(subscript))(?:<[^>]*>)?\((?:[^{}]|\{\s*\})*?\)\s*(?:throws\S* )?->/

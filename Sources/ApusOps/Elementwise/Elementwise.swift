@@ -103,23 +103,3 @@ extension ElementwiseOp {
     try LoopLowering.elementwise(self, site)
   }
 }
-
-extension Tensor {
-  /// Brings two operands to their common element type (PyTorch's promotion); operators use it, which
-  /// know no line of their own.
-  static func promoted(_ a: Tensor, _ b: Tensor) -> (Tensor, Tensor) {
-    let dtype = DType.promoted(a.dtype, b.dtype)
-    return (a.cast(to: dtype, location: nil), b.cast(to: dtype, location: nil))
-  }
-
-  /// Brings two operands to their common element type for a function called at that line.
-  static func promoted(
-    _ a: Tensor, _ b: Tensor, _ file: StaticString, _ line: UInt
-  ) -> (Tensor, Tensor) {
-    let dtype = DType.promoted(a.dtype, b.dtype)
-    return (a.cast(to: dtype, file: file, line: line), b.cast(to: dtype, file: file, line: line))
-  }
-
-  /// A scalar of this tensor's element type, in this tensor's trace.
-  public func scalar(_ value: Double) -> Tensor { trace.constant(value, dtype) }
-}

@@ -60,6 +60,9 @@ extension Trace {
 }
 
 extension Tensor {
+  /// A scalar of this tensor's element type, in this tensor's trace.
+  public func scalar(_ value: Double) -> Tensor { trace.constant(value, dtype) }
+
   /// Zeros of this tensor's type.
   public func zerosLike(file: StaticString = #fileID, line: UInt = #line) -> Tensor {
     fullLike(0, file: file, line: line)

@@ -3,7 +3,7 @@
 import ApusGraph
 
 /// `y = x` with the elements, in row-major order, under another shape.
-package struct Reshape: Op {
+package struct Reshape: ViewOp {
   package static let mnemonic = "reshape"
   package let shape: Shape
 
@@ -28,6 +28,8 @@ package struct Reshape: Op {
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [try operands[0].reshaped(shape)]
   }
+
+  package func view(of operand: View) -> View? { operand.reshaped(shape) }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 

@@ -3,7 +3,7 @@
 import ApusGraph
 
 /// `y[i] = x[starts + steps · i]` for `i` within `shape`. Steps may be negative, not 0.
-package struct Slice: Op {
+package struct Slice: ViewOp {
   package static let mnemonic = "slice"
   package let starts: [Int]
   package let steps: [Int]
@@ -85,6 +85,10 @@ package struct Slice: Op {
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let view = View(dense: operands[0].shape)
     return [operands[0].viewed(through: view.sliced(starts: starts, steps: steps, shape: shape))]
+  }
+
+  package func view(of operand: View) -> View? {
+    operand.sliced(starts: starts, steps: steps, shape: shape)
   }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }

@@ -488,13 +488,3 @@ struct LoopCompiler {
     return pairs
   }
 }
-
-extension ck_isa {
-  /// The C level of a Swift one.
-  init(_ isa: ISA) { self.init(rawValue: UInt32(isa.rawValue)) }
-}
-
-/// The address of a kernel's entry point.
-func entryAddress(_ kernel: ck_kernel?) -> UnsafeRawPointer {
-  unsafeBitCast(kernel, to: UnsafeRawPointer.self)
-}

@@ -3,7 +3,7 @@
 import ApusGraph
 
 /// `y` is `x` with its axes reordered: axis `i` of `y` is axis `permutation[i]` of `x`.
-package struct Transpose: Op {
+package struct Transpose: ViewOp {
   package static let mnemonic = "transpose"
   package let permutation: [Int]
 
@@ -33,6 +33,8 @@ package struct Transpose: Op {
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [operands[0].viewed(through: View(dense: operands[0].shape).transposed(permutation))]
   }
+
+  package func view(of operand: View) -> View? { operand.transposed(permutation) }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 
@@ -80,17 +82,6 @@ extension Tensor {
       var order = (0..<rank).filter { $0 != from }
       order.insert(from, at: to)
       return transposed(order, file: file, line: line)
-    }
-  }
-
-  /// What `body` gives, or a poisoned tensor where it throws. Operators within it stand at the user's
-  /// line; functions are to be handed `file` and `line`.
-  func located(_ file: StaticString, _ line: UInt, _ body: () throws -> Tensor) -> Tensor {
-    let location = sourceLocation(file, line)
-    do {
-      return try trace.withCallLocation(location, body)
-    } catch {
-      return .poisoned(asApusError(error), like: self, location: location)
     }
   }
 }

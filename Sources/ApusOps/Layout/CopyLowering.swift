@@ -115,11 +115,3 @@ extension View {
     return View(shape: Shape(extents), strides: steps, offset: offset)
   }
 }
-
-/// Writes integers into a C array, which Swift sees as a tuple of `Int64`.
-func fill<Tuple>(_ tuple: inout Tuple, _ values: [Int]) {
-  withUnsafeMutableBytes(of: &tuple) { bytes in
-    let slots = bytes.bindMemory(to: Int64.self)
-    for (index, value) in values.enumerated() { slots[index] = Int64(value) }
-  }
-}

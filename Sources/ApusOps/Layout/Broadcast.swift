@@ -3,7 +3,7 @@
 import ApusGraph
 
 /// `y = x` repeated along axes of extent 1 and along new leading axes, as NumPy's `broadcast_to`.
-package struct Broadcast: Op {
+package struct Broadcast: ViewOp {
   package static let mnemonic = "broadcast"
   package let shape: Shape
 
@@ -29,6 +29,8 @@ package struct Broadcast: Op {
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [operands[0].viewed(through: View(dense: operands[0].shape).broadcast(to: shape))]
   }
+
+  package func view(of operand: View) -> View? { operand.broadcast(to: shape) }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 

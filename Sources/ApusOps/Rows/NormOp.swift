@@ -4,11 +4,6 @@ import ApusGraph
 import CKernels
 import Glibc
 
-extension TensorType {
-  /// The type of a parameter of the last axis.
-  var lastAxis: TensorType { with([shape[-1]]) }
-}
-
 /// A normalisation or the gradient of one: rows of floats, computed in f32 whatever they are stored in.
 ///
 /// All elements have one type, unless `result` is given: then the rows read may be of different float

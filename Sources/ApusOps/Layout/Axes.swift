@@ -1,7 +1,6 @@
-// An axis between what lies outside and inside of it, and small helpers of lowering.
+// An axis between what lies outside and inside of it.
 
 import ApusGraph
-import CKernels
 
 extension Shape {
   /// A dense tensor of this shape as `[outer, extent, inner]` around `axis` (an index from 0).
@@ -23,22 +22,6 @@ extension Shape {
 
   /// This shape with one more axis of extent 1 at the end.
   var appendingOne: Shape { Shape(dimensions + [1]) }
-}
-
-extension KernelCall {
-  /// Binds a pointer field of the argument block by its key path.
-  mutating func bind<Block, Pointer>(_ field: KeyPath<Block, Pointer>, to buffer: Buffer) {
-    bind(MemoryLayout<Block>.offset(of: field)!, to: buffer)
-  }
-
-  /// A call of `kernel`, whose operands and results are read and written once.
-  init<Block: BitwiseCopyable>(
-    _ name: String, _ kernel: ck_kernel?, _ site: LoweringSite, block: Block
-  ) {
-    self.init(
-      "\(name)_\(site.isa.name)", entry: KernelEntry(entryAddress(kernel)), block: block)
-    bytes = Double((site.operands + site.results).reduce(0) { $0 + $1.byteCount })
-  }
 }
 
 extension Op {
@@ -63,21 +46,7 @@ extension Op {
   }
 }
 
-extension Tensor {
-  /// Applies an op made for an axis that may count from the end.
-  func alongAxis(
-    _ axis: Int, _ file: StaticString, _ line: UInt, _ make: (Int) -> some Op
-  ) -> Tensor {
-    do {
-      return .apply(
-        make(try shape.normalized(axis: axis)), to: self, location: sourceLocation(file, line))
-    } catch {
-      return .poisoned(asApusError(error), like: self, location: sourceLocation(file, line))
-    }
-  }
-}
-
-/// The error itself where it is one of ours.
-func asApusError(_ error: any Error) -> ApusError {
-  error as? ApusError ?? ApusError(.invalidArgument, "\(error)")
+extension TensorType {
+  /// The type of a parameter of the last axis.
+  var lastAxis: TensorType { with([shape[-1]]) }
 }

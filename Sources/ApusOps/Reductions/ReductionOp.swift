@@ -1,4 +1,4 @@
-// Sums over axes, and the family of reductions.
+// The family of reductions: ops that fold the elements along some axes into one.
 
 import ApusGraph
 
@@ -70,26 +70,6 @@ extension ReductionOp {
   }
 }
 
-/// `y = Σ x` over `axes`.
-package struct Sum: ReductionOp {
-  package static let mnemonic = "sum"
-  package static let identity = 0.0
-  package let axes: [Int]
-  package let keepDims: Bool
-
-  package init(axes: [Int], keepDims: Bool) {
-    self.axes = axes
-    self.keepDims = keepDims
-  }
-
-  package func combine(_ a: Double, _ b: Double) -> Double { a + b }
-
-  // Every summand has derivative 1: the gradient is repeated along the folded axes.
-  package func gradient(_ context: GradientContext) throws -> [Tensor?] {
-    [unfolded(context.gradient, to: context.operands[0].shape)]
-  }
-}
-
 extension ReductionOp {
   /// A tensor of the result's shape, repeated along the folded axes to the operand's shape.
   func unfolded(_ x: Tensor, to shape: Shape) -> Tensor {
@@ -103,31 +83,6 @@ extension ReductionOp {
 }
 
 extension Tensor {
-  /// The sum over `axes`, all of them by default.
-  ///
-  ///     x.sum(axes: [0])   // f32[64,10] → f32[10]
-  public func sum(
-    axes: [Int]? = nil, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
-  ) -> Tensor {
-    reduce(axes, file, line) { Sum(axes: $0, keepDims: keepDims) }
-  }
-
-  /// The mean over `axes`, all of them by default; NaN where there is nothing to average.
-  public func mean(
-    axes: [Int]? = nil, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
-  ) -> Tensor {
-    guard dtype.isFloat else {
-      return .poisoned(
-        ApusError(
-          .dtypeMismatch, "mean: not defined for \(type)", expected: "floats: cast the tensor first"
-        ),
-        like: self, location: sourceLocation(file, line))
-    }
-    return located(file, line) {
-      sum(axes: axes, keepDims: keepDims, file: file, line: line) / Double(foldedCount(axes))
-    }
-  }
-
   /// How many elements a fold over `axes` makes one of; 1 for axes that do not exist, which the
   /// reduction itself reports.
   func foldedCount(_ axes: [Int]?) -> Int {

@@ -3,7 +3,7 @@
 import ApusGraph
 
 /// `y = x`, through which no gradient flows.
-package struct StopGradient: Op {
+package struct StopGradient: RenamingOp {
   package static let mnemonic = "stop_gradient"
 
   package init() {}
@@ -21,6 +21,9 @@ package struct StopGradient: Op {
     operands
   }
 
+  package func renamedOperand(of count: Int) -> Int { 0 }
+  package func view(of operand: View) -> View? { operand }
+
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 
   package func lower(_ site: LoweringSite) throws -> KernelCall {
@@ -28,32 +31,50 @@ package struct StopGradient: Op {
   }
 }
 
-/// The last operand, with a backward rule that the user gave: the rule, kept in the trace under `id`,
-/// gives the gradients of the other operands.
-package struct CustomGradientOp: Op {
-  package static let mnemonic = "custom_gradient"
-  package let id: Int
+/// A backward rule that the user gave. Its identity is the object: two rules are never merged.
+///
+/// A trace and the rules in it belong to the one task that records; a compiled graph has no use for them.
+package final class GradientRule: @unchecked Sendable, Hashable {
+  private let body: (GradientContext) throws -> [Tensor?]
 
-  package init(id: Int) { self.id = id }
-  package init(attributes: AttributeReader) throws { id = try attributes.int("id") }
-  package var attributes: [Attribute] { [Attribute("id", .int(id))] }
+  package init(_ body: @escaping (GradientContext) throws -> [Tensor?]) { self.body = body }
+
+  func callAsFunction(_ context: GradientContext) throws -> [Tensor?] { try body(context) }
+
+  package static func == (a: GradientRule, b: GradientRule) -> Bool { a === b }
+  package func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
+}
+
+/// The last operand; a rule gives the gradients of the other operands.
+package struct CustomGradientOp: RenamingOp {
+  package static let mnemonic = "custom_gradient"
+  /// nil in a graph that was read from text, which has lost it.
+  package let rule: GradientRule?
+
+  package init(_ rule: GradientRule?) { self.rule = rule }
+  package init(attributes: AttributeReader) throws { rule = nil }
+  package var attributes: [Attribute] { [] }
 
   package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     guard let last = operands.last else { throw ApusError(.invalidGraph, "\(mnemonic) is empty") }
     return [last]
   }
 
-  /// - Throws: `unsupported`: the walk asks the trace for the rule, and a graph that was read from text has
-  ///   lost it.
+  /// Asks the user's rule, which sees the inputs alone. The forward value itself receives nothing.
+  ///
+  /// - Throws: what the rule throws; `invalidArgument` and `shapeMismatch` for gradients that do not fit the
+  ///   inputs; `unsupported` where the graph was read from text.
   package func gradient(_ context: GradientContext) throws -> [Tensor?] {
-    throw ApusError(
-      .unsupported, "the gradient rule \(id) is not in this trace",
-      expected: "differentiation in the trace that recorded it")
-  }
-
-  /// Checks what the user's rule gave and adds the missing gradient of the forward value itself.
-  package func check(_ gradients: [Tensor?], _ context: GradientContext) throws -> [Tensor?] {
-    let inputs = context.operands.dropLast()
+    guard let rule else {
+      throw ApusError(
+        .unsupported, "a graph that was read from text has no gradient rules of its user's",
+        expected: "differentiation in the trace that recorded them")
+    }
+    let inputs = Array(context.operands.dropLast())
+    let gradients = try rule(
+      GradientContext(
+        operands: inputs, results: context.results, gradients: context.gradients,
+        isNeeded: Array(context.isNeeded.dropLast())))
     guard gradients.count == inputs.count else {
       throw ApusError(
         .invalidArgument, "a custom gradient returned \(gradients.count) gradients",
@@ -72,6 +93,9 @@ package struct CustomGradientOp: Op {
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     [operands.last!]
   }
+
+  package func renamedOperand(of count: Int) -> Int { count - 1 }
+  package func view(of operand: View) -> View? { operand }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { true }
 
@@ -108,14 +132,6 @@ public func withGradient<Failure: Error>(
 ) throws(Failure) -> Tensor {
   let location = sourceLocation(file, line)
   let value = try forward(inputs)
-  let trace = value.trace
-  let id = trace.customGradients.count
-  trace.customGradients[id] = { context in
-    let last = context.operands.count - 1
-    return try gradient(
-      GradientContext(
-        operands: Array(context.operands[..<last]), results: context.results,
-        gradients: context.gradients, isNeeded: Array(context.isNeeded[..<last])))
-  }
-  return Tensor.applyAll(CustomGradientOp(id: id), to: inputs + [value], location: location)[0]
+  return Tensor.applyAll(
+    CustomGradientOp(GradientRule(gradient)), to: inputs + [value], location: location)[0]
 }

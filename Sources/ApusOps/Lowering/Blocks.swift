@@ -1,0 +1,38 @@
+// How argument blocks of the kernels are filled and bound.
+
+import ApusGraph
+import CKernels
+
+extension KernelCall {
+  /// Binds a pointer field of the argument block by its key path.
+  mutating func bind<Block, Pointer>(_ field: KeyPath<Block, Pointer>, to buffer: Buffer) {
+    bind(MemoryLayout<Block>.offset(of: field)!, to: buffer)
+  }
+
+  /// A call of `kernel`, whose operands and results are read and written once.
+  init<Block: BitwiseCopyable>(
+    _ name: String, _ kernel: ck_kernel?, _ site: LoweringSite, block: Block
+  ) {
+    self.init(
+      "\(name)_\(site.isa.name)", entry: KernelEntry(entryAddress(kernel)), block: block)
+    bytes = Double((site.operands + site.results).reduce(0) { $0 + $1.byteCount })
+  }
+}
+
+extension ck_isa {
+  /// The C level of a Swift one.
+  init(_ isa: ISA) { self.init(rawValue: UInt32(isa.rawValue)) }
+}
+
+/// The address of a kernel's entry point.
+func entryAddress(_ kernel: ck_kernel?) -> UnsafeRawPointer {
+  unsafeBitCast(kernel, to: UnsafeRawPointer.self)
+}
+
+/// Writes integers into a C array, which Swift sees as a tuple of `Int64`.
+func fill<Tuple>(_ tuple: inout Tuple, _ values: [Int]) {
+  withUnsafeMutableBytes(of: &tuple) { bytes in
+    let slots = bytes.bindMemory(to: Int64.self)
+    for (index, value) in values.enumerated() { slots[index] = Int64(value) }
+  }
+}
