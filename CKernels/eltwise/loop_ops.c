@@ -94,7 +94,7 @@ ck_class ck_class_of(ck_dtype dtype) {
 #include "loop_kernels.inc"
 
 static const ck_loop_kernel_row rows[] = {
-#define CK_LOOP_LEVEL(level, kernel, block, multi) {level, #kernel, kernel, block, multi},
+#define CK_LOOP_LEVEL(level, kernel, block, multi) {level, #kernel, kernel, block, #multi, multi},
 #include "loop_kernels.inc"
 };
 

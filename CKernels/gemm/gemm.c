@@ -33,7 +33,7 @@ static bool is_short_panel(const ck_gemm_args *g) {
   return g->K <= SHORT_STEPS && g->b_row % 16 == 0 && g->b_row % 64 != 0;
 }
 
-static bool packs_b(const ck_gemm_args *g, const gemm_level *level) {
+bool gemm_packs_b(const ck_gemm_args *g, const gemm_level *level) {
   if (g->b_packed || g->b_col != 1) return !g->b_packed;
   if (is_short_panel(g)) return false;
   // Rows of B a multiple of a page apart share a set of L1 and few of L2.
@@ -62,7 +62,7 @@ static blocking blocking_of(const ck_gemm_args *g, const gemm_level *level) {
   const int64_t rows = least(g->M, k.rows), columns = least(padded, k.columns);
   // A panel's last step may write seven floats beyond it.
   if (packs_a(g, level)) k.a = ceiling(rows * k_block + 8, 16) * 16;
-  if (packs_b(g, level)) {
+  if (gemm_packs_b(g, level)) {
     k.keeps_steps = fused && columns * g->K <= KEPT_FLOATS;
     k.keeps_b = g->M > k.rows && (!fused || k.keeps_steps);
     k.b = k.keeps_b ? columns * (fused ? g->K : k_block) : least(padded, level->columns) * k_block;
@@ -276,7 +276,7 @@ static void multiply_fused(job *job, range columns) {
 ck_gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const ck_thread *t) {
   gemm_cut cut = {.row_unit = 1, .column_unit = level->vector};
   if (packs_a(g, level)) cut.pack_a = 0.25 * level->vector;
-  if (packs_b(g, level)) cut.pack_b = 0.25 * level->vector;
+  if (gemm_packs_b(g, level)) cut.pack_b = 0.25 * level->vector;
   // Rows of one tile stay together where there are columns for all.
   if (g->M <= level->max_rows && g->N >= 2 * level->vector * t->count) cut.row_unit = g->M;
   return gemm_part_by(g, cut, t);
@@ -287,7 +287,7 @@ void gemm_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level
   if (part.column >= part.column_end || part.row >= part.row_end) return;
   job job = {.g = g, .level = level, .blocking = blocking_of(g, level), .c_row = g->c_row};
   job.pack_a = packs_a(g, level);
-  job.pack_b = packs_b(g, level);
+  job.pack_b = gemm_packs_b(g, level);
   job.a_scratch = t->scratch;
   job.b_scratch = job.a_scratch + job.blocking.a;
   job.c_scratch = job.b_scratch + job.blocking.b;

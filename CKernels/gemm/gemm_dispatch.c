@@ -232,6 +232,13 @@ double ck_gemm_nanoseconds(const ck_gemm_args *args, ck_isa isa) {
 
 // MARK: B packed beforehand
 
+bool ck_gemm_packs_b(const ck_gemm_args *args, ck_isa isa) {
+  if (args->b_packed || args->K == 0) return false;
+  const way way = way_of(question_of(args), isa);
+  if (way.parts || way.narrow) return true;
+  return way.level && !goes_by_lanes(way, args) && gemm_packs_b(args, way.level);
+}
+
 #if defined(__x86_64__)
 static void pack(const ck_gemm_pack_args *g, const ck_thread *t, ck_isa isa) {
   const way way = way_of(packing_question(g), isa);
@@ -244,23 +251,27 @@ static void pack(const ck_gemm_pack_args *g, const ck_thread *t, ck_isa isa) {
   }
 }
 
-static void pack_avx2(const void *args, const ck_thread *t) { pack(args, t, CK_ISA_AVX2); }
-static void pack_avx512(const void *args, const ck_thread *t) { pack(args, t, CK_ISA_AVX512); }
-static void pack_avx512bf16(const void *args, const ck_thread *t) {
+void ck_gemm_pack_avx2(const void *args, const ck_thread *t) { pack(args, t, CK_ISA_AVX2); }
+void ck_gemm_pack_avx512(const void *args, const ck_thread *t) { pack(args, t, CK_ISA_AVX512); }
+void ck_gemm_pack_avx512bf16(const void *args, const ck_thread *t) {
   pack(args, t, CK_ISA_AVX512BF16);
 }
-static void pack_amx(const void *args, const ck_thread *t) { pack(args, t, CK_ISA_AMX); }
+void ck_gemm_pack_amx(const void *args, const ck_thread *t) { pack(args, t, CK_ISA_AMX); }
 #endif
 
+static const ck_entry packs[] = {
+#define CK_GEMM_PACK(level, function) {level, 0, true, #function, function},
+#include "gemm_pack_kernels.inc"
+#undef CK_GEMM_PACK
+};
+
+const ck_entry *ck_gemm_pack_entries(size_t *count) {
+  *count = sizeof packs / sizeof packs[0];
+  return packs;
+}
+
 ck_kernel ck_gemm_pack_b(ck_isa isa) {
-#if defined(__x86_64__)
-  if (isa >= CK_ISA_AMX) return pack_amx;
-  if (isa >= CK_ISA_AVX512BF16) return pack_avx512bf16;
-  if (isa >= CK_ISA_AVX512) return pack_avx512;
-  if (isa >= CK_ISA_AVX2) return pack_avx2;
-#endif
-  (void)isa;
-  return gemm_ref_pack;
+  return ck_entry_find(packs, sizeof packs / sizeof packs[0], 0, isa);
 }
 
 size_t ck_gemm_packed_bytes(const ck_gemm_pack_args *args, ck_isa isa) {

@@ -165,12 +165,12 @@ static inline bool gemm_is_f32(const ck_gemm_args *g) {
 
 /// The driver: all of a product of f32, this thread's share.
 void gemm_run(const ck_gemm_args *args, const ck_thread *t, const gemm_level *level);
+/// Whether it brings B into panels first, a function of the shape alone.
+bool gemm_packs_b(const ck_gemm_args *args, const gemm_level *level);
 void gemm_pack_run(const ck_gemm_pack_args *g, const ck_thread *t, const gemm_level *level);
 
 size_t gemm_scratch_bytes(const ck_gemm_args *args, const gemm_level *level);
 
-/// The reference's packed B: plain rows. Args: `ck_gemm_pack_args`.
-void gemm_ref_pack(const void *args, const ck_thread *t);
 /// Floats of scratch that the reference keeps a row of a fused product in; the program's follows.
 int64_t gemm_ref_row(const ck_gemm_args *g);
 
@@ -179,6 +179,9 @@ int64_t gemm_ref_row(const ck_gemm_args *g);
   void name(const void *args, const ck_thread *t);
 #include "gemm_kernels.inc"
 #undef CK_GEMM
+#define CK_GEMM_PACK(isa, name) void name(const void *args, const ck_thread *t);
+#include "gemm_pack_kernels.inc"
+#undef CK_GEMM_PACK
 
 #if defined(__x86_64__)
 extern const gemm_level gemm_avx2, gemm_avx512;

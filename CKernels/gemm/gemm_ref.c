@@ -106,7 +106,7 @@ void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
   }
 }
 
-void gemm_ref_pack(const void *args, const ck_thread *t) {
+void ck_gemm_pack_ref(const void *args, const ck_thread *t) {
   const ck_gemm_pack_args *g = args;
   int64_t begin, end;
   ck_share(g->count * g->K, t, &begin, &end);

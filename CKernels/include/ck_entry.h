@@ -25,6 +25,10 @@ typedef struct ck_entry {
 /// operation; NULL means that `op` is not the family's.
 ck_kernel ck_entry_find(const ck_entry *entries, size_t count, int32_t op, ck_isa isa);
 
+/// The name of the function at a kernel's address: what a plan that is written out would call. NULL
+/// where no family lists it.
+const char *ck_kernel_name(ck_kernel kernel);
+
 /// Where a kernel notes an index that its input data got wrong: a class label, a token. The runtime
 /// sets the block to {-1, 0} before a step and throws if `position` is not -1 after it. The kernel
 /// itself goes on, without reading or writing out of bounds, as if the item were absent.

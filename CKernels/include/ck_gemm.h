@@ -10,6 +10,7 @@
 #define CK_GEMM_H
 
 #include "ck_base.h"
+#include "ck_entry.h"
 #include "ck_loop.h"
 
 #ifdef __cplusplus
@@ -153,8 +154,12 @@ typedef struct ck_gemm_pack_args {
   int16_t reserved;
 } ck_gemm_pack_args;
 
+/// Whether the product brings B into panels on every run, which packing beforehand would spare it.
+bool ck_gemm_packs_b(const ck_gemm_args *args, ck_isa isa);
 /// The packing entry at that level. Args: `ck_gemm_pack_args`.
 ck_kernel ck_gemm_pack_b(ck_isa isa);
+/// The rows of `gemm_pack_kernels.inc`.
+const ck_entry *ck_gemm_pack_entries(size_t *count);
 /// Bytes that one packed matrix takes, a multiple of 4. Looks at K, N, the types and the precision.
 size_t ck_gemm_packed_bytes(const ck_gemm_pack_args *args, ck_isa isa);
 /// The same in floats, of f32 operands in the highest precision.

@@ -53,6 +53,8 @@ typedef struct ck_linear_cross_entropy_args {
 
 /// The entry point, at the level that the arguments name.
 ck_kernel ck_linear_cross_entropy(void);
+/// Its one row.
+const ck_entry *ck_linear_cross_entropy_entries(size_t *count);
 /// Rows of a chunk (the last may have fewer): a function of rows and cols alone.
 int64_t ck_linear_cross_entropy_chunk(int64_t rows, int64_t cols);
 /// Shared workspace, in bytes: the logits of one chunk and the sums of its rows.

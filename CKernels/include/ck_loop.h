@@ -230,6 +230,7 @@ typedef struct ck_loop_kernel_row {
   const char *name;
   ck_kernel kernel;
   ck_loop_block_fn block;
+  const char *multi_name;
   ck_kernel multi;
 } ck_loop_kernel_row;
 

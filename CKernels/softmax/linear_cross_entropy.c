@@ -180,7 +180,7 @@ static double divisor_of(const ck_linear_cross_entropy_args *a) {
 
 // MARK: The entry
 
-static void run(const void *args, const ck_thread *t) {
+void ck_linear_cross_entropy_any(const void *args, const ck_thread *t) {
   const ck_linear_cross_entropy_args *a = args;
   const ck_kernel cross_entropy = ck_cross_entropy(
       has_gradient(a) ? CK_CROSS_ENTROPY_COMBINED : CK_CROSS_ENTROPY_FORWARD, (ck_isa)a->isa);
@@ -212,7 +212,18 @@ static void run(const void *args, const ck_thread *t) {
   if (reduces && t->index == 0) *a->loss = (float)(loss / divisor);
 }
 
-ck_kernel ck_linear_cross_entropy(void) { return run; }
+static const ck_entry entries[] = {
+#define CK_LINEAR_CROSS_ENTROPY(level, function) {level, 0, false, #function, function},
+#include "linear_cross_entropy_kernels.inc"
+#undef CK_LINEAR_CROSS_ENTROPY
+};
+
+const ck_entry *ck_linear_cross_entropy_entries(size_t *count) {
+  *count = sizeof entries / sizeof entries[0];
+  return entries;
+}
+
+ck_kernel ck_linear_cross_entropy(void) { return entries[0].kernel; }
 
 // MARK: Memory
 

@@ -14,8 +14,17 @@ public enum ISA: Int32, Sendable, Hashable, CaseIterable, Comparable {
 
 /// A kernel's entry point: the address of a `ck_kernel`. Code, so it is the same from every thread.
 package struct KernelEntry: @unchecked Sendable, Hashable {
+  /// The C function's name, as in `ck_softmax_avx512`.
+  package let symbol: String
   package let address: UnsafeRawPointer
-  package init(_ address: UnsafeRawPointer) { self.address = address }
+
+  package init(symbol: String, _ address: UnsafeRawPointer) {
+    self.symbol = symbol
+    self.address = address
+  }
+
+  package static func == (a: KernelEntry, b: KernelEntry) -> Bool { a.address == b.address }
+  package func hash(into hasher: inout Hasher) { hasher.combine(address) }
 }
 
 /// Elements of an array that a thread touches: runs of `width` elements, `count` of them, that start
@@ -154,7 +163,7 @@ package struct KernelCall: Sendable {
     }
   }
 
-  /// The kernel's C name or a description of the path taken, for dumps and profiles.
+  /// A description of the path taken, for dumps and profiles; `entry` has the C function's name.
   package var name: String
   package var entry: KernelEntry
   /// The level that the kernel was written for, where it is not the plan's own.

@@ -202,9 +202,8 @@ enum ByteCopy {
   /// Operand 0 to result 0.
   static func call(_ type: TensorType) -> KernelCall {
     let (byteCount, run) = (type.byteCount, Int(CK_COPY_RUN))
-    let kernel = unsafeBitCast(ck_copy(CK_COPY_BYTES, CK_ISA_REF), to: UnsafeRawPointer.self)
     var call = KernelCall(
-      "ck_copy_bytes", entry: KernelEntry(kernel),
+      "ck_copy_bytes", entry: KernelEntry(ck_copy(CK_COPY_BYTES, CK_ISA_REF)),
       block: ck_bytes_args(dst: nil, src: nil, count: Int64(byteCount)))
     call.bind(MemoryLayout<ck_bytes_args>.offset(of: \.dst)!, to: .result(0))
     call.bind(MemoryLayout<ck_bytes_args>.offset(of: \.src)!, to: .operand(0))

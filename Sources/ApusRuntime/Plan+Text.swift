@@ -23,6 +23,8 @@ package struct PlanDescription: Sendable, Codable {
     package var index: Int
     package var op: String
     package var kernel: String
+    /// The C function that is called.
+    package var symbol: String
     /// The level that the kernel was written for.
     package var isa: String
     /// What its innermost code makes at a time, as in `14x32`; nil where there is none to speak of.
@@ -61,6 +63,7 @@ extension Plan {
         let step = steps[index], entry = schedule.entries[index]
         return PlanDescription.Step(
           index: index, op: step.mnemonic, kernel: step.call.name,
+          symbol: step.call.entry.symbol,
           isa: (step.call.isa ?? isa).name, tile: step.call.tile?.description,
           threads: entry.isAlone ? 1 : schedule.threads, member: entry.member,
           barrier: entry.barrier != nil, barrierReason: entry.barrier?.description,

@@ -91,7 +91,9 @@ struct Mix: Op {
       }
     }
     var call = KernelCall(
-      "mix", entry: KernelEntry(unsafeBitCast(mixKernel, to: UnsafeRawPointer.self)), block: block)
+      "mix",
+      entry: KernelEntry(
+        symbol: "mix", unsafeBitCast(mixKernel, to: UnsafeRawPointer.self)), block: block)
     let pointers = MemoryLayout<MixArguments>.offset(of: \.pointers)!
     for k in coefficients.indices { call.bind(pointers + 8 * k, to: .operand(k)) }
     for j in 0..<results { call.bind(pointers + 8 * (4 + j), to: .result(j)) }

@@ -34,6 +34,8 @@ import Testing
       PlanDescription.self, from: plan.json(schedule))
     #expect(description.steps.count == plan.steps.count)
     #expect(description.memory == plan.memory)
+    #expect(description.steps.map(\.symbol) == plan.steps.map(\.call.entry.symbol))
+    #expect(description.steps.contains { $0.symbol == "ck_gemm_f32_ref" })
     #expect(description.steps.filter(\.barrier).count == description.barriers)
     #expect(description.steps.filter(\.followsBarrier).count == description.barriers)
     for (step, next) in zip(description.steps, description.steps.dropFirst()) {

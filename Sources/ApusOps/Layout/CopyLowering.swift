@@ -84,7 +84,7 @@ enum CopyLowering {
   }
 
   private static func entry(_ op: ck_copy_op, _ isa: ISA) -> KernelEntry {
-    KernelEntry(entryAddress(ck_copy(op, ck_isa(isa))))
+    KernelEntry(ck_copy(op, ck_isa(isa)))
   }
 
   private static func checkedRank(_ shape: Shape) throws -> Int {

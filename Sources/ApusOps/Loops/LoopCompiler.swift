@@ -423,7 +423,7 @@ struct LoopCompiler {
     }
 
     var call = KernelCall(
-      "ck_loop_\(site.isa.name)", entry: KernelEntry(entryAddress(ck_loop(ck_isa(site.isa)))),
+      "ck_loop_\(site.isa.name)", entry: KernelEntry(ck_loop(ck_isa(site.isa))),
       bytes: Array(block))
     let tableOffset = MemoryLayout<ck_loop_args>.size
     let dataOffset = MemoryLayout<ck_loop_operand>.offset(of: \.data)!

@@ -175,7 +175,7 @@ package struct MultiLoop: Op {
     }
     var call = KernelCall(
       "ck_loop_multi_\(site.isa.name)",
-      entry: KernelEntry(entryAddress(ck_loop_multi(ck_isa(site.isa)))),
+      entry: KernelEntry(ck_loop_multi(ck_isa(site.isa))),
       bytes: Array(block))
     bind(&call, operands: operands, instructions: n, loopOffset: loopOffset)
     call.scratchBytesPerThread = ck_loop_multi_scratch_bytes(args)

@@ -14,7 +14,7 @@ extension KernelCall {
     _ name: String, _ kernel: ck_kernel?, _ site: LoweringSite, block: Block
   ) {
     self.init(
-      "\(name)_\(site.isa.name)", entry: KernelEntry(entryAddress(kernel)), block: block)
+      "\(name)_\(site.isa.name)", entry: KernelEntry(kernel), block: block)
     bytes = Double((site.operands + site.results).reduce(0) { $0 + $1.byteCount })
   }
 }
@@ -24,9 +24,15 @@ extension ck_isa {
   init(_ isa: ISA) { self.init(rawValue: UInt32(isa.rawValue)) }
 }
 
-/// The address of a kernel's entry point.
-func entryAddress(_ kernel: ck_kernel?) -> UnsafeRawPointer {
-  unsafeBitCast(kernel, to: UnsafeRawPointer.self)
+extension KernelEntry {
+  /// A kernel of one of the families' lists, which know its name.
+  package init(_ kernel: ck_kernel?) {
+    guard let kernel, let symbol = ck_kernel_name(kernel) else {
+      preconditionFailure("a kernel that no list of CKernels has")
+    }
+    self.init(
+      symbol: String(cString: symbol), unsafeBitCast(kernel, to: UnsafeRawPointer.self))
+  }
 }
 
 /// Writes integers into a C array, which Swift sees as a tuple of `Int64`.

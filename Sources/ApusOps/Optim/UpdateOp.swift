@@ -138,7 +138,7 @@ extension UpdateOp {
     }
     var call = KernelCall(
       "\(Self.kernel.name)_\(site.isa.name)",
-      entry: KernelEntry(entryAddress(ck_optim(Self.kernel.op, ck_isa(site.isa)))), bytes: bytes)
+      entry: KernelEntry(ck_optim(Self.kernel.op, ck_isa(site.isa))), bytes: bytes)
     bind(&call)
     let (arrays, made) = (Self.arrays, 1 + Self.slots)
     call.partition = Partition { [bytes] buffer, thread, threads in

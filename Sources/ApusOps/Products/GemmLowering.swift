@@ -182,7 +182,7 @@ enum GemmLowering {
       }
       var call = KernelCall(
         "gemm \(block.M)x\(block.N)x\(block.K)\(typeNames)" + (epilogue.isEmpty ? "" : " fused"),
-        entry: KernelEntry(entryAddress(ck_gemm(level))), bytes: bytes)
+        entry: KernelEntry(ck_gemm(level)), bytes: bytes)
       bytes.withUnsafeBytes {
         let args = $0.baseAddress!.assumingMemoryBound(to: ck_gemm_args.self)
         call.scratchBytesPerThread = ck_gemm_scratch_bytes(args, level)

@@ -9,13 +9,12 @@ extension GemmLowering {
   /// all of the product and the kernel would pack it on every run.
   static func noting(_ product: Product, isa: ISA, in call: KernelCall) -> KernelCall {
     let block = product.block
-    // gemm.c (DIRECT_B_ROWS): up to 28 rows read rows of B where they lie, and one row or column any B.
-    let isPacked = block.M > 1 && block.N > 1 && block.K > 0 && (block.b_col != 1 || block.M > 28)
+    let isPacked = withUnsafePointer(to: block) { ck_gemm_packs_b($0, ck_isa(isa)) }
     // Narrow types and tiles, which may split f32, go other ways where B is packed: with other bits.
     let isExact =
       product.types.allSatisfy { $0 == .f32 } && block.precision == Int16(CK_GEMM_HIGHEST.rawValue)
       && isa < .amx
-    guard isPacked, isExact, product.axes.allSatisfy({ $0.b == 0 }) else { return call }
+    guard isExact, isPacked, product.axes.allSatisfy({ $0.b == 0 }) else { return call }
     let level = ck_isa(isa)
     let floats = ck_gemm_packed_floats(block.K, block.N, level)
     let byteCount = floats * MemoryLayout<Float>.size
@@ -38,7 +37,7 @@ extension GemmLowering {
     args.b_col = block.b_col
     args.count = 1
     var making = KernelCall(
-      "pack \(block.K)x\(block.N)", entry: KernelEntry(entryAddress(ck_gemm_pack_b(level))),
+      "pack \(block.K)x\(block.N)", entry: KernelEntry(ck_gemm_pack_b(level)),
       block: args)
     making.bind(\ck_gemm_pack_args.b, to: .operand(0))
     making.bind(\ck_gemm_pack_args.packed, to: .result(0))

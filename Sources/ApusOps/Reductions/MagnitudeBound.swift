@@ -130,7 +130,7 @@ package struct MagnitudeBound: CompositeOp {
     }
     var call = KernelCall(
       "ck_magnitude_\(site.isa.name)",
-      entry: KernelEntry(entryAddress(ck_bound(CK_BOUND_MAGNITUDE, ck_isa(site.isa)))), bytes: bytes
+      entry: KernelEntry(ck_bound(CK_BOUND_MAGNITUDE, ck_isa(site.isa))), bytes: bytes
     )
     call.bind(MemoryLayout<ck_bound_args>.offset(of: \.out)!, to: .result(0))
     call.bind(MemoryLayout<ck_bound_args>.offset(of: \.workspace)!, to: .workspace)

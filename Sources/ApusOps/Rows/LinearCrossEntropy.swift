@@ -177,7 +177,7 @@ package struct LinearCrossEntropy: CompositeOp {
     args.isa = site.isa.rawValue
     var call = KernelCall(
       "ck_linear_cross_entropy \(args.rows)x\(args.cols)x\(args.depth)",
-      entry: KernelEntry(entryAddress(ck_linear_cross_entropy())), block: args)
+      entry: KernelEntry(ck_linear_cross_entropy()), block: args)
     call.workspaceBytes = ck_linear_cross_entropy_workspace_bytes(&args)
     call.scratchBytesPerThread = ck_linear_cross_entropy_scratch_bytes(&args)
     let products = 1 + (gradients.x ? 1.0 : 0) + (gradients.weight ? 1.0 : 0)
