@@ -48,8 +48,6 @@ package enum Pipeline {
     FuseUpdate(),
     // Fusion leaves nodes behind that nobody reads.
     DeadCode(),
-    // Last: the order of what is really run.
-    Order(),
   ]
 }
 

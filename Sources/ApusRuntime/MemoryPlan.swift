@@ -109,8 +109,7 @@ private struct BufferAssignment {
   /// The last step that reads each root; `end` for what is read after the last, -1 for nothing.
   private var lastReads: [Int]
   private let end: Int
-  /// The states that are assigned each root, with nothing in between but a name.
-  private var assignedStates: [ValueID: [ValueID]] = [:]
+  private let assignedStates: [ValueID: [ValueID]]
   /// States whose new value is computed in place.
   private var updated: Set<ValueID> = []
 
@@ -118,6 +117,7 @@ private struct BufferAssignment {
     self.lowered = lowered
     let graph = lowered.graph
     end = lowered.calls.count
+    assignedStates = lowered.assignedStates
     homes = [Home?](repeating: nil, count: graph.types.count)
     lastReads = [Int](repeating: -1, count: graph.types.count)
     for (index, input) in graph.inputs.enumerated() {
@@ -135,14 +135,6 @@ private struct BufferAssignment {
     for operand in graph.outputs.map(\.operand) + graph.assignments.map(\.operand) {
       lastReads[lowered.root(operand).value.index] = end
     }
-    for assignment in graph.assignments {
-      let root = lowered.root(assignment.operand)
-      if root.offset == 0,
-        graph.type(of: root.value).byteCount == graph.type(of: assignment.state).byteCount
-      {
-        assignedStates[root.value, default: []].append(assignment.state)
-      }
-    }
   }
 
   mutating func assignAll() {
@@ -153,11 +145,11 @@ private struct BufferAssignment {
         workspaces.append(nil)
       }
       var taken: Set<Home> = []
-      let reuse = Reuse(call, lowered, homes)
+      let places = InPlacePlaces(call, lowered)
       for (result, value) in call.results.enumerated() {
         let home =
-          (lowered.mayWriteStates(call) ? stateHome(value, result, step, reuse) : nil)
-          ?? dyingHome(value, result, step, reuse, taken)
+          (lowered.mayWriteStates(call) ? stateHome(value, result, step, places) : nil)
+          ?? dyingHome(value, result, step, places, taken)
           ?? .buffer(
             newBuffer(
               lowered.graph.type(of: value).byteCount, step,
@@ -180,45 +172,13 @@ private struct BufferAssignment {
     return intervals.count - 1
   }
 
-  /// What a call says of results in the memory of its operands, by what is asked: it may have thousands.
-  private struct Reuse {
-    /// By result: the operands whose place it may take, in the call's order.
-    private(set) var places: [Int: [Int]] = [:]
-    /// By operand: its root.
-    private(set) var roots: [ValueID] = []
-    /// By operand: whether it reads its root from the start on as it lies.
-    private var isWhole: [Bool] = []
-    /// The operands whose bytes lie there.
-    private var readers: [Home: [Int]] = [:]
-
-    init(_ call: LoweredGraph.Call, _ lowered: LoweredGraph, _ homes: [Home?]) {
-      for pair in call.call.inPlace where call.operands.indices.contains(pair.operand) {
-        places[pair.result, default: []].append(pair.operand)
-      }
-      for (index, operand) in call.operands.enumerated() {
-        let root = lowered.root(operand)
-        roots.append(root.value)
-        isWhole.append(root.offset == 0 && (operand.view?.isContiguous ?? true))
-        if let home = homes[root.value.index] { readers[home, default: []].append(index) }
-      }
-    }
-
-    /// Whether every operand whose bytes lie in `home` may be overwritten by that result as the call goes
-    /// along.
-    func mayOverwrite(_ home: Home, _ result: Int) -> Bool {
-      guard let readers = readers[home] else { return true }
-      let places = places[result] ?? []
-      return readers.allSatisfy { isWhole[$0] && places.contains($0) }
-    }
-  }
-
   /// The memory of a state that is assigned `value`, where nobody needs the old value any more.
   private mutating func stateHome(
-    _ value: ValueID, _ result: Int, _ step: Int, _ reuse: Reuse
+    _ value: ValueID, _ result: Int, _ step: Int, _ places: InPlacePlaces
   ) -> Home? {
     for state in assignedStates[value] ?? [] where !updated.contains(state) {
       guard let home = homes[state.index], lastReads[state.index] <= step,
-        reuse.mayOverwrite(home, result)
+        !places.reads(state) || places.roots(for: result).contains(state)
       else { continue }
       updated.insert(state)
       return home
@@ -228,16 +188,15 @@ private struct BufferAssignment {
 
   /// The buffer of an operand that this call is the last to read.
   private mutating func dyingHome(
-    _ value: ValueID, _ result: Int, _ step: Int, _ reuse: Reuse, _ taken: Set<Home>
+    _ value: ValueID, _ result: Int, _ step: Int, _ places: InPlacePlaces, _ taken: Set<Home>
   ) -> Home? {
     let bytes = lowered.graph.type(of: value).byteCount
-    for operand in reuse.places[result] ?? [] {
-      let root = reuse.roots[operand]
+    for root in places.roots(for: result) {
       guard case .buffer(let buffer)? = homes[root.index],
         lastReads[root.index] == step,
         intervals[buffer].last == step,
         ArenaPacking.aligned(intervals[buffer].bytes) == ArenaPacking.aligned(bytes),
-        !taken.contains(.buffer(buffer)), reuse.mayOverwrite(.buffer(buffer), result)
+        !taken.contains(.buffer(buffer))
       else { continue }
       intervals[buffer].bytes = max(intervals[buffer].bytes, bytes)
       intervals[buffer].last = max(step, lastReads[value.index])

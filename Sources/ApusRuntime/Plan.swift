@@ -80,7 +80,7 @@ package struct Plan: Sendable {
   ) throws {
     var given = try LoweredGraph(graph, isa: isa, precision: precision)
     let forms = given.usePackedStates()
-    var (lowered, memory) = IntervalOrder.ordered(given, isa: isa, threads: threads)
+    var (lowered, memory) = CallOrder.ordered(given, isa: isa, threads: threads)
     memory.notePacked(forms.reduce(0) { $0 + $1.packable.byteCount })
     let namer = ValueNames(lowered.graph)
     self.isa = isa

@@ -67,15 +67,6 @@ import Testing
     try expectEqualValues(once, narrow, seed: seed, "seed \(seed), with optional passes")
   }
 
-  @Test("An order is never worse than the one it replaces", arguments: seeds)
-  func orderNeverRaisesThePeak(seed: Int) throws {
-    let graph = try RandomGraph.make(seed: seed, size: 40)
-    var ordered = graph
-    let saved = try Order().run(on: &ordered)["bytes"]
-    #expect(LiveBytes(ordered).peak() == LiveBytes(graph).peak() - saved)
-    #expect(saved >= 0 && ordered.nodes.count == graph.nodes.count)
-  }
-
   @Test func everyPassFiresOnSomeRandomGraph() throws {
     var fired = Set<String>()
     for seed in Self.seeds {
