@@ -40,6 +40,10 @@ bool gemm_packs_b(const ck_gemm_args *g, const gemm_level *level) {
   return g->M > (g->b_row % 1024 == 0 ? level->direct_rows : DIRECT_B_ROWS);
 }
 
+int64_t gemm_packed_elements(const ck_gemm_args *g, const gemm_level *level) {
+  return (packs_a(g, level) ? g->M * g->K : 0) + (gemm_packs_b(g, level) ? g->K * g->N : 0);
+}
+
 static int64_t padded_columns(const ck_gemm_args *g, const gemm_level *level) {
   return ceiling(g->N, level->vector) * level->vector;
 }

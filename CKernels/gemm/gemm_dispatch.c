@@ -1,4 +1,5 @@
 // The matrix products' list: which entry a level runs, and what it needs.
+#include "ck_rates.h"
 #include "gemm_tiles.h"
 
 static const ck_gemm_row rows[] = {
@@ -66,26 +67,15 @@ static bool goes_by_lanes(way way, const ck_gemm_args *g) {
 
 #if defined(__x86_64__)
 
-/// What one core does by tiles. Measured with a prototype on Emerald Rapids, against MKL: the table
-/// in Docs/Products.md, which these constants fit.
-typedef struct tile_rate {
-  double products;  // a nanosecond, of operands padded to whole tiles
-  double packing;   // bytes of f32 operands a nanosecond
-} tile_rate;
-
-static const tile_rate tile_rates[] = {{0, 0}, {650, 50}, {350, 32}, {185, 24}};
-/// Products by fused multiply-adds a nanosecond, on the same core.
-static const double multiply_add_rate = 100;
-
 /// Whether a product by tiles of so many parts takes less time than one by fused multiply-adds.
 static bool is_faster_by_tiles(question q, int32_t parts) {
   if (q.M == 0) return q.N >= 16 && q.K >= 16;  // packed once, for any M
-  const tile_rate rate = tile_rates[parts];
+  const ck_tile_rate rate = ck_tile_rates[parts];
   const double m = (double)((q.M + 31) / 32 * 32), n = (double)((q.N + 31) / 32 * 32);
   const double k = (double)((q.K + 31) / 32 * 32);
   const double packed = (double)((q.M + q.N) * q.K * 4);
   return m * n * k / rate.products + packed / rate.packing <
-         (double)q.M * (double)q.N * (double)q.K / multiply_add_rate;
+         (double)q.M * (double)q.N * (double)q.K / ck_tile_rates[0].products;
 }
 
 /// The parts that the precision asks for: one where operands are bf16 or may be rounded to it.
@@ -212,22 +202,32 @@ ck_gemm_part ck_gemm_row_part_of(const ck_gemm_row *row, const ck_gemm_args *arg
 
 // MARK: Predictions
 
+/// By vectors: columns are padded to whole ones, and each tile is started on.
+static double by_vectors(const ck_gemm_args *g, way way, const ck_rates *r) {
+  const double K = (double)g->K;
+  if (goes_by_lanes(way, g)) return (double)g->M * (double)g->N * K / r->multiply_adds;
+  const bool in_pairs = way.narrow && way.narrow->steps == 2;
+  const gemm_level *level = way.level;
+  const int64_t vectors = (g->N + level->vector - 1) / level->vector;
+  const int64_t tiles = ((g->M + level->max_rows - 1) / level->max_rows) *
+                        ((g->N + level->columns - 1) / level->columns);
+  const double products = (double)g->M * (double)(vectors * level->vector) * K;
+  const int64_t packed =
+      way.narrow ? (g->b_packed ? g->M : g->M + g->N) * g->K : gemm_packed_elements(g, level);
+  return products / (in_pairs ? r->pairs : r->multiply_adds) + (double)packed * 4 / r->packing +
+         (double)tiles * r->tile;
+}
+
 double ck_gemm_nanoseconds(const ck_gemm_args *args, ck_isa isa) {
-  const double products =
-      (double)gemm_matrices(args) * (double)args->M * (double)args->N * (double)args->K;
-  const double operands = (double)gemm_matrices(args) * (double)args->K *
-                          (double)(args->M + (args->b_packed ? 0 : args->N)) * 4;
+  const ck_rates *r = ck_rates_here(isa);
+  const double matrices = (double)gemm_matrices(args);
   const way way = way_of(question_of(args), isa);
-  double rate = ck_multiply_add_rate(isa), packing = 25;
-#if defined(__x86_64__)
-  if (way.parts) {
-    rate = tile_rates[way.parts].products, packing = tile_rates[way.parts].packing;
-  } else if (way.narrow && way.narrow->steps == 2) {
-    rate *= 2;
-  }
-#endif
-  // The reference packs nothing.
-  return products / rate + (way.level ? operands / packing : 0);
+  const double products = (double)args->M * (double)args->N * (double)args->K;
+  if (!way.level) return matrices * products / r->multiply_adds;
+  if (!way.parts) return matrices * by_vectors(args, way, r);
+  const double operands = (double)args->K * (double)(args->M + (args->b_packed ? 0 : args->N)) * 4;
+  return matrices *
+         (products / r->tiles[way.parts].products + operands / r->tiles[way.parts].packing);
 }
 
 // MARK: B packed beforehand

@@ -15,6 +15,7 @@
 #include "ck_norm.h"
 #include "ck_optim.h"
 #include "ck_random.h"
+#include "ck_rates.h"
 #include "ck_scan.h"
 #include "ck_softmax.h"
 #include "ck_sort.h"

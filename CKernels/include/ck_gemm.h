@@ -136,7 +136,7 @@ typedef struct ck_gemm_part {
 ck_gemm_part ck_gemm_part_of(const ck_gemm_args *args, ck_isa isa, int32_t index, int32_t count);
 
 /// About how many nanoseconds one thread takes at that level, packing included, the epilogue's
-/// program and slow memory not: a prediction for plans.
+/// program and slow memory not: a prediction for plans, by `ck_rates_here`.
 double ck_gemm_nanoseconds(const ck_gemm_args *args, ck_isa isa);
 
 /// Packs `count` matrices B [K, N] for `ck_gemm_args.b_packed`: the form depends on the level, K

@@ -44,14 +44,15 @@ public final class Executable: Sendable, CustomStringConvertible {
     var optimised = graph
     passes = try PassManager(options: options.passOptions(for: isa)).run(on: &optimised)
     team = try Team.shared(threads: options.threads)
+    let rates = ProcessorRates.here(isa, team: team)
     plan = try Plan(
-      optimised, isa: isa, precision: options.precision, threads: team.threads.count)
+      optimised, isa: isa, precision: options.precision, threads: team.threads.count, rates: rates)
     if let limit = options.memoryLimit, plan.memory.arena > limit {
       throw ApusError(
         .resource, "the plan needs an arena of \(plan.memory.arena) bytes",
         expected: "at most \(limit), the memory limit; a smaller batch, or checkpoint { }")
     }
-    schedule = Schedule(plan, threads: team.threads.count)
+    schedule = Schedule(plan, threads: team.threads.count, rates: rates)
     self.states = states
     binding = try Binding(plan, schedule: schedule, states: states)
     inputTypes = plan.inputs.map(\.type)

@@ -38,6 +38,9 @@ public struct MemoryReport: Sendable, Hashable, Codable {
   public var inputs: Int
   /// Each thread's own scratch.
   public var scratchPerThread: Int
+
+  /// What a run goes through.
+  package var footprint: Int { arena + states + packed + constants + inputs }
 }
 
 /// The memory of a lowered graph.

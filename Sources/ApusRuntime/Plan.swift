@@ -74,13 +74,16 @@ package struct Plan: Sendable {
   ///   - isa: the level of the kernels.
   ///   - precision: how products are computed.
   ///   - threads: the team for which the order of the calls is made. The plan runs on any other too.
+  ///   - rates: how fast the processor is; nil stands for this one.
   /// - Throws: `unsupported` where an op has no kernel, naming the op's place in the model.
   package init(
-    _ graph: Graph, isa: ISA, precision: Precision = .highest, threads: Int = 1
+    _ graph: Graph, isa: ISA, precision: Precision = .highest, threads: Int = 1,
+    rates: ProcessorRates? = nil
   ) throws {
     var given = try LoweredGraph(graph, isa: isa, precision: precision)
     let forms = given.usePackedStates()
-    var (lowered, memory) = CallOrder.ordered(given, isa: isa, threads: threads)
+    var (lowered, memory) = CallOrder.ordered(
+      given, rates: rates ?? .here(isa), threads: threads)
     memory.notePacked(forms.reduce(0) { $0 + $1.packable.byteCount })
     let namer = ValueNames(lowered.graph)
     self.isa = isa

@@ -63,9 +63,12 @@ package struct Schedule: Sendable {
   /// leaves all to the calling thread.
   ///
   /// The end of a run is a barrier by itself, so the last step never carries one.
-  package init(_ plan: Plan, threads: Int) {
+  ///
+  /// - Parameter rates: how fast the processor is; nil stands for this one.
+  package init(_ plan: Plan, threads: Int, rates: ProcessorRates? = nil) {
     self.threads = threads
-    let model = CostModel(isa: plan.isa)
+    let model = CostModel(
+      rates ?? .here(plan.isa), threads: threads, footprint: plan.memory.footprint)
     func built(threads: Int, eagerness: Double = 0) -> ScheduleBuilder {
       var builder = ScheduleBuilder(model, threads: threads, eagerness: eagerness)
       for (index, step) in plan.steps.enumerated() {
@@ -166,9 +169,7 @@ struct ScheduleBuilder {
     let free = loads.indices.min { loads[$0] < loads[$1] } ?? 0
     var ways = [way(step, member: free, alone)]
     if ways[0].barrier != nil && free != 0 { ways[0] = way(step, member: 0, alone) }
-    if step.call.isParallel {
-      ways.append(way(step, member: nil, model.spread(step.call, threads: threads)))
-    }
+    if step.call.isParallel { ways.append(way(step, member: nil, nil)) }
     func rank(_ way: Way) -> Double { way.end - (way.member == nil ? eagerness : 0) }
     let best = ways.min { rank($0) < rank($1) }!
     needsTeam = needsTeam || best.member == nil
@@ -185,8 +186,11 @@ struct ScheduleBuilder {
     }
   }
 
-  private func way(_ step: Plan.Step, member: Int?, _ nanoseconds: Double) -> Way {
+  /// - Parameter alone: nanoseconds of the member that runs the step by itself.
+  private func way(_ step: Plan.Step, member: Int?, _ alone: Double?) -> Way {
     let touches = Touch.all(of: step, threads: threads, member: member)
+    let nanoseconds =
+      alone ?? model.spread(step.call, touched: Touch.mostBytes(touches, threads: threads))
     let conflict = pending.conflict(touches)
     let most = loads.max() ?? 0
     let end: Double

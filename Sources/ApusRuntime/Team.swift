@@ -38,6 +38,8 @@ package struct ThreadCount: Sendable, Hashable, CustomStringConvertible {
 ///     print(team.threads)   // 2 (processor affinity)
 package final class Team: Sendable {
   package let threads: ThreadCount
+  /// How long the threads took to meet when the team was made; nil where they have no processor each.
+  package let barrierNanoseconds: Double?
 
   /// The C side's team. Only used under `running`, and ended with this object.
   private struct Handle: @unchecked Sendable { let pointer: OpaquePointer }
@@ -64,6 +66,9 @@ package final class Team: Sendable {
     }
     self.threads = threads
     handle = Handle(pointer: pointer)
+    // More threads than processors would wait for each other's turns, and long.
+    let canMeet = (2...max(2, ProcessorBudget.current.processors)).contains(threads.count)
+    barrierNanoseconds = canMeet ? ck_team_barrier_nanoseconds(pointer) : nil
     running = Mutex(0)
   }
 

@@ -151,7 +151,7 @@ import Testing
 
   /// Threads have caches of their own and one memory together.
   @Test func predictionsKnowTheCaches() {
-    let model = CostModel(isa: .avx512)
+    let model = CostModel(rates(.avx512), threads: 2, footprint: 8 << 20)
     func call(_ bytes: Double) -> KernelCall {
       var call = KernelCall("copy", entry: ByteCopy.call(.f32(1)).entry, block: 0)
       call.bytes = bytes
@@ -159,13 +159,54 @@ import Testing
     }
     let (cached, beyond) = (call(model.cacheBytes / 2), call(model.cacheBytes * 4))
     func speedUp(_ call: KernelCall) -> Double {
-      model.alone(call) / model.spread(call, threads: 2)
+      model.alone(call) / model.spread(call)
     }
     #expect(speedUp(cached) > 1.9 && speedUp(beyond) < 1.2)
     #expect(model.alone(beyond) > 8 * model.alone(cached))
     // 20 bytes an element: 14 µs of two threads, measured between products.
-    let update = model.spread(call(20 * 128 * 784), threads: 2)
+    let update = model.spread(call(20 * 128 * 784))
     #expect((12_000...16_000).contains(update))
+  }
+
+  /// Many threads are not many times as fast: they meet, share links, and the last tiles are few.
+  @Test func predictionsForManyThreadsAreHonest() throws {
+    let graph = try optimised(perceptronStep(batch: 256, widths: [784, 1024, 1024, 10]))
+    func predicted(_ threads: Int) throws -> Double {
+      let isa = Environment.availableISAs.last!
+      let plan = try Plan(graph, isa: isa, threads: threads, rates: rates(isa))
+      return Schedule(plan, threads: threads, rates: rates(isa)).predictedNanoseconds
+    }
+    let times = try [1, 2, 8, 64].map(predicted)
+    #expect(times[0] / times[1] > 1.7 && times[0] / times[1] <= 2.05)
+    #expect(times[0] / times[2] > 4 && times[0] / times[2] < 8)
+    #expect(times[0] / times[3] < 50)
+  }
+
+  /// Of a processor whose threads share caches by eights.
+  private func rates(_ isa: ISA) -> ProcessorRates {
+    var rates = ProcessorRates.nominal(isa)
+    rates.group = 8
+    rates.group_cache = 32 << 20
+    return rates
+  }
+
+  @Test func threadsBeyondTwoMakeMeetingLonger() {
+    let costs = [1, 2, 3, 8, 64].map {
+      CostModel(rates(.avx512), threads: $0).barrierNanoseconds
+    }
+    #expect(costs[0] == costs[1])
+    for (fewer, more) in zip(costs.dropFirst(), costs.dropFirst(2)) { #expect(more > fewer) }
+  }
+
+  /// A busy machine may slow the measurement, not make it absurd.
+  @Test func speedsMeasuredHereAreNearTheTables() {
+    for isa in Environment.availableISAs {
+      let (here, table) = (ProcessorRates.here(isa), ProcessorRates.nominal(isa))
+      for rate in [\ProcessorRates.multiply_adds, \.pairs, \.near_bytes, \.far_bytes] {
+        #expect((0.49...2.01).contains(here[keyPath: rate] / table[keyPath: rate]))
+      }
+      #expect(here.group >= 1 && here.group_cache >= 1 << 20)
+    }
   }
 
   @Test func smallCallsOfOneIntervalGoToDifferentThreads() throws {
@@ -238,8 +279,9 @@ import Testing
       if many.entries.contains(where: { !$0.isAlone }) {
         // No thread does more than all do together, waiting included.
         let busy = many.entries.reduce(0) { $0 + $1.predictedNanoseconds }
-        let waiting = CostModel(isa: isa).barrierNanoseconds * Double(many.barrierCount)
-        let team = CostModel(isa: isa).teamNanoseconds
+        let model = CostModel(.here(isa), threads: threads)
+        let waiting = model.barrierNanoseconds * Double(many.barrierCount)
+        let team = model.teamNanoseconds
         #expect(many.predictedNanoseconds <= busy + waiting + team + 1)
         #expect(many.predictedNanoseconds > waiting + team)
       } else {

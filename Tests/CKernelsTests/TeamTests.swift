@@ -383,3 +383,14 @@ private func processorTicks(ofThread identifier: Int64) -> Int? {
   guard let user = Int(fields[12]), let system = Int(fields[13]) else { return nil }
   return user + system
 }
+
+@Suite struct MeetingTests {
+  @Test(arguments: [Int32(1), 2, 7]) func membersTakeALittleTimeToMeet(threads: Int32) throws {
+    let team = try #require(ck_team_create(threads, 0))
+    defer { ck_team_destroy(team) }
+    let nanoseconds = ck_team_barrier_nanoseconds(team)
+    // Seven threads on two processors wait for each other's turns.
+    #expect(nanoseconds >= 0 && nanoseconds < 1e8)
+    if threads > 1 { #expect(nanoseconds > 10) }
+  }
+}

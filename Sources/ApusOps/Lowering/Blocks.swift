@@ -42,3 +42,6 @@ func fill<Tuple>(_ tuple: inout Tuple, _ values: [Int]) {
     for (index, value) in values.enumerated() { slots[index] = Int64(value) }
   }
 }
+
+/// How fast the processor at hand is.
+func rates(at isa: ISA) -> ck_rates { ck_rates_here(ck_isa(isa)).pointee }

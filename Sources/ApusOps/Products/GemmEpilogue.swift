@@ -5,9 +5,6 @@ import ApusGraph
 import CKernels
 
 extension GemmLowering {
-  /// Elements that one instruction of an epilogue program does in a nanosecond.
-  private static let programElementsPerNanosecond = 16.0
-
   static func fused(_ op: FusedMatMul, _ site: LoweringSite) throws -> KernelCall {
     let read = try op.programOperands(site.operands)
     // Followers in the machine's order: the product, further operands, results.
@@ -56,7 +53,7 @@ extension GemmLowering {
     // Of the program, whose blocks lie in the second cache: an instruction takes two cycles a vector.
     let elements = Double(read[0].shape.count)
     call.overhead +=
-      elements * Double(instructions.count) / GemmLowering.programElementsPerNanosecond
+      elements * Double(instructions.count) / rates(at: site.isa).program
     for index in 1..<types.count {
       let field =
         epilogueOffset + MemoryLayout<ck_loop_args>.size

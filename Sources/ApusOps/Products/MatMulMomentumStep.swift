@@ -90,9 +90,6 @@ package struct MatMulMomentumStep: Op {
 }
 
 extension GemmLowering {
-  /// Elements that the registers update in a nanosecond, what they wait for memory included.
-  private static let updatesPerNanosecond = 7.0
-
   /// The call of a product that updates a weight; nil where the level has no kernel for it.
   static func momentum(_ op: MatMulMomentumStep, _ site: LoweringSite) throws -> KernelCall? {
     let dense = View(dense: site.results[0].shape)
@@ -115,7 +112,7 @@ extension GemmLowering {
     call.bind(\ck_gemm_args.c, to: .result(1))
     call.inPlace = [(operand: 2, result: 0), (operand: 3, result: 1)]
     let elements = Double(site.results[0].count)
-    call.overhead += elements / updatesPerNanosecond
+    call.overhead += elements / rates(at: site.isa).updates
     call.bytes += 3 * 4 * elements
     return noting(product, isa: site.isa, in: call)
   }

@@ -246,7 +246,8 @@ package struct CrossEntropyRule: Sendable, Hashable {
     // A logarithm and three sums over lanes a row. Short rows of the forward pass have them sixteen
     // together: 7 ns a row measured for ten classes, arithmetic included.
     let isShort = args.cols <= CK_SHORT_COLUMNS && !isSoft && !isBackward
-    call.overhead = (isShort ? 3 : 60) * Double(args.rows)
+    let rates = rates(at: site.isa)
+    call.overhead = (isShort ? rates.short_loss_row : rates.loss_row) * Double(args.rows)
     return call
   }
 }

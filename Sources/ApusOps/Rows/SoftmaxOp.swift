@@ -117,7 +117,9 @@ extension SoftmaxOp {
     call.bind(\ck_softmax_args.out, to: .result(0))
     call.flops = 20 * Double(args.rows * args.cols)
     // Two sums over lanes a row; sixteen short rows have them together.
-    call.overhead = (args.cols <= CK_SHORT_COLUMNS ? 1 : 30) * Double(args.rows)
+    let rates = rates(at: site.isa)
+    call.overhead =
+      (args.cols <= CK_SHORT_COLUMNS ? rates.short_row : rates.row) * Double(args.rows)
     let places = Array(site.operands.indices)
     call.inPlace = places.filter { site.operands[$0].dtype == site.results[0].dtype }
       .map { (operand: $0, result: 0) }

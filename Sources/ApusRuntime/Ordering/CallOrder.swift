@@ -25,7 +25,7 @@ enum CallOrder {
 
   /// The calls in an order for a team of `threads`, and their memory.
   static func ordered(
-    _ given: LoweredGraph, isa: ISA, threads: Int
+    _ given: LoweredGraph, rates: ProcessorRates, threads: Int
   ) -> (LoweredGraph, MemoryPlan) {
     let (lowered, peak) = forLittleMemory(given)
     let memory = MemoryPlan(lowered)
@@ -33,7 +33,11 @@ enum CallOrder {
       return (lowered, memory)
     }
     let order = BarrierOrder(
-      lowered, ScheduleBuilder(CostModel(isa: isa), threads: threads), mostLive: peak + slack)
+      lowered,
+      ScheduleBuilder(
+        CostModel(rates, threads: threads, footprint: memory.report.footprint),
+        threads: threads),
+      mostLive: peak + slack)
     let other = lowered.reordered(order.calls)
     let otherMemory = MemoryPlan(other, keptUntil: order.ends)
     let isWorthIt =

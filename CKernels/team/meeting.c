@@ -1,0 +1,30 @@
+// How long the members of a team take to meet: two processors may share a cache or lie far apart.
+#include <math.h>
+#include <time.h>
+
+#include "team_internal.h"
+
+enum { MEETINGS = 32, TRIES = 12 };
+
+static void meet_often(const void *args, const ck_thread *t) {
+  (void)args;
+  for (int i = 0; i < MEETINGS; ++i) ck_barrier(t);
+}
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+double ck_team_barrier_nanoseconds(ck_team *team) {
+  const ck_step step = {.kernel = meet_often};
+  double best = INFINITY;
+  for (int i = 0; i < TRIES; ++i) {
+    const double start = now();
+    ck_run(team, &step, 1);
+    const double taken = now() - start;
+    if (taken < best) best = taken;
+  }
+  return best / MEETINGS;
+}
