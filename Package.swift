@@ -41,6 +41,7 @@ let package = Package(
       name: "ApusTraining",
       dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusRuntime", "ApusNN", "ApusData"]),
     .target(name: "Apus", dependencies: ["ApusNN", "ApusData", "ApusTraining"]),
+    .target(name: "ApusRecipes", dependencies: ["Apus"]),
     .target(
       name: "ApusBenchmarks", dependencies: ["Apus", "CKernels"], path: "Benchmarks",
       exclude: ["peers", "results"]),
@@ -71,6 +72,7 @@ let package = Package(
       name: "ApusDataTests", dependencies: ["ApusData", "Apus", "CZlib"], exclude: ["Fixtures"]),
     .testTarget(
       name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"], exclude: ["Reference"]),
+    .testTarget(name: "ApusRecipesTests", dependencies: ["Apus", "ApusRecipes"]),
     .testTarget(name: "ApusBenchmarksTests", dependencies: ["ApusBenchmarks", "CKernels"]),
     .testTarget(name: "ApusCommandTests", dependencies: ["Apus", "ApusCommand"]),
     // As a package of somebody else's sees the library: public names alone.

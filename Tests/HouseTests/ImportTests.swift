@@ -6,7 +6,8 @@ import Testing
 private let floors = [
   "CKernels", "CZlib", "ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "ApusRuntime",
   "ApusNN",
-  "ApusData", "ApusTraining", "Apus", "ApusBenchmarks", "ApusCommand",
+  "ApusData", "ApusTraining", "Apus", "ApusRecipes", "ApusBenchmarks",
+  "ApusCommand",
 ]
 
 @Suite struct ImportTests {

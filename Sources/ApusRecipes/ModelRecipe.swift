@@ -1,0 +1,114 @@
+// The recipe of most models: one model, one loss, one optimiser, and a trainer's loop.
+
+import Apus
+
+/// A recipe of one model with one loss and one optimiser. It says what these are and has its step for it.
+package protocol ModelRecipe: Recipe {
+  associatedtype Model: Module
+
+  /// A new model, without values.
+  ///
+  /// - Throws: `invalidArgument` where options do not go together.
+  func model(_ options: RecipeOptions) throws -> Model
+  /// The update rule.
+  ///
+  /// - `stepsPerEpoch`: for schedules that count epochs; nil where there are none, as in a benchmark.
+  func optimizer(_ options: RecipeOptions, stepsPerEpoch: Int?) -> any Optimizer
+  /// Maps model and batch to one float; may report metrics.
+  func loss(_ model: Model, _ batch: SymbolicBatch) throws -> Tensor
+  /// What the loss reads of a batch, in this order.
+  func fields(_ options: RecipeOptions) -> [RandomField]
+}
+
+/// A recipe that learns by a `Trainer`: its model, its loss, its optimiser, on its data.
+package protocol SupervisedRecipe: ModelRecipe, TrainableRecipe {
+  /// What decides how good the model is.
+  var metric: RecipeMetric { get }
+  /// Reads the data.
+  ///
+  /// - Throws: `io` naming what is not there and the package that has it, and what else reading throws.
+  func data(_ options: RecipeOptions) throws -> RecipeData
+}
+
+/// What a model learns from, and what it is judged by.
+package struct RecipeData: Sendable {
+  /// Shuffled by the run's seed, unless it has an order of its own.
+  package var training: any BatchSource
+  package var validation: any BatchSource
+
+  package init(training: any BatchSource, validation: any BatchSource) {
+    self.training = training
+    self.validation = validation
+  }
+}
+
+/// A metric that a loss reports, which decides how good a model is.
+package struct RecipeMetric: Sendable {
+  /// As the loss reports it: "accuracy".
+  package var name: String
+  /// Whether people want it in percent.
+  package var isFraction: Bool
+  /// Which way is better.
+  package var goal: EarlyStopping.Goal
+
+  package init(_ name: String, isFraction: Bool = false, goal: EarlyStopping.Goal) {
+    self.name = name
+    self.isFraction = isFraction
+    self.goal = goal
+  }
+}
+
+extension ModelRecipe {
+  package func steps(_ options: RecipeOptions, compile: CompileOptions) throws -> [RecipeStep] {
+    let model = try model(options)
+    try model.initialize(seed: options.seed)
+    let step = try TrainingStep(
+      model, optimizer: optimizer(options, stepsPerEpoch: nil), seed: options.seed,
+      compile: compile, loss: loss)
+    let evaluation = try EvaluationStep(model, seed: options.seed, compile: compile, loss: loss)
+    return [RecipeStep("step", step, fields: fields(options), evaluation: evaluation.graph)]
+  }
+}
+
+extension SupervisedRecipe {
+  package func train(_ run: RecipeRun) throws -> RecipeOutcome {
+    let options = run.options
+    let data = try data(options)
+    let trainer = try Trainer(
+      model(options), optimizer: optimizer(options, stepsPerEpoch: data.training.batchCount),
+      seed: options.seed, compile: run.compile, loss: loss)
+    if let resume = run.resume {
+      try trainer.resume(from: resume)
+      guard trainer.epoch < options.epochs else {
+        throw ApusError(
+          .invalidArgument, "the checkpoint has all \(trainer.epoch) epochs behind it", at: resume,
+          expected: "--epochs above \(trainer.epoch)")
+      }
+    }
+    let start = ContinuousClock.now
+    let history = try trainer.fit(
+      data.training, validation: data.validation, epochs: options.epochs - trainer.epoch,
+      callbacks: run.callbacks)
+    let seconds = (ContinuousClock.now - start) / .seconds(1)
+    try trainer.save(run.output)
+    return RecipeOutcome(history, metric, seconds: seconds)
+  }
+}
+
+extension RecipeOutcome {
+  /// What came of epochs: metric and loss of the last validation.
+  init(_ history: [EpochSummary], _ metric: RecipeMetric, seconds: Double) {
+    var figures: [Figure] = []
+    if let test = history.last?.validation {
+      figures = [
+        Figure(
+          "test \(metric.name)", test[metric.name] ?? .nan, isFraction: metric.isFraction),
+        Figure("test loss", test.loss),
+      ]
+    }
+    let steps = history.reduce(0) { $0 + $1.steps }
+    self.init(
+      figures: figures, seconds: seconds,
+      stepsPerSecond: Double(steps) / max(history.reduce(0) { $0 + $1.seconds }, 1e-9))
+  }
+}
