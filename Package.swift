@@ -43,12 +43,12 @@ let package = Package(
     .target(name: "Apus", dependencies: ["ApusNN", "ApusData", "ApusTraining"]),
     .target(name: "ApusRecipes", dependencies: ["Apus"]),
     .target(
-      name: "ApusBenchmarks", dependencies: ["Apus", "CKernels"], path: "Benchmarks",
+      name: "ApusBenchmarks", dependencies: ["Apus", "ApusRecipes", "CKernels"], path: "Benchmarks",
       exclude: ["peers", "results"]),
     .executableTarget(
       name: "ApusCommand",
       dependencies: [
-        "Apus", "ApusBenchmarks", "ApusPasses",
+        "Apus", "ApusBenchmarks", "ApusPasses", "ApusRecipes",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -73,8 +73,9 @@ let package = Package(
     .testTarget(
       name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"], exclude: ["Reference"]),
     .testTarget(name: "ApusRecipesTests", dependencies: ["Apus", "ApusRecipes"]),
-    .testTarget(name: "ApusBenchmarksTests", dependencies: ["ApusBenchmarks", "CKernels"]),
-    .testTarget(name: "ApusCommandTests", dependencies: ["Apus", "ApusCommand"]),
+    .testTarget(
+      name: "ApusBenchmarksTests", dependencies: ["ApusBenchmarks", "ApusRecipes", "CKernels"]),
+    .testTarget(name: "ApusCommandTests", dependencies: ["Apus", "ApusCommand", "ApusRecipes"]),
     // As a package of somebody else's sees the library: public names alone.
     .testTarget(
       name: "BookTests", dependencies: ["Apus"], path: "Tests/Book", packageAccess: false),

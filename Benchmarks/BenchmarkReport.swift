@@ -1,6 +1,7 @@
 // The whole suite with the machine's description, as files: what `make bench` writes.
 
 import Apus
+import ApusRecipes
 import Foundation
 
 /// Measures every family and writes a page, JSON lines and a roofline for each.
@@ -46,7 +47,7 @@ package struct BenchmarkReport {
     let suite = try Self.suite()
     let paths = ["json", "md"].map { "\(folder)/\(date).\($0)" }
     try paths.forEach(AtomicFile.checkWritable)
-    let count = suite.reduce(TrainingWorkload.all.count) { $0 + $1.cases.count }
+    let count = suite.reduce(recipes.benchmarks.count) { $0 + $1.cases.count }
     options.print(
       "Measures \(count) cases on \(options.threads) threads, each for about "
         + "\(significant(options.seconds)) s"

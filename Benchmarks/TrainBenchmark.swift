@@ -4,17 +4,23 @@
 // are its own too; ours is this program again, told to serve. See PeerProcess.swift.
 
 import Apus
+import ApusRecipes
 import Foundation
 
-/// Times training steps of the workloads.
+/// Times training steps of recipes, by default those of the benchmarks.
 ///
-/// - Throws: `unsupported` where a side cannot be run or its loss does not fall; `missing` where the
-///   peers' Python is not there, naming the variable to set.
+/// - Throws: `unsupported` where a side cannot be run or its loss does not fall, or peers do not have the
+///   recipe; `missing` where the peers' Python is not there, naming the variable to set.
 package func benchmarkTraining(
-  _ workloads: [TrainingWorkload] = TrainingWorkload.all, batch size: Int? = nil,
+  _ workloads: [any Recipe] = recipes.benchmarks, batch size: Int? = nil,
   options: BenchmarkOptions
 ) throws -> BenchmarkOutcome {
   try options.validate()
+  if !options.peers.isEmpty, let alone = workloads.first(where: \.isOursAlone) {
+    throw ApusError(
+      .unsupported, "PyTorch and JAX do not have \(alone.name)",
+      expected: "one of \(recipes.benchmarks.map(\.name).joined(separator: ", ")), or no peers")
+  }
   let interpreter = options.peers.isEmpty ? nil : try PeerInterpreter.current()
   // Before any peer runs: its threads spin on for a while after each step.
   let peaks = try MachinePeaks.measured(threads: options.threads, isa: options.isa)
@@ -22,7 +28,7 @@ package func benchmarkTraining(
     peaks: peaks, lines: [peaks.json], points: [], precision: options.precision)
   options.print(options.json ? peaks.json.text : peaks.summary)
   for workload in workloads {
-    let size = try checked(size) ?? workload.batch
+    let size = try workload.options(batch: size).batch
     let shared = [
       "--batch", "\(size)", "--threads", "\(options.threads)", "--precision",
       options.precision.rawValue,
@@ -41,7 +47,7 @@ package func benchmarkTraining(
     let timings = try timeInTurns(sides, seconds: options.seconds)
     try sides.forEach(checkThatLossFell)
     let results = zip(sides, timings).map {
-      TrainingResult(workload, size, $0, $1, reference: timings[0], peaks: peaks, options)
+      TrainingResult(workload, size, $0, $1, reference: (ours, timings[0]), peaks: peaks, options)
     }
     outcome.lines += results.map(\.json)
     outcome.points.append(results[0].point)
@@ -58,7 +64,7 @@ package func benchmarkTraining(
 
 /// One side's figures for one workload.
 private struct TrainingResult {
-  let workload: TrainingWorkload
+  let workload: any Recipe
   let size: Int
   let side: PeerProcess
   let timing: Timing
@@ -67,8 +73,8 @@ private struct TrainingResult {
   let samplesPerSecond, flops, gigaflops, peakFraction, ratio: Double
 
   init(
-    _ workload: TrainingWorkload, _ size: Int, _ side: PeerProcess, _ timing: Timing,
-    reference: Timing, peaks: MachinePeaks, _ options: BenchmarkOptions
+    _ workload: any Recipe, _ size: Int, _ side: PeerProcess, _ timing: Timing,
+    reference: (side: PeerProcess, timing: Timing), peaks: MachinePeaks, _ options: BenchmarkOptions
   ) {
     self.workload = workload
     self.size = size
@@ -76,11 +82,11 @@ private struct TrainingResult {
     self.timing = timing
     self.options = options
     samplesPerSecond = Double(size) / timing.median
-    flops = workload.flops(batch: size)
+    flops = reference.side.facts["flops"]?.double ?? .nan
     gigaflops = flops / timing.median / 1e9
     roof = peaks.computing(options.precision)
     peakFraction = gigaflops / roof.gigaflops
-    ratio = timing.median / reference.median
+    ratio = timing.median / reference.timing.median
   }
 
   private var isOurs: Bool { side.name == "apus" }
@@ -142,6 +148,11 @@ private struct TrainingResult {
         ])
       }
   }
+}
+
+extension Recipe {
+  /// Whether the peers' scripts do not have it.
+  fileprivate var isOursAlone: Bool { !recipes.benchmarks.contains { $0.name == name } }
 }
 
 extension String {

@@ -1,8 +1,9 @@
 // Where the time of a training step goes: each kernel call against what the machine could do at most.
 
 import Apus
+import ApusRecipes
 
-/// Profiles training steps of the workloads and prints a line for each kernel call.
+/// Profiles training steps of recipes and prints a line for each kernel call.
 ///
 /// A call's limit is the longer of its floating-point operations at the measured peak (in mixed precision
 /// that of bf16 products) and its bytes at the speed of copying that much. Calls are timed with a barrier after each; the time of the plain step,
@@ -10,24 +11,26 @@ import Apus
 ///
 /// - Throws: what compiling and running throw.
 package func profileTraining(
-  _ workloads: [TrainingWorkload] = TrainingWorkload.all, batch size: Int? = nil,
+  _ workloads: [any Recipe] = recipes.benchmarks, batch size: Int? = nil,
   options: BenchmarkOptions
 ) throws {
   try options.validate()
   for workload in workloads {
-    let batch = try randomBatch(workload, size: try checked(size) ?? workload.batch)
-    let step = try trainingStep(workload, batch, options)
-    let profile = try StepProfile(
-      step, batch, seconds: options.seconds, precision: options.precision)
-    let peaks = try MachinePeaks.measured(threads: options.threads, isa: options.isa)
-    if options.json {
-      options.print(peaks.json.text)
-      for line in profile.json(workload, peaks) { options.print(line.text) }
-    } else {
-      options.print(peaks.summary)
-      options.print("\(workload.name), batch \(batch.count), \(options.precision.rawValue)")
-      for line in profile.table(peaks, colour: options.colour) { options.print(line) }
-      options.print("")
+    let steps = try CompiledSteps(workload, batch: size, options).steps
+    for (name, step, batch) in steps {
+      let title = steps.count == 1 ? workload.name : "\(workload.name), \(name)"
+      let profile = try StepProfile(
+        step, batch, seconds: options.seconds, precision: options.precision)
+      let peaks = try MachinePeaks.measured(threads: options.threads, isa: options.isa)
+      if options.json {
+        options.print(peaks.json.text)
+        for line in profile.json(title, peaks) { options.print(line.text) }
+      } else {
+        options.print(peaks.summary)
+        options.print("\(title), batch \(batch.count), \(options.precision.rawValue)")
+        for line in profile.table(peaks, colour: options.colour) { options.print(line) }
+        options.print("")
+      }
     }
   }
 }
@@ -105,10 +108,10 @@ private struct StepProfile {
     ]
   }
 
-  func json(_ workload: TrainingWorkload, _ peaks: MachinePeaks) -> [JSON] {
+  func json(_ workload: String, _ peaks: MachinePeaks) -> [JSON] {
     entries.enumerated().map { index, entry in
       .object([
-        ("bench", "profile"), ("workload", .string(workload.name)), ("step", .integer(index)),
+        ("bench", "profile"), ("workload", .string(workload)), ("step", .integer(index)),
         ("kernel", .string(entry.kernel)), ("op", .string(entry.mnemonic)),
         ("threads", .integer(entry.threads)), ("us", .number(Double(entry.nanoseconds) / 1e3)),
         ("limit_us", .number(rounded(limit(entry, peaks) * 1e6))),
@@ -117,7 +120,7 @@ private struct StepProfile {
       ])
     } + [
       .object([
-        ("bench", "profile"), ("workload", .string(workload.name)),
+        ("bench", "profile"), ("workload", .string(workload)),
         ("us", .number(rounded(seconds * 1e6))),
         ("limit_us", .number(rounded(limit(peaks) * 1e6))),
       ])

@@ -1,48 +1,35 @@
-// Our side of `apus bench train`: a process that trains one workload as it is told.
+// Our side of `apus bench train`: a process that trains one recipe as it is told.
 
 import Apus
+import ApusRecipes
 import Foundation
 
-/// The model of all workloads so far.
-struct Perceptron: Module {
-  let layers: [Linear]
-
-  init(widths: [Int]) { layers = zip(widths, widths.dropFirst()).map { Linear($0, $1) } }
-
-  func callAsFunction(_ input: Tensor) -> Tensor {
-    layers.dropFirst().reduce(layers[0](input)) { $1(relu($0)) }
-  }
-}
-
-/// Serves the steps of a workload over standard input and output, until input ends.
+/// Serves the steps of a recipe over standard input and output, until input ends.
 ///
 /// - Throws: what compiling and running throw.
 package func serveTraining(
-  _ workload: TrainingWorkload, batch size: Int? = nil, options: BenchmarkOptions
+  _ recipe: any Recipe, batch size: Int? = nil, options: BenchmarkOptions
 ) throws {
   try options.validate()
-  let batch = try randomBatch(workload, size: try checked(size) ?? workload.batch)
-  let start = ContinuousClock.now
-  let step = try trainingStep(workload, batch, options)
-  let compileSeconds = (ContinuousClock.now - start) / .seconds(1)
-  let firstLoss = try step.run(batch).loss
+  let steps = try CompiledSteps(recipe, batch: size, options)
+  let firstLoss = try steps.run()
   func say(_ members: [(String, JSON)]) {
     print(JSON.object(members).text)
     fflush(nil)
   }
   say([("first_step", true)])
-  for _ in 1..<3 { try step.run(batch) }
-  let executable = try step.executable(for: batch)
-  let memory = executable.memory
-  let moved = executable.plan.steps.reduce(0) { $0 + $1.call.bytes }
+  for _ in 1..<3 { try steps.run() }
+  let memory = steps.executables.map(\.memory)
+  func mebibytes(_ bytes: [Int]) -> JSON { .number(Double(bytes.reduce(0, +)) / 1_048_576) }
   say([
-    ("ready", true), ("compile_s", .number(compileSeconds)), ("bytes", .number(moved)),
-    ("arena_mib", .number(Double(memory.arena) / 1_048_576)),
-    ("lower_bound_mib", .number(Double(memory.lowerBound) / 1_048_576)),
+    ("ready", true), ("compile_s", .number(steps.compileSeconds)),
+    ("bytes", .number(steps.executables.reduce(0) { $0 + $1.bytesMoved })),
+    ("flops", .number(try steps.flops)), ("arena_mib", mebibytes(memory.map(\.arena))),
+    ("lower_bound_mib", mebibytes(memory.map(\.lowerBound))),
   ])
   var lastLoss = firstLoss
   func run(_ count: Int) throws {
-    for _ in 0..<count { lastLoss = try step.run(batch).loss }
+    for _ in 0..<count { lastLoss = try steps.run() }
   }
   while let line = readLine() {
     guard line.hasPrefix("run "), let count = Int(line.dropFirst(4)), count > 0 else {
@@ -57,55 +44,82 @@ package func serveTraining(
   }
 }
 
-/// The compiled step of a workload.
-func trainingStep(
-  _ workload: TrainingWorkload, _ batch: Batch, _ options: BenchmarkOptions
-) throws -> TrainingStep {
-  let compile = CompileOptions(options)
-  let model = Perceptron(widths: workload.widths)
-  func loss(_ model: Perceptron, _ batch: SymbolicBatch) -> Tensor {
-    crossEntropy(model(batch.images), batch.labels)
-  }
-  // Small rates, so that thousands of steps on one batch do not run into gradients of zero.
-  let trainer =
-    switch workload.update {
-    case .momentum:
-      try Trainer(
-        model, optimizer: SGD(learningRate: 1e-3, momentum: 0.9), compile: compile, loss: loss)
-    case .adam:
-      try Trainer(model, optimizer: Adam(learningRate: 1e-5), compile: compile, loss: loss)
+/// The steps of a recipe, each compiled for one random batch.
+struct CompiledSteps {
+  let steps: [(name: String, step: TrainingStep, batch: Batch)]
+  let executables: [Executable]
+  /// From nothing to compiled steps; without making the batches.
+  let compileSeconds: Double
+  private let recorded: [RecipeStep]
+
+  /// - `batch`: examples; the recipe's own number where nil.
+  /// - Throws: `invalidArgument` for a batch of less than 1; what compiling throws.
+  init(_ recipe: any Recipe, batch size: Int?, _ options: BenchmarkOptions) throws {
+    let compile = CompileOptions(options)
+    let settings = try recipe.options(batch: size)
+    let clock = ContinuousClock()
+    var made: [RecipeStep] = []
+    let making = try clock.measure { made = try recipe.steps(settings, compile: compile) }
+    let steps = try made.map { ($0.name, $0.step, try $0.randomBatch()) }
+    guard !steps.isEmpty else {
+      throw ApusError(.invalidArgument, "\(recipe.name) has no steps", expected: "at least one")
     }
-  return trainer.trainingStep
-}
-
-/// Normally distributed images, uniformly distributed labels.
-func randomBatch(_ workload: TrainingWorkload, size: Int) throws -> Batch {
-  var generator = Numbers(state: 1)
-  let features = workload.widths[0], classes = workload.widths[workload.widths.count - 1]
-  let images = (0..<size * features).map { _ in generator.normal() }
-  let labels = (0..<size).map { _ in Int32(generator.next() % UInt64(classes)) }
-  return Batch([
-    "images": NDArray(images, shape: [size, features]), "labels": NDArray(labels, shape: [size]),
-  ])
-}
-
-/// SplitMix64 (Steele, Lea and Flood 2014), and a sum of uniform numbers that is normal enough.
-private struct Numbers: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
+    var executables: [Executable] = []
+    let compiling = try clock.measure {
+      executables = try steps.map { try $0.1.executable(for: $0.2) }
+    }
+    self.steps = steps
+    self.executables = executables
+    compileSeconds = (making + compiling) / .seconds(1)
+    recorded = made
   }
 
-  mutating func normal() -> Float {
-    let bits = next()
-    let sum = (0..<4).reduce(0) { $0 + Float(bits >> (16 * UInt64($1)) & 0xffff) * 0x1p-16 }
-    return (sum - 2) * 1.732_050_8
+  /// Operations of the products of all steps, of which each is recorded once more.
+  var flops: Double {
+    get throws { try recorded.reduce(0) { try $0 + $1.graph().productFlops } }
   }
+
+  /// Takes one of each step.
+  ///
+  /// - Returns: the loss of the first.
+  @discardableResult
+  func run() throws -> Double {
+    // One step is the rule, and mlp_tiny is timed in microseconds: nothing is counted or copied for it.
+    let loss = try steps[0].step.run(steps[0].batch).loss
+    for index in 1..<steps.count { try steps[index].step.run(steps[index].batch) }
+    return loss
+  }
+}
+
+extension Recipe {
+  /// The options with their defaults, but for the batch's size where one is given.
+  ///
+  /// - Throws: `invalidArgument` for a size that the recipe refuses.
+  func options(batch size: Int?) throws -> RecipeOptions {
+    var options = defaults
+    if let size { try options.set(CommonOption.batch.name, to: "\(size)") }
+    return options
+  }
+}
+
+extension Graph {
+  /// Multiplications and additions of all matrix products, as recorded: what a kernel that computes less,
+  /// or more, is measured by.
+  var productFlops: Double {
+    nodes.reduce(0) { sum, node in
+      guard let product = node.op as? MatMul, let left = node.operands.first,
+        let result = node.results.first
+      else { return sum }
+      let shape = type(of: left).shape
+      let inner = product.transposeA ? shape[-2] : shape[-1]
+      return sum + 2 * Double(inner) * Double(types[result.index].count)
+    }
+  }
+}
+
+extension Executable {
+  /// Bytes that the kernels say they read and write.
+  var bytesMoved: Double { plan.steps.reduce(0) { $0 + $1.call.bytes } }
 }
 
 /// The peak of this process alone, as the kernel counts it since the program was loaded: `ru_maxrss`

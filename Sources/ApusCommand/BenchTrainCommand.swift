@@ -2,20 +2,26 @@
 
 import Apus
 import ApusBenchmarks
+import ApusRecipes
 import ArgumentParser
 
 struct BenchTrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "train", abstract: "Measure training steps.",
     discussion: """
-      Workloads: \(TrainingWorkload.all.map(\.name).joined(separator: ", ")). A step is forward, loss, \
-      backward and update on one batch of random data; a loss that does not fall is an error.
+      A step is forward, loss, backward and update on one batch of random data; a loss that does not fall \
+      is an error. All recipes can be timed; PyTorch and JAX have those of the benchmarks.
+
+      Recipes:
+      \(RecipeList.summaries(recipes.benchmarks + recipes.trainable))
       """)
 
-  @Argument(help: "The workloads. Default: all.", transform: named)
-  var workloads: [TrainingWorkload] = []
+  @Argument(
+    help: ArgumentHelp("The recipes. Default: those of the benchmarks.", valueName: "recipes"),
+    transform: named)
+  var workloads: [any Recipe] = []
 
-  @Option(help: "Examples a step. Default: the workload's own.")
+  @Option(help: "Examples a step. Default: the recipe's own.")
   var batch: Int?
 
   @Flag(help: "Show where a step's time goes: each kernel call and its limit, instead of peers.")
@@ -28,16 +34,14 @@ struct BenchTrainCommand: ParsableCommand {
   @OptionGroup var options: BenchOptions
 
   func validate() throws {
-    if let batch, batch < 1 {
-      throw ValidationError("--batch is \(batch): at least 1 is expected.")
-    }
+    if let batch { _ = try usage { try CommonOption.batch.value("\(batch)") } }
     if profile && !options.measuring.chosenPeers.isEmpty {
       throw ValidationError("--profile shows our own step alone: leave out --peers.")
     }
   }
 
   func run() throws {
-    let workloads = self.workloads.isEmpty ? TrainingWorkload.all : self.workloads
+    let workloads = self.workloads.isEmpty ? recipes.benchmarks : self.workloads
     if serve {
       try serveTraining(
         workloads[0], batch: batch, options: try options.measuring.settings(json: true))
@@ -51,9 +55,7 @@ struct BenchTrainCommand: ParsableCommand {
     }
   }
 
-  @Sendable private static func named(_ name: String) throws -> TrainingWorkload {
-    do { return try TrainingWorkload.named(name) } catch let error as ApusError {
-      throw ValidationError("\(error.what); \(error.expected ?? "") are there.")
-    }
+  @Sendable private static func named(_ name: String) throws -> any Recipe {
+    try usage { try recipes.named(name) }
   }
 }

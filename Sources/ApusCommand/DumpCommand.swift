@@ -2,6 +2,7 @@
 
 import Apus
 import ApusPasses
+import ApusRecipes
 import ArgumentParser
 
 struct DumpCommand: ParsableCommand {
@@ -13,13 +14,15 @@ struct DumpCommand: ParsableCommand {
 
       Formats: text; dot, for Graphviz (`apus dump mlp_small --format dot | dot -Tsvg`); json, one object \
       on one line (Docs/GraphJSON.md).
+
+      Recipes:
+      \(RecipeList.summaries(recipes))
       """)
 
   enum Stage: String, CaseIterable, ExpressibleByArgument { case trace, gradient, optimised, plan }
   enum Format: String, CaseIterable, ExpressibleByArgument { case text, dot, json }
 
-  @Argument(help: "The model: \(DumpableModel.allCases.map(\.rawValue).joined(separator: ", ")).")
-  var model: DumpableModel
+  @OptionGroup var recipe: RecipeArguments
 
   @Option(help: "How far: trace, gradient, optimised or plan.")
   var stage = Stage.optimised
@@ -30,8 +33,11 @@ struct DumpCommand: ParsableCommand {
   @Option(name: [.short, .long], help: "The file to write. Default: standard output.")
   var output: String?
 
-  @Option(help: "Examples a step. Default: that of the model's benchmark.")
-  var batch: Int?
+  @Option(help: "Which step, of a recipe that has several. Default: the first.")
+  var step: String?
+
+  @Option(help: "Examples a step. Default: the recipe's.")
+  var batch: String?
 
   @Option(
     name: .customLong("disable-pass"),
@@ -41,9 +47,7 @@ struct DumpCommand: ParsableCommand {
   @OptionGroup var execution: ExecutionOptions
 
   func validate() throws {
-    if let batch, !(1...1 << 20).contains(batch) {
-      throw ValidationError("--batch is \(batch): a number from 1 to \(1 << 20) is expected.")
-    }
+    _ = try options()
     let names = PassManager().names
     if let unknown = disabledPasses.first(where: { !names.contains($0) }) {
       throw ValidationError(
@@ -61,19 +65,34 @@ struct DumpCommand: ParsableCommand {
     }
   }
 
+  private func options() throws -> RecipeOptions { try recipe.options([("batch", batch)]) }
+
+  /// The step that is shown.
+  private func chosenStep() throws -> RecipeStep {
+    let steps = try recipe.recipe().steps(options(), compile: execution.compileOptions)
+    guard let chosen = steps.first(where: { step == nil || step == $0.name }) else {
+      throw ApusError(
+        .missing, "\(try options().recipe) has no step '\(step ?? "")'",
+        expected: "one of \(steps.map(\.name).joined(separator: ", "))"
+      ).asUsage
+    }
+    return chosen
+  }
+
   private func text() throws -> String {
-    let graphs = try model.graphs(batch: batch ?? model.batch)
+    let step = try chosenStep()
     var options = execution.compileOptions
     options.disabledPasses = Set(disabledPasses)
     switch stage {
-    case .trace: return text(graphs.forward)
-    case .gradient: return text(graphs.step)
+    case .trace: return text(try step.forwardGraph())
+    case .gradient: return text(try step.graph())
     case .optimised:
       let level = try execution.level.isa
-      return text(try optimised(graphs.step, options: options.passOptions(for: level)))
+      return text(try optimised(step.graph(), options: options.passOptions(for: level)))
     case .plan:
+      let graph = try step.graph()
       let executable = try Executable(
-        graphs.step, states: StateStore(zerosFor: graphs.step), options: options)
+        graph, states: StateStore(zerosFor: graph), options: options)
       let (plan, schedule) = (executable.plan, executable.schedule)
       switch format {
       case .text: return plan.text(schedule)

@@ -16,7 +16,7 @@ struct Interrupted: Error, CustomStringConvertible {
 /// The signal that came, or 0.
 private let received = Atomic<Int32>(0)
 
-/// Signals as an error that training meets between steps.
+/// Signals as a wish that training asks for between steps.
 enum Interruption {
   static func listen() {
     // A parent may block signals, and its children inherit that.
@@ -26,16 +26,16 @@ enum Interruption {
       sigaddset(&ours, number)
       // All that a handler may do: set a flag, or leave at once the second time, when the first did
       // not help.
-      signal(number) { number in
+      Foundation.signal(number) { number in
         if received.exchange(number, ordering: .relaxed) != 0 { _exit(128 + number) }
       }
     }
     pthread_sigmask(SIG_UNBLOCK, &ours, nil)
   }
 
-  /// - Throws: `Interrupted` once a signal has come.
-  static func check() throws {
+  /// The signal that has come, if any.
+  static var signal: Int32? {
     let number = received.load(ordering: .relaxed)
-    if number != 0 { throw Interrupted(signal: number, description: "interrupted") }
+    return number == 0 ? nil : number
   }
 }

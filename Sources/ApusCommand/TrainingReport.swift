@@ -1,8 +1,9 @@
 // What a training run says while it goes on and at its end.
 
 import Apus
+import ApusRecipes
 
-/// A bar for people, or a JSON line an epoch; either way ends training on Ctrl-C.
+/// A bar for people, or a JSON line an epoch.
 struct CommandProgress: Callback {
   let json: Bool
   private let bar = ProgressBar()
@@ -15,7 +16,8 @@ struct CommandProgress: Callback {
     } else if case .epochEnded(let summary) = event {
       try Output.line(line(summary))
     }
-    if case .stepEnded = event { try Interruption.check() }
+    // Not before: until there is something to save, Ctrl-C ends the process at once.
+    if case .epochBegan = event { Interruption.listen() }
     return .goOn
   }
 
@@ -34,38 +36,38 @@ struct CommandProgress: Callback {
   }
 }
 
-/// The last line of a run.
-struct TrainingResult {
-  var accuracy: Double
-  var loss: Double
-  var seconds: Double
-  var stepsPerSecond: Double
-  var weights: String
-
-  init?(_ history: [EpochSummary], seconds: Double, weights: String) {
-    guard let test = history.last?.validation else { return nil }
-    let steps = history.reduce(0) { $0 + $1.steps }
-    accuracy = test["accuracy"] ?? .nan
-    loss = test.loss
-    self.seconds = seconds
-    stepsPerSecond = Double(steps) / max(history.reduce(0) { $0 + $1.seconds }, 1e-9)
-    self.weights = weights
-  }
-
-  func write(json: Bool) throws {
+extension RecipeOutcome {
+  /// Writes the last line of a run.
+  func write(weights: String, json: Bool) throws {
     if json {
       try Output.line(
-        .object([
-          ("event", "result"), ("test_accuracy", .number(accuracy)), ("test_loss", .number(loss)),
-          ("seconds", .number(seconds)), ("steps_per_s", .number(stepsPerSecond)),
-          ("weights", .string(weights)),
-        ]))
+        .object(
+          [("event", "result")]
+            + figures.map { ($0.name.replacing(" ", with: "_"), .number($0.value)) }
+            + [
+              ("seconds", .number(seconds)), ("steps_per_s", .number(stepsPerSecond)),
+              ("weights", .string(weights)),
+            ]))
     } else {
+      let figures = figures.map {
+        $0.isFraction
+          ? "\($0.name) \(decimals(100 * $0.value, 2)) %" : "\($0.name) \(decimals($0.value, 4))"
+      }
       try Output.line(
-        "test accuracy \(decimals(100 * accuracy, 2)) %, test loss \(decimals(loss, 4)), "
-          + "\(decimals(seconds, 1)) s, \(decimals(stepsPerSecond, 0)) steps/s, weights in \(weights)"
-      )
+        (figures + [
+          "\(decimals(seconds, 1)) s", "\(decimals(stepsPerSecond, 0)) steps/s",
+          "weights in \(weights)",
+        ]).joined(separator: ", "))
     }
+  }
+}
+
+extension RunInterrupted {
+  /// The last line of a run that its user has ended.
+  var json: JSON {
+    .object([
+      ("event", "interrupted"), ("step", .integer(step)), ("checkpoint", .string(checkpoint)),
+    ])
   }
 }
 

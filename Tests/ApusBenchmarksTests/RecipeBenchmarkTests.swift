@@ -1,0 +1,91 @@
+// What `apus bench train` times: the list of recipes, its arithmetic, and that peers have the same.
+
+import Apus
+import ApusRecipes
+import Foundation
+import Testing
+
+@testable import ApusBenchmarks
+
+@Suite struct RecipeBenchmarkTests {
+  private static let names = recipes.benchmarks.map(\.name)
+
+  /// Widths of the layers as the recorded weights have them.
+  private func widths(_ graph: Graph) -> [Int] {
+    let weights = graph.states.filter {
+      $0.name.hasSuffix(".weight") && !$0.name.hasPrefix("optimizer.")
+    }.map { graph.type(of: $0.value).shape }
+    return weights.prefix(1).map { $0[1] } + weights.map { $0[0] }
+  }
+
+  private func step(_ name: String) throws -> (recipe: any Recipe, graph: Graph) {
+    let recipe = try recipes.named(name)
+    let steps = try recipe.steps(recipe.defaults, compile: CompileOptions())
+    return (recipe, try #require(steps.first).graph())
+  }
+
+  /// Forward, the weights' gradients, and all but the first layer's operands' gradients.
+  @Test(arguments: names) func productsAreCounted(name: String) throws {
+    let (recipe, graph) = try step(name)
+    let widths = widths(graph)
+    let products = zip(widths, widths.dropFirst()).map {
+      2 * Double(recipe.defaults.batch * $0 * $1)
+    }
+    #expect(widths.count > 2)
+    #expect(graph.productFlops == 3 * products.reduce(0, +) - products[0])
+  }
+
+  @Test func theFormula_countsTransposedProductsOfBatches() throws {
+    let graph = try Graph(
+      parsing: """
+        input %0 "a" : f32[7,5,2]
+        input %1 "b" : f32[7,3,5]
+        %2 = matmul(%0, %1) {transposeA=true, transposeB=true} : f32[7,2,3]
+        output "c" = %2
+        """, ops: .all)
+    #expect(graph.productFlops == 2 * 7 * 2 * 3 * 5)
+  }
+
+  @Test(arguments: names) func peersHaveTheSameSizes(name: String) throws {
+    let (recipe, graph) = try step(name)
+    let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().appending(path: "Benchmarks/peers")
+    let script = try String(contentsOf: folder.appending(path: "train.py"), encoding: .utf8)
+    let rule = graph.states.contains { $0.name.contains("first_moment") } ? "adam" : "sgd"
+    let sizes = widths(graph).map(String.init).joined(separator: ", ")
+    let line = "\"\(name)\": ([\(sizes)], \(recipe.defaults.batch), \"\(rule)\"),"
+    #expect(script.contains(line), "train.py lacks \(line)")
+    let rate = try #require(
+      script.firstMatch(of: try Regex("\"\(rule)\": ([0-9e.-]+)"))?[1].substring)
+    #expect(Double(rate) == recipe.defaults.learningRate)
+  }
+
+  @Test func batchesOfImpossibleSizes_areRefused() throws {
+    let recipe = try recipes.named("mlp_tiny")
+    #expect(try recipe.options(batch: nil).batch == 1)
+    #expect(try recipe.options(batch: 3).batch == 3)
+    for size in [0, -1, Int.max] {
+      let error = #expect(throws: ApusError.self) { try recipe.options(batch: size) }
+      #expect(error?.what == "batch is \(size)")
+    }
+  }
+
+  @Test func peersThatDoNotHaveARecipe_areRefused() throws {
+    let options = BenchmarkOptions(threads: 1, isa: .ref, peers: [.torch])
+    let error = #expect(throws: ApusError.self) {
+      _ = try benchmarkTraining([try recipes.named("fashion-mnist")], options: options)
+    }
+    #expect(error?.kind == .unsupported && error?.what.contains("fashion-mnist") == true)
+  }
+
+  @Test func profiles_haveALineForEachCall() throws {
+    var lines: [String] = []
+    let options = BenchmarkOptions(
+      threads: 1, isa: Apus.Environment.availableISAs.last ?? .ref, seconds: 0.01, json: true,
+      print: { lines.append($0) })
+    try profileTraining([try recipes.named("mlp_tiny")], batch: 2, options: options)
+    let workloads = try lines.map { try JSON(parsing: $0)["workload"]?.string }
+    #expect(workloads.first == .some(nil) && workloads.dropFirst().allSatisfy { $0 == "mlp_tiny" })
+    #expect(lines.count > 5)
+  }
+}
