@@ -5,170 +5,342 @@ import ApusGraph
 import ApusNN
 import ApusRuntime
 
-extension Trainer {
-  /// Writes parameters, buffers, optimiser slots, the random key, the counts of steps, epochs and batches, and
-  /// what the run was: the optimiser's rule, the data and its order.
-  ///
-  /// The checkpoint that stood there is kept beside it (see `AtomicFile.write`).
-  ///
-  /// `metadata` is more to keep in the file's header, such as the settings of the run; names that begin
-  /// with `apus.` and are used here are overwritten.
-  ///
-  /// - Throws: `nonFinite` where a parameter holds a NaN or an infinity, `io` where the file cannot be
-  ///   written; an existing checkpoint then stays.
-  public func saveCheckpoint(_ path: String, metadata: [String: String] = [:]) throws {
-    var arrays = try model.modelArrays(allowingNonFinite: false, for: path)
-    let slots = slotArrays
-    for (name, array) in slots { arrays[name] = array }
-    arrays[Trace.randomKeyState] = trainingStep.random.cell.array
-    let counters = counters
-    var header = [
-      "apus.checkpoint": CheckpointHeader.version, "apus.step": "\(counters.step)",
-      "apus.epoch": "\(counters.epoch)", "apus.batches_done": "\(counters.batch)",
-      "apus.optimizer": rule, "apus.slots": "\(slots.count)",
-    ]
-    if let data = dataIdentity { header["apus.data"] = data }
-    try SafetensorsFile.write(
-      arrays, metadata: metadata.merging(header) { $1 }, to: path, keepingPrevious: true)
+/// A model and the steps that train it, as one file: what a loop of one's own saves and goes on from.
+///
+///     let checkpoint = Checkpoint(gan, steps: ["discriminator": discriminate, "generator": generate])
+///     if isResumed { try checkpoint.load("gan.safetensors") }
+///     while generate.count < 10_000 {
+///       …
+///       if generate.count % 500 == 0 { try checkpoint.save("gan.safetensors") }
+///     }
+///
+/// The file holds parameters and buffers under their paths, and of each step the slots of its optimisers, how
+/// often they have updated what, the count of its steps and its random key. A run that goes on from it in
+/// another process gives the bits of one that was never interrupted. What is frozen, and the learning rates,
+/// are the program's.
+///
+/// `Trainer` writes the same kind of file, with its epochs: `saveCheckpoint` and `resume`.
+public struct Checkpoint {
+  private let model: any Module
+  private let steps: [(name: String, step: TrainingStep)]
+
+  /// - Parameters:
+  ///   - model: all that the steps change must be a part of it.
+  ///   - steps: by names that stay the same from run to run.
+  public init(_ model: some Module, steps: KeyValuePairs<String, TrainingStep>) {
+    self.model = model
+    self.steps = steps.map { ($0.key, $0.value) }
   }
 
-  /// Goes on from a checkpoint of the same model and optimiser, with the same data. Nothing is changed unless
-  /// all fits.
+  /// Writes the file; atomically, so that one that exists is either the old one or the new one, whole. The old
+  /// one is kept beside it (see `AtomicFile.write`).
   ///
-  /// - Throws: `invalidFile` for a file that is no checkpoint, `missing` naming what the file or the model
-  ///   lacks, `shapeMismatch` naming a state of another shape, `invalidArgument` naming both optimisers where
-  ///   they differ. Other data is refused by the next `fit`.
-  public func resume(from path: String) throws {
+  /// - Parameters:
+  ///   - metadata: more for the file's header, such as the settings of the run. Names that begin with
+  ///     `apus.` and are used here are overwritten.
+  ///   - allowingNonFinite: writes parameters and buffers that hold a NaN or an infinity too.
+  /// - Throws: `nonFinite` naming a parameter, `missing` before the model is initialised, `invalidArgument`
+  ///   where a step changes what is no part of the model, where two steps have one name, or for a model that is
+  ///   not well formed; `io` where the file cannot be written. A file that exists then stays.
+  public func save(
+    _ path: String, metadata: [String: String] = [:], allowingNonFinite: Bool = false
+  ) throws {
+    try checkSteps(path)
+    var arrays = try model.modelArrays(allowingNonFinite: allowingNonFinite, for: path)
+    let parts = ModelParts(model)
+    let steps = try steps.map { try $0.step.saved($0.name, parts, into: &arrays, path) }
+    let index = CheckpointIndex(ties: parts.ties, steps: steps)
+    try SafetensorsFile.write(
+      arrays, metadata: metadata.merging(index.metadata) { $1 }, to: path, keepingPrevious: true)
+  }
+
+  /// Goes on from a file of the same model and the same steps. Nothing is changed unless all fits.
+  ///
+  /// Each step's closure is recorded once, for such batches as it ran on last, to see whether it trains what
+  /// the file has by the rules that the file has.
+  ///
+  /// - Returns: the `metadata` that was given to ``save(_:metadata:allowingNonFinite:)``.
+  /// - Throws: `invalidFile` for a file that is no checkpoint, `missing` naming what the file, the model or the
+  ///   steps lack, `shapeMismatch` naming a state of another shape, `invalidArgument` naming both sides where
+  ///   optimisers, ties or the steps themselves differ, `missing` for a model that is not initialised; what
+  ///   recording a step throws.
+  @discardableResult
+  public func load(_ path: String) throws -> [String: String] {
     let file = try SafetensorsFile(path)
-    let header = try CheckpointHeader(file, path)
-    guard header.optimizer == rule else {
+    try load(file, CheckpointIndex(file))
+    return file.metadata.filter { !CheckpointIndex.reserved.contains($0.key) }
+  }
+
+  func load(_ file: SafetensorsFile, _ index: CheckpointIndex) throws {
+    let path = file.path
+    try checkSteps(path)
+    let (theirs, ours) = (index.steps.map(\.name), steps.map(\.name))
+    guard Set(theirs) == Set(ours), theirs.count == ours.count else {
       throw ApusError(
-        .invalidArgument, "the checkpoint was trained by \(header.optimizer)", at: path,
-        expected: "\(rule), this trainer's optimiser")
+        .invalidArgument, "the checkpoint has the steps \(list(theirs))", at: path,
+        expected: "\(list(ours)), which are given")
     }
+    let states = try modelStates(file, index)
+    let parts = ModelParts(model)
+    if let ties = index.ties, Set(ties) != Set(parts.ties) {
+      throw ApusError(
+        .invalidArgument, "the checkpoint has as one parameter: \(Self.text(ties))", at: path,
+        expected: "\(Self.text(parts.ties)), as in \(parts.model)")
+    }
+    let loaded = try index.steps.map { saved in
+      let step = steps.first { $0.name == saved.name }!.step
+      return (step, try StepLoader(file, saved, parts).loaded(by: step))
+    }
+    // From here on nothing can fail: all have their memory, and the types have been compared.
+    for (state, array) in states { try state.set(array) }
+    for (step, new) in loaded {
+      try step.goOn(from: new.outline, new.slots, count: new.count, key: new.key)
+    }
+  }
+
+  /// The model's states with their arrays of the file.
+  private func modelStates(
+    _ file: SafetensorsFile, _ index: CheckpointIndex
+  ) throws -> [(ModelState, NDArray)] {
     let tree = ModelTree(model)
     try tree.check()
+    let own = Set(tree.places.map(\.path))
+    let known = own.union(index.arrays).union(index.others)
     var report = LoadReport()
-    var found: [(ModelState, NDArray)] = []
-    for (name, state) in tree.places {
-      guard file.entry(name) != nil else {
-        report.missing.append(name)
-        continue
+    report.missing = (tree.places.map(\.path) + index.arrays).filter { file.entry($0) == nil }
+    report.unexpected = file.names.filter { !known.contains($0) }.sorted()
+    try report.requireComplete(at: file.path, expected: "a checkpoint of this model")
+    return try tree.states.map { place, state in
+      guard state.isInitialized else {
+        throw ApusError(
+          .missing, "\(state.kind) '\(place)' has no value: the model is not initialised",
+          at: file.path, expected: "initialize(seed:) of the model before its checkpoint is loaded")
       }
-      found.append((state, try file.array(name, like: state.type, at: path)))
+      return (state, try file.array(place, like: state.type))
     }
-    let known = Set(tree.places.map(\.path) + [Trace.randomKeyState])
-    let parameters = Dictionary(
-      tree.states.compactMap { place in (place.state as? Parameter).map { (place.path, $0) } },
-      uniquingKeysWith: { a, _ in a })
-    var slots: [(name: String, parameter: Parameter, array: NDArray)] = []
-    for name in file.names.sorted() where !known.contains(name) {
-      guard let (slot, parameter) = Self.slot(name, parameters) else {
-        report.unexpected.append(name)
-        continue
-      }
-      slots.append((slot, parameter, try file.array(name)))
-    }
-    if file.entry(Trace.randomKeyState) == nil { report.missing.append(Trace.randomKeyState) }
-    try report.requireComplete(at: path)
-    guard slots.count == header.slots else {
-      throw ApusError(
-        .missing, "the checkpoint has \(slots.count) arrays of its optimiser", at: path,
-        expected: "\(header.slots), as it says itself")
-    }
-    let key = try file.array(Trace.randomKeyState, like: .i64(2), at: path)
-
-    let counts = slots.filter { $0.name == "optimizer.updates" }
-    slots.removeAll { $0.name == "optimizer.updates" }
-    for (_, parameter, array) in counts where array.type != .i64() || array.integers[0] < 0 {
-      throw ApusError(
-        .invalidFile, "the updates of '\(parameter.path ?? "")' are \(array)", at: path,
-        expected: "a count")
-    }
-    let cells = try slots.map { slot in
-      (
-        slot.name, slot.parameter,
-        try StateCell(slot.array, lock: slot.parameter.home().lock, for: "'\(slot.name)'")
-      )
-    }
-    for (state, array) in found { try state.set(array) }
-    trainingStep.slots.removeAll()
-    for (name, parameter, cell) in cells { trainingStep.slots.add(name, parameter, cell) }
-    for (_, parameter, array) in counts {
-      trainingStep.slots.counter("optimizer", parameter).count = Int(array.integers[0])
-    }
-    trainingStep.forgetCompiled()
-    try trainingStep.random.cell.set(key)
-    resume(header.counters, data: header.data)
   }
 
-  /// The slots as the file names them, `optimizer.first_moment.hidden.weight`, and how often each parameter
-  /// has been updated: `optimizer.updates.hidden.weight`.
-  private var slotArrays: [(name: String, array: NDArray)] {
-    trainingStep.settleCounters()
-    var paths: [ObjectIdentifier: String] = [:]
-    for (path, state) in ModelTree(model).states { paths[ObjectIdentifier(state)] = path }
-    let slots = trainingStep.slots
-    let arrays = slots.cells.compactMap { slot in
-      paths[ObjectIdentifier(slot.parameter)].map { ("\(slot.name).\($0)", slot.cell.array) }
-    }
-    return arrays
-      + slots.counters.compactMap { key, counter in
-        paths[key.parameter].map {
-          ("\(key.name).updates.\($0)", NDArray([Int64(counter.count)], shape: []))
-        }
+  private func checkSteps(_ path: String) throws {
+    var names: [ObjectIdentifier: String] = [:], seen: Set<String> = []
+    for (name, step) in steps {
+      let other = names.updateValue(name, forKey: ObjectIdentifier(step))
+      guard seen.insert(name).inserted, other == nil else {
+        throw ApusError(
+          .invalidArgument,
+          other == nil || other == name
+            ? "two steps are named '\(name)'" : "'\(other!)' and '\(name)' are one step",
+          at: path, expected: "each step once, by a name of its own")
       }
+    }
   }
 
-  /// The slot's name and the parameter that a name of a file stands for.
-  private static func slot(
-    _ name: String, _ parameters: [String: Parameter]
-  ) -> (slot: String, parameter: Parameter)? {
-    // Slot names and paths both have dots: the parameter is the longest path that ends the name.
-    var rest = Substring(name)
-    while let dot = rest.firstIndex(of: ".") {
-      rest = rest[rest.index(after: dot)...]
-      if let parameter = parameters[String(rest)], name.hasPrefix("optimizer.") {
-        return (String(name.dropLast(rest.count + 1)), parameter)
-      }
-    }
-    return nil
+  private func list(_ names: [String]) -> String {
+    names.isEmpty ? "none" : names.map { "'\($0)'" }.joined(separator: ", ")
+  }
+
+  private static func text(_ ties: [[String]]) -> String {
+    ties.isEmpty ? "none" : ties.map { $0.joined(separator: " and ") }.joined(separator: "; ")
   }
 }
 
-/// What the header of a checkpoint says.
-private struct CheckpointHeader {
-  static let version = "2"
+/// The states of a model as checkpoints look for them.
+struct ModelParts {
+  let model: String
+  /// The first path of each parameter and buffer.
+  private(set) var paths: [ObjectIdentifier: String] = [:]
+  private(set) var parameters: [String: Parameter] = [:]
+  /// The memory of all of them.
+  private(set) var cells: Set<ObjectIdentifier> = []
+  /// The paths of each that has several.
+  let ties: [[String]]
 
-  var counters: (step: Int, epoch: Int, batch: Int)
-  var optimizer: String
-  var slots: Int
-  var data: String?
-
-  init(_ file: SafetensorsFile, _ path: String) throws {
-    func count(_ name: String) -> Int? {
-      // Counters that a run can reach, so that adding to them cannot overflow.
-      file.metadata[name].flatMap { Int($0) }.flatMap { (0..<1 << 62).contains($0) ? $0 : nil }
+  init(_ model: any Module) {
+    self.model = "\(type(of: model))"
+    let tree = ModelTree(model)
+    for (path, state) in tree.states {
+      paths[ObjectIdentifier(state)] = path
+      parameters[path] = state as? Parameter
+      if let cell = state.cell { cells.insert(ObjectIdentifier(cell)) }
     }
-    guard file.metadata["apus.checkpoint"] == Self.version, let step = count("apus.step"),
-      let epoch = count("apus.epoch"), let batch = count("apus.batches_done"),
-      let slots = count("apus.slots"), let optimizer = file.metadata["apus.optimizer"]
-    else {
+    let all = Dictionary(grouping: tree.places) { ObjectIdentifier($0.state) }
+    ties = all.values.filter { $0.count > 1 }.map { $0.map(\.path).sorted() }
+      .sorted { $0[0] < $1[0] }
+  }
+
+  /// - Throws: `invalidArgument` where the step changes what is no part of the model.
+  func check(_ outline: StepOutline?, of step: String, at path: String) throws {
+    let outside = outline?.changed.first { !cells.contains(ObjectIdentifier($0.cell)) }
+    if let outside { throw stranger(outside.name, of: step, at: path) }
+  }
+
+  func stranger(_ name: String, of step: String, at path: String) -> ApusError {
+    ApusError(
+      .invalidArgument, "step '\(step)' changes '\(name)', which is no part of \(model)", at: path,
+      expected: "a model that holds all that its steps change, such as a struct of both models")
+  }
+}
+
+extension TrainingStep {
+  /// What the step keeps, its arrays under names that are free.
+  fileprivate func saved(
+    _ name: String, _ parts: ModelParts, into arrays: inout [String: NDArray], _ path: String
+  ) throws -> CheckpointIndex.Step {
+    settleCounters()
+    try parts.check(outline, of: name, at: path)
+    func place(_ array: NDArray, _ wanted: String) -> String {
+      var free = wanted, number = 1
+      while arrays[free] != nil {
+        number += 1
+        free = "\(wanted)#\(number)"
+      }
+      arrays[free] = array
+      return free
+    }
+    var step = CheckpointIndex.Step(
+      name: name, count: count, key: place(random.cell.array, "apus.random_key.\(name)"))
+    step.fields = fields
+    step.optimizers = outline?.optimizers ?? []
+    for slot in slots.cells {
+      guard let parameter = parts.paths[ObjectIdentifier(slot.parameter)] else {
+        throw parts.stranger(slot.parameter.path ?? slot.name, of: name, at: path)
+      }
+      let array = place(slot.cell.array, "apus.slots.\(name).\(slot.name).\(parameter)")
+      step.slots.append(
+        CheckpointIndex.Slot(name: slot.name, parameter: parameter, array: array))
+    }
+    for (key, counter) in slots.counters {
+      guard let parameter = parts.paths[key.parameter] else { continue }
+      step.updates.append(
+        CheckpointIndex.Updates(optimizer: key.name, parameter: parameter, count: counter.count))
+    }
+    step.updates.sort { ($0.optimizer, $0.parameter) < ($1.optimizer, $1.parameter) }
+    return step
+  }
+}
+
+/// Makes of what a file has of a step what the step is to go on with, and compares both.
+private struct StepLoader {
+  struct Loaded {
+    var outline: StepOutline?
+    var slots = OptimizerSlots()
+    var count: Int
+    var key: NDArray
+  }
+  let file: SafetensorsFile
+  let saved: CheckpointIndex.Step
+  let parts: ModelParts
+
+  init(_ file: SafetensorsFile, _ saved: CheckpointIndex.Step, _ parts: ModelParts) {
+    self.file = file
+    self.saved = saved
+    self.parts = parts
+  }
+
+  func loaded(by step: TrainingStep) throws -> Loaded {
+    var new = Loaded(count: saved.count, key: try file.array(saved.key, like: .i64(2)))
+    if let fields = saved.fields {
+      let (outline, wanted) = try rehearsal(step, fields)
+      try parts.check(outline, of: saved.name, at: file.path)
+      guard outline.text == StepOutline.text(saved.optimizers) else {
+        throw ApusError(
+          .invalidArgument,
+          "step '\(saved.name)' of the checkpoint was trained by "
+            + StepOutline.text(saved.optimizers), at: file.path,
+          expected: "\(outline.text), as the step trains")
+      }
+      try compare(wanted)
+      new.outline = outline
+    }
+    for slot in saved.slots {
+      let parameter = try parameter(slot.parameter)
+      let cell = try StateCell(
+        file.array(slot.array), lock: parameter.home().lock, for: "'\(slot.name)'")
+      new.slots.add(slot.name, parameter, cell)
+    }
+    for updates in saved.updates {
+      new.slots.counter(updates.optimizer, try parameter(updates.parameter)).count = updates.count
+    }
+    return new
+  }
+
+  private func rehearsal(
+    _ step: TrainingStep, _ fields: [BatchField]
+  ) throws -> (StepOutline, OptimizerSlots) {
+    do {
+      return try step.rehearse(fields)
+    } catch var error as ApusError {
+      error.what =
+        "step '\(saved.name)' cannot be recorded for the checkpoint's batches: \(error.what)"
+      throw error
+    }
+  }
+
+  /// Compares the slots that the step asks for with those that the file has.
+  private func compare(_ wanted: OptimizerSlots) throws {
+    var theirs: [OptimizerSlots.Key: CheckpointIndex.Slot] = [:]
+    for slot in saved.slots {
+      theirs[try key(slot.name, slot.parameter)] = slot
+    }
+    var updates: [OptimizerSlots.Key: Int] = [:]
+    for entry in saved.updates {
+      updates[try key(entry.optimizer, entry.parameter)] = entry.count
+    }
+    var ours: Set<OptimizerSlots.Key> = []
+    for slot in wanted.cells {
+      ours.insert(slot.key)
+      if let entry = theirs[slot.key].flatMap({ file.entry($0.array) }) {
+        guard entry.dtype == slot.cell.type.dtype, entry.shape == slot.cell.type.shape else {
+          throw ApusError(
+            .shapeMismatch, "'\(entry.name)' is \(entry.dtypeName)\(entry.shape) in the checkpoint",
+            at: file.path, expected: "\(slot.cell.type), as the optimiser asks for it")
+        }
+        continue
+      }
+      // What was frozen until now has no slots yet.
+      let trained = wanted.counters.keys.first {
+        $0.parameter == slot.key.parameter && slot.name.hasPrefix($0.name + ".")
+          && updates[$0, default: 0] > 0
+      }
+      if trained != nil {
+        throw ApusError(
+          .missing,
+          "step '\(saved.name)' of the checkpoint has no '\(slot.name)' of "
+            + "'\(parts.paths[slot.key.parameter] ?? "")'", at: file.path,
+          expected: "all slots of the optimiser")
+      }
+    }
+    for (key, slot) in theirs where !ours.contains(key) {
+      // What is frozen now keeps its slots.
+      let isTrained = wanted.counters.keys.contains {
+        $0.parameter == key.parameter && slot.name.hasPrefix($0.name + ".")
+      }
+      if isTrained {
+        throw ApusError(
+          .missing,
+          "the optimisers of step '\(saved.name)' have no '\(slot.name)' of "
+            + "'\(slot.parameter)'", at: file.path, expected: "the slots of the checkpoint")
+      }
+    }
+  }
+
+  private func key(_ name: String, _ path: String) throws -> OptimizerSlots.Key {
+    OptimizerSlots.Key(name: name, parameter: ObjectIdentifier(try parameter(path)))
+  }
+
+  /// - Throws: `missing` where the model has no such parameter.
+  private func parameter(_ path: String) throws -> Parameter {
+    guard let parameter = parts.parameters[path] else {
       throw ApusError(
-        .invalidFile, "the file is no checkpoint", at: path,
-        expected:
-          "a file written by saveCheckpoint of this version (weights alone are read by load)")
+        .missing, "\(parts.model) has no parameter '\(path)'", at: file.path,
+        expected: "the parameters that step '\(saved.name)' of the checkpoint trained")
     }
-    counters = (step, epoch, batch)
-    self.optimizer = optimizer
-    self.slots = slots
-    data = file.metadata["apus.data"]
+    return parameter
   }
 }
 
 extension SafetensorsFile {
   /// An array of exactly that type.
-  fileprivate func array(_ name: String, like type: TensorType, at path: String) throws -> NDArray {
+  fileprivate func array(_ name: String, like type: TensorType) throws -> NDArray {
     let array = try array(name)
     guard array.type == type else {
       throw ApusError(

@@ -26,8 +26,8 @@ public final class StepRecorder {
   private(set) var minimizations: [Minimization] = []
   /// Every parameter that a `minimize` looked at, and whether it was trainable then.
   private(set) var considered: [(parameter: Parameter, isTrainable: Bool)] = []
-  /// The names of the optimisers so far.
-  private var names: [String] = []
+  /// The optimisers so far, each with its name and the rule that it trains by.
+  private(set) var optimizers: [(name: String, rule: String)] = []
 
   init(_ trace: Trace, _ batch: SymbolicBatch, slots: OptimizerSlots) {
     self.trace = trace
@@ -69,7 +69,8 @@ public final class StepRecorder {
         return Minimization(trace: trace, gradients: [])
       }
       return try trace.withCallLocation(location) {
-        let name = name ?? (names.isEmpty ? "optimizer" : "optimizer\(names.count + 1)")
+        let name =
+          name ?? (optimizers.isEmpty ? "optimizer" : "optimizer\(optimizers.count + 1)")
         return try record(
           loss, Learners(model), Rules(optimizer, groups), name, clipNorm, checksGradients)
       }
@@ -105,13 +106,20 @@ public final class StepRecorder {
   // MARK: Recording
 
   /// The rule of each parameter.
-  private struct Rules {
+  struct Rules {
     let all: [(pattern: String, optimizer: any Optimizer)]
 
     /// - Throws: `invalidArgument` for settings that make no sense.
     init(_ optimizer: any Optimizer, _ groups: ParameterGroups) throws {
       all = groups.map { ($0.key, $0.value) } + [("*", optimizer)]
       for (_, optimizer) in all { try optimizer.validate() }
+    }
+
+    /// All of them in words, as checkpoints compare them.
+    func text(clipNorm: Double?) -> String {
+      all[all.count - 1].optimizer.rule
+        + all.dropLast().map { "; \($0.pattern): \($0.optimizer.rule)" }.joined()
+        + (clipNorm.map { ", clipNorm: \($0)" } ?? "")
     }
   }
 
@@ -127,7 +135,7 @@ public final class StepRecorder {
     if let clipNorm, !(clipNorm > 0) {
       throw ApusError(.invalidArgument, "clipNorm is \(clipNorm)", expected: "a number above 0")
     }
-    guard !names.contains(name) else {
+    guard !optimizers.contains(where: { $0.name == name }) else {
       throw ApusError(
         .invalidArgument, "two optimisers of a step are named '\(name)'", expected: "unique names")
     }
@@ -136,7 +144,7 @@ public final class StepRecorder {
     let groups = try model.groups(rules.all.map(\.pattern))
     let trained = try trained(loss, model)
     losses.append((losses.isEmpty ? "loss" : name, loss))
-    names.append(name)
+    optimizers.append((name, rules.text(clipNorm: clipNorm)))
 
     var gradients = trained.map(\.gradient)
     if let clipNorm {

@@ -55,9 +55,7 @@ public final class Trainer<Model: Module>: TrainingRun {
   ) throws {
     self.model = model
     self.seed = seed
-    let groups = options.groups.map { "; \($0.key): \($0.value.rule)" }.joined()
-    let clip = options.clipNorm.map { ", clipNorm: \($0)" } ?? ""
-    rule = optimizer.rule + groups + clip
+    rule = try StepRecorder.Rules(optimizer, options.groups).text(clipNorm: options.clipNorm)
     trainingStep = try TrainingStep(
       model, optimizer: optimizer, training: part, seed: seed, options: options, compile: compile,
       file: file, line: line, loss: loss)
@@ -164,19 +162,18 @@ public final class Trainer<Model: Module>: TrainingRun {
   // MARK: Checkpoints
 
   /// The counters that a checkpoint keeps. After the last batch of an epoch that is the next epoch's start.
-  var counters: (step: Int, epoch: Int, batch: Int) {
+  var counters: (epoch: Int, batch: Int) {
     let isWhole = batch > 0 && batch == data?.batches
-    return (step, isWhole ? epoch + 1 : epoch, isWhole ? 0 : batch)
+    return (isWhole ? epoch + 1 : epoch, isWhole ? 0 : batch)
   }
 
   /// What the data was, if any has been seen.
   var dataIdentity: String? { data?.identity ?? expectedData }
 
   /// Moves the counters of a run that is being resumed.
-  func resume(_ counters: (step: Int, epoch: Int, batch: Int), data: String?) {
-    trainingStep.count = counters.step
-    epoch = counters.epoch
-    batch = counters.batch
+  func goOn(fromEpoch epoch: Int, batch: Int, data: String?) {
+    self.epoch = epoch
+    self.batch = batch
     self.data = nil
     expectedData = data
   }

@@ -39,8 +39,9 @@ public struct StepOptions: Sendable {
 ///     for batch in batches { print(try step.run(batch).loss) }
 ///
 /// It finds the parameters where the models keep them: any number of steps may train parts of one model, in
-/// turns. It keeps the slots of its optimisers, the count of its steps and a random key of its own. What is
-/// frozen or unfrozen between two steps counts from the next one on.
+/// turns. It keeps the slots of its optimisers, the count of its steps and a random key of its own; a
+/// ``Checkpoint`` saves them with the model. What is frozen or unfrozen between two steps counts from the next
+/// one on.
 ///
 /// A step is used by one task at a time.
 public final class TrainingStep {
@@ -49,8 +50,10 @@ public final class TrainingStep {
 
   /// Steps taken so far; schedules and bias corrections count them from 0 on.
   public package(set) var count = 0
-  let slots = OptimizerSlots()
+  private(set) var slots = OptimizerSlots()
   let random: RandomSource
+  /// What the recordings so far tell of the step.
+  private(set) var outline: StepOutline?
   private let compileOptions: CompileOptions
   private let reportsMetrics: Bool
   private let body: Body
@@ -146,7 +149,40 @@ public final class TrainingStep {
   /// The step's graph as it is recorded, before any pass: forward, backward, update.
   ///
   /// - Throws: mistakes of the model, with module path and line.
-  public func graph(for fields: [BatchField]) throws -> Graph { try record(fields).trace.finish() }
+  public func graph(for fields: [BatchField]) throws -> Graph {
+    try record(fields, slots).trace.finish()
+  }
+
+  // MARK: Checkpoints
+
+  /// The batch that it ran on last; nil before the first.
+  var fields: [BatchField]? { last?.fields ?? outline?.fields }
+
+  /// Records the step for such batches, with slots of its own: nothing of the step changes.
+  ///
+  /// - Returns: what the recording tells, and slots as the optimisers ask for them.
+  /// - Throws: mistakes of the model, with module path and line.
+  func rehearse(_ fields: [BatchField]) throws -> (outline: StepOutline, slots: OptimizerSlots) {
+    let slots = OptimizerSlots()
+    let (trace, recorder, _) = try record(fields, slots)
+    return (StepOutline(fields, trace, recorder, slots), slots)
+  }
+
+  /// Goes on as the step that a checkpoint was made of. What is compiled is forgotten: its slots are others.
+  ///
+  /// - Parameter key: of the random numbers, `i64[2]`.
+  /// - Throws: `shapeMismatch` for another key; nothing is changed then.
+  func goOn(from outline: StepOutline?, _ slots: OptimizerSlots, count: Int, key: NDArray) throws {
+    try random.cell.set(key)
+    self.outline = outline
+    self.slots = slots
+    self.count = count
+    last = nil
+    shapes.removeAll()
+  }
+
+  /// Brings the counts of updates up to date.
+  func settleCounters() { last?.scalars.settle() }
 
   // MARK: Compiling
 
@@ -200,25 +236,17 @@ public final class TrainingStep {
   /// What ran last.
   private var last: Compiled?
 
-  /// Makes the next step compile anew: its slots are others.
-  func forgetCompiled() {
-    last = nil
-    shapes.removeAll()
-  }
-
-  /// Brings the counts of updates up to date.
-  func settleCounters() { last?.scalars.settle() }
-
   private func compiled(_ fields: [BatchField]) throws -> Compiled {
     if let last, last.fields == fields, last.fits { return last }
     last?.scalars.settle()
     last = nil
     let compiled = try shapes.entry(for: fields, where: { $0.fits && $0.scalars.catchesUp() }) {
       let freezes = Parameter.freezes.load(ordering: .acquiring)
-      let (trace, recorder, layout) = try record(fields)
+      let (trace, recorder, layout) = try record(fields, slots)
       let executable = try Executable(
         trace.finish(), states: StateStore(of: trace, random: random.cell), options: compileOptions,
         arena: shapes.arena)
+      outline = StepOutline(fields, trace, recorder, slots, after: outline)
       return Compiled(
         fields, executable, layout, recorder.scalars, recorder.considered, freezes: freezes)
     }
@@ -226,9 +254,11 @@ public final class TrainingStep {
     return compiled
   }
 
-  private func record(
-    _ fields: [BatchField]
-  ) throws -> (trace: Trace, recorder: StepRecorder, layout: ResultLayout) {
+  /// Runs the closure on the inputs of a new trace, and `finish` on what it has recorded.
+  private func recording<R>(
+    _ fields: [BatchField], _ slots: OptimizerSlots,
+    _ finish: (Trace, StepRecorder) throws -> R
+  ) throws -> (trace: Trace, recorder: StepRecorder, R) {
     let trace = Trace()
     trace.mode = .training
     return try Trace.$current.withValue(trace) {
@@ -236,16 +266,24 @@ public final class TrainingStep {
       let recorder = StepRecorder(trace, batch, slots: slots)
       try body(recorder, batch)
       try trace.check()
+      let result = try finish(trace, recorder)
+      try trace.check()
+      return (trace, recorder, result)
+    }
+  }
+
+  private func record(
+    _ fields: [BatchField], _ slots: OptimizerSlots
+  ) throws -> (trace: Trace, recorder: StepRecorder, layout: ResultLayout) {
+    try recording(fields, slots) { trace, recorder in
       guard !recorder.losses.isEmpty else {
         throw ApusError(
           .invalidArgument, "the step minimizes nothing", expected: "a call of step.minimize")
       }
       trace.advanceRandomKey()
-      let layout = ResultLayout(
-        trace, losses: recorder.losses, batch.reports, metrics: reportsMetrics, weights: false,
-        required: recorder.norms)
-      try trace.check()
-      return (trace, recorder, layout)
+      return ResultLayout(
+        trace, losses: recorder.losses, recorder.batch.reports, metrics: reportsMetrics,
+        weights: false, required: recorder.norms)
     }
   }
 
@@ -273,20 +311,14 @@ public final class TrainingStep {
   private func inquire(
     _ batch: Batch
   ) throws -> (lossWeight: Double?, gradients: [(path: String, magnitude: Double)]) {
-    let trace = Trace()
-    trace.mode = .training
     var paths: [String] = []
-    let hasWeight = try Trace.$current.withValue(trace) {
-      let symbolic = SymbolicBatch(trace, batch.fields)
-      let recorder = StepRecorder(trace, symbolic, slots: slots)
-      try body(recorder, symbolic)
+    let (trace, _, hasWeight) = try recording(batch.fields, slots) { trace, recorder in
       for (path, gradient) in recorder.minimizations.flatMap(\.gradients) {
         trace.output("gradient \(paths.count)", magnitudeBound([gradient]))
         paths.append(path)
       }
       let weight = recorder.losses.first.flatMap { trace.weight(ofMean: $0.value) }
       if let weight { trace.output("weight", weight) }
-      try trace.check()
       return weight != nil
     }
     var graph = try trace.finish()

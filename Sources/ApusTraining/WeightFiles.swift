@@ -108,7 +108,10 @@ extension Module {
 
 extension LoadReport {
   /// - Throws: `missing` naming what either side lacks.
-  func requireComplete(at path: String) throws {
+  func requireComplete(
+    at path: String,
+    expected: String = "a file of this model, or strict: false to read what both have"
+  ) throws {
     guard !missing.isEmpty || !unexpected.isEmpty else { return }
     func list(_ names: [String]) -> String {
       names.prefix(6).map { "'\($0)'" }.joined(separator: ", ")
@@ -117,9 +120,7 @@ extension LoadReport {
     let parts =
       (missing.isEmpty ? [] : ["the file has no \(list(missing))"])
       + (unexpected.isEmpty ? [] : ["the model has no \(list(unexpected))"])
-    throw ApusError(
-      .missing, parts.joined(separator: "; "), at: path,
-      expected: "a file of this model, or strict: false to read what both have")
+    throw ApusError(.missing, parts.joined(separator: "; "), at: path, expected: expected)
   }
 }
 

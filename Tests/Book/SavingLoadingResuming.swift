@@ -21,6 +21,11 @@ import Testing
     let head = Linear(8, 3)
   }
 
+  struct GAN: Module {
+    let generator = Linear(4, 2)
+    let discriminator = Linear(2, 1)
+  }
+
   static func values(_ model: some Module) throws -> [NDArray] {
     try model.parameters.map { try $0.parameter.value() }
   }
@@ -76,5 +81,48 @@ import Testing
     try tuning.fit(data.batched(8), epochs: 1, callbacks: [])
     #expect(try trainer.model.first.weight.value() == whole[0])
     #expect(classifier.head.weight.isInitialized)
+  }
+
+  /// Trains a GAN up to so many steps, or goes on from the file.
+  private func train(_ steps: Int, _ path: String, seed: UInt64) throws -> [NDArray] {
+    let data = try ArrayDataset([
+      "real": NDArray((0..<40).map { Float($0 % 7) / 5 }, shape: [20, 2])
+    ]).batched(8, shuffle: 3)
+    let gan = GAN()
+    try gan.initialize(seed: seed)
+    let discriminate = try TrainingStep(seed: seed) { step, batch in
+      let noise = Tensor.randomNormal([batch.real.shape[0], 4])
+      let real = gan.discriminator(batch.real)
+      let fake = gan.discriminator(gan.generator(noise).stopGradient())
+      let loss = bceWithLogits(real, real.onesLike()) + bceWithLogits(fake, fake.zerosLike())
+      step.minimize(loss, over: gan.discriminator, with: Adam(learningRate: 2e-3))
+    }
+    let generate = try TrainingStep(seed: seed + 1) { step, batch in
+      let score = gan.discriminator(gan.generator(.randomNormal([batch.real.shape[0], 4])))
+      step.minimize(
+        bceWithLogits(score, score.onesLike()), over: gan.generator, with: Adam())
+    }
+    let checkpoint = Checkpoint(
+      gan, steps: ["discriminator": discriminate, "generator": generate])
+    if FileManager.default.fileExists(atPath: path) { try checkpoint.load(path) }
+    while generate.count < steps {
+      let done = generate.count
+      let (epoch, place) = (done / data.batchCount, done % data.batchCount)
+      let batches = try data.makeIterator(epoch: epoch, startingAt: place)
+      while generate.count < steps, let batch = try batches.next() {
+        try discriminate.run(batch)
+        try generate.run(batch)
+        if generate.count % 2 == 0 { try checkpoint.save(path) }
+      }
+    }
+    return try Self.values(gan)
+  }
+
+  @Test func checkpointsOfALoopOfYourOwn() throws {
+    let folder = try Book.folder()
+    let whole = try train(10, "\(folder)/whole.safetensors", seed: 1)
+    _ = try train(5, "\(folder)/gan.safetensors", seed: 1)
+    // From step 4, whatever the first values were.
+    #expect(try train(10, "\(folder)/gan.safetensors", seed: 9) == whole)
   }
 }

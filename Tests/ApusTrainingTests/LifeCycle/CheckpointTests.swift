@@ -108,7 +108,11 @@ import Testing
         #expect(error.kind == .missing, "\(name)")
       }
     }
-    for (key, value) in ["apus.step": "9223372036854775807", "apus.slots": "-1"] {
+    let steps = try #require(file.metadata["apus.steps"])
+    for (key, value) in [
+      "apus.step": "9223372036854775807", "apus.epoch": "-1", "apus.batches_done": "x",
+      "apus.steps": steps.replacing("\"count\":3", with: "\"count\":-3"),
+    ] {
       try SafetensorsFile.write(
         arrays, metadata: file.metadata.merging([key: value]) { $1 }, to: damaged)
       #expect(try refusal(damaged, Self.trainer(Adam())).kind == .invalidFile)
