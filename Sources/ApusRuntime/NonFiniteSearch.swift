@@ -4,15 +4,9 @@ import ApusGraph
 
 /// Looks at what a step reads before it runs and at what it wrote after.
 struct NonFiniteSearch {
-  private struct Finding: OptionSet {
-    let rawValue: Int
-    static let nan = Finding(rawValue: 1)
-    static let infinity = Finding(rawValue: 2)
-  }
-
   private let binding: Binding
   /// What the operands of the step to be run hold.
-  private var read: Finding = []
+  private var read: NonFinite = []
 
   init(_ binding: Binding) { self.binding = binding }
 
@@ -48,32 +42,14 @@ struct NonFiniteSearch {
     }
   }
 
-  private func scan(_ type: TensorType, _ place: Place) -> Finding {
+  private func scan(_ type: TensorType, _ place: Place) -> NonFinite {
     scan(type.dtype, place.space, place.offset..<place.offset + type.byteCount)
   }
 
-  private func scan(_ dtype: DType, _ space: Place.Space, _ bytes: Range<Int>) -> Finding {
+  private func scan(_ dtype: DType, _ space: Place.Space, _ bytes: Range<Int>) -> NonFinite {
     guard dtype.isFloat, !bytes.isEmpty,
       let base = binding.address(of: Place(space: space, offset: bytes.lowerBound))
     else { return [] }
-    let count = bytes.count / dtype.byteCount
-    func scan<Bits: FixedWidthInteger & UnsignedInteger>(_: Bits.Type, exponent: Bits) -> Finding {
-      var found: Finding = []
-      for index in 0..<count {
-        let bits = base.loadUnaligned(
-          fromByteOffset: index * MemoryLayout<Bits>.size, as: Bits.self)
-        guard bits & exponent == exponent else { continue }
-        let fraction = bits & ~exponent & (Bits.max >> 1)
-        found.insert(fraction == 0 ? .infinity : .nan)
-      }
-      return found
-    }
-    switch dtype {
-    case .f32: return scan(UInt32.self, exponent: 0x7f80_0000)
-    case .f64: return scan(UInt64.self, exponent: 0x7ff0_0000_0000_0000)
-    case .bf16: return scan(UInt16.self, exponent: 0x7f80)
-    case .f16: return scan(UInt16.self, exponent: 0x7c00)
-    case .i32, .i64, .u8, .bool: return []
-    }
+    return NonFinite(in: UnsafeRawBufferPointer(start: base, count: bytes.count), of: dtype)
   }
 }

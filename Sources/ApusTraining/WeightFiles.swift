@@ -124,24 +124,6 @@ extension LoadReport {
   }
 }
 
-extension NDArray {
-  /// Whether no element is a NaN or an infinity.
-  var isFinite: Bool {
-    func scan<Bits: FixedWidthInteger>(_: Bits.Type, _ exponent: Bits) -> Bool {
-      withUnsafeBytes { bytes in
-        bytes.bindMemory(to: Bits.self).allSatisfy { $0 & exponent != exponent }
-      }
-    }
-    switch dtype {
-    case .f32: return scan(UInt32.self, 0x7f80_0000)
-    case .f64: return scan(UInt64.self, 0x7ff0_0000_0000_0000)
-    case .bf16: return scan(UInt16.self, 0x7f80)
-    case .f16: return scan(UInt16.self, 0x7c00)
-    case .i32, .i64, .u8, .bool: return true
-    }
-  }
-}
-
 extension Trainer {
   /// Writes the model's parameters and buffers as safetensors; see ``ApusNN/Module/save(_:allowingNonFinite:)``.
   public func save(_ path: String) throws { try model.save(path) }

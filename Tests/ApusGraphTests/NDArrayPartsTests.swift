@@ -126,3 +126,32 @@ private func counted(_ shape: Shape, _ dtype: DType = .f32) -> NDArray {
     #expect("\(NDArray(zeros: .f32(1 << 40, 0)))".count < 100)
   }
 }
+
+@Suite struct NonFiniteTests {
+  @Test func nansAndInfinities_areFoundInEveryFloat_alsoUnaligned() {
+    for dtype in [DType.f32, .f64, .bf16, .f16] {
+      for (value, kind) in [
+        (Double.nan, NonFinite.nan), (.infinity, .infinity), (-.infinity, .infinity),
+        (0, []), (-0.0, []), (60_000, []),
+      ] as [(Double, NonFinite)] {
+        let array = NDArray(doubles: [1, -2, value, 3], type: TensorType(dtype, [4]))
+        #expect(array.isFinite == kind.isEmpty, "\(dtype) \(value)")
+        array.withUnsafeBytes { bytes in
+          #expect(NonFinite(in: bytes, of: dtype) == kind)
+          var shifted = [UInt8](repeating: 0, count: bytes.count + 1)
+          shifted.replaceSubrange(1..., with: bytes)
+          shifted.withUnsafeBytes {
+            #expect(NonFinite(in: UnsafeRawBufferPointer(rebasing: $0[1...]), of: dtype) == kind)
+          }
+        }
+      }
+      let both = NDArray(doubles: [.infinity, .nan], type: TensorType(dtype, [2]))
+      both.withUnsafeBytes {
+        #expect(NonFinite(in: $0, of: dtype) == [.nan, .infinity])
+        #expect(NonFinite(in: $0, of: dtype, stopsAtFirst: true) == .infinity)
+      }
+    }
+    #expect(NDArray([-1, .max] as [Int32], shape: [2]).isFinite)
+    #expect(NDArray(zeros: .f32(0)).isFinite)
+  }
+}
