@@ -46,21 +46,29 @@ public final class Trace: @unchecked Sendable {
   private var openRegion: Int?
   /// Where the user called the library layer whose ops are being recorded.
   private var callLocation: String?
+  /// The line of the closure that is recorded, where it is known: the place of what has none nearer.
+  private let closureLocation: String?
   private var regionCount = 0
   private var originOverride: Origin?
   private let index: TraceIndex
 
-  /// - Parameter earlier: a trace of the same graph when it was shorter. What that one knows of it need
-  ///   not be found out again.
-  package init(_ graph: Graph = Graph(), continuing earlier: Trace? = nil) {
+  /// - Parameters:
+  ///   - earlier: a trace of the same graph when it was shorter. What that one knows of it need not be found
+  ///     out again.
+  ///   - location: `file:line` of the closure that is recorded.
+  package init(
+    _ graph: Graph = Graph(), continuing earlier: Trace? = nil, at location: String? = nil
+  ) {
     self.graph = graph
+    closureLocation = location
     index = earlier?.index ?? TraceIndex()
   }
 
   // MARK: Values from outside
 
-  /// A new input of the graph. Its name must be unique.
+  /// A new input of the graph. Its name must be unique, and arrays of its type must be possible.
   package func input(_ name: String, _ type: TensorType) -> Tensor {
+    check(type, "input", name)
     if index.hasInput(name, in: graph) {
       record(
         ApusError(.invalidArgument, "two inputs are named '\(name)'", expected: "unique names"))
@@ -72,6 +80,7 @@ public final class Trace: @unchecked Sendable {
   /// has been assigned, its newest value.
   package func state(_ name: String, _ type: TensorType) -> Tensor {
     guard let existing = index.state(name, in: graph) else {
+      check(type, "state", name)
       return tensor(graph.addState(name, type))
     }
     if graph.type(of: existing) != type {
@@ -95,6 +104,7 @@ public final class Trace: @unchecked Sendable {
       number += 1
       name = "\(label)#\(number)"
     }
+    check(type, "state", name)
     let value = graph.addState(name, type)
     statesByOwner[identity] = value
     stateOwners[name] = owner
@@ -106,6 +116,15 @@ public final class Trace: @unchecked Sendable {
   package func versions(of owner: any StateOwner) -> [Tensor] {
     guard let state = statesByOwner[ObjectIdentifier(owner)] else { return [] }
     return (versionsOfState[state] ?? [state]).map(tensor)
+  }
+
+  /// Records an error for a type that no array can have.
+  private func check(_ type: TensorType, _ kind: String, _ name: String) {
+    do {
+      _ = try type.checked("\(kind) '\(name)'")
+    } catch {
+      record(error as? ApusError ?? ApusError(.invalidArgument, "\(error)"))
+    }
   }
 
   /// Whether a state of that name has been recorded.
@@ -173,10 +192,15 @@ public final class Trace: @unchecked Sendable {
     return false
   }
 
-  /// A line within the library's own layers says nothing to a user: the call of the layer stands for it.
+  /// A line within the library says nothing to a user: the call of its layer or function stands for it, or the
+  /// closure around that.
   private func userLocation(_ location: String) -> String {
-    location.hasPrefix("ApusNN/") ? callLocation ?? location : location
+    Self.modules.contains(where: location.hasPrefix)
+      ? callLocation ?? closureLocation ?? location : location
   }
+
+  /// What `#fileID` begins with in the library's modules that call others' functions for users.
+  private static let modules = ["ApusNN/", "ApusTraining/", "ApusOps/", "ApusAutodiff/"]
 
   /// Records the ops of `body` as called from `location`, as far as they stand in library layers.
   package func withCallLocation<R>(_ location: String, _ body: () throws -> R) rethrows -> R {
@@ -186,26 +210,34 @@ public final class Trace: @unchecked Sendable {
     return try body()
   }
 
-  /// Operators cannot take `#line`: they are placed where the operand made last was.
+  /// Operators cannot take `#line`: they are placed where the operand made last was. Inputs and parameters
+  /// were made nowhere: the closure's line is the nearest that is known.
   private func inheritedLocation(_ operands: [Tensor]) -> String {
     if let callLocation { return callLocation }
-    guard let last = operands.compactMap(\.value).max() else { return "" }
+    let made = operands.compactMap(\.value).max().flatMap(location)
+    return made ?? closureLocation ?? ""
+  }
+
+  /// Where a value was made, if that is known.
+  private func location(of value: ValueID) -> String? {
     // Nodes stand in the order of their results' numbers. A parameter may have no node at all: looking
     // through all of them would make recording a large model take quadratic time.
     var low = 0, high = graph.nodes.count
     while low < high {
       let middle = (low + high) / 2
-      if graph.nodes[middle].results[0] <= last { low = middle + 1 } else { high = middle }
+      if graph.nodes[middle].results[0] <= value { low = middle + 1 } else { high = middle }
     }
-    guard low > 0, graph.nodes[low - 1].results.contains(last) else { return "" }
-    return graph.nodes[low - 1].origins.first?.location ?? ""
+    guard low > 0, graph.nodes[low - 1].results.contains(value),
+      let location = graph.nodes[low - 1].origins.first?.location, !location.isEmpty
+    else { return nil }
+    return location
   }
 
   /// Notes a mistake; the first one is thrown by `finish`.
   public func record(_ error: ApusError, location: String? = nil) {
     guard self.error == nil else { return }
-    self.error = error.located(
-      at: Origin(scope: scope, location: location.map(userLocation) ?? "").description)
+    let place = location.map(userLocation) ?? callLocation ?? closureLocation ?? ""
+    self.error = error.located(at: Origin(scope: scope, location: place).description)
   }
 
   /// Throws the first mistake, if one was made.

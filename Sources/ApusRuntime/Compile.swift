@@ -54,9 +54,10 @@ public struct CompiledFunction: Sendable {
 ///   `resource` where memory or threads are short or the arena would exceed the limit.
 public func compile(
   _ types: [TensorType], mode: Mode = .training, seed: UInt64 = 0,
-  options: CompileOptions = CompileOptions(), _ body: ([Tensor]) throws -> [Tensor]
+  options: CompileOptions = CompileOptions(), file: StaticString = #fileID, line: UInt = #line,
+  _ body: ([Tensor]) throws -> [Tensor]
 ) throws -> CompiledFunction {
-  let trace = Trace()
+  let trace = Trace(at: sourceLocation(file, line))
   trace.mode = mode
   try Trace.$current.withValue(trace) {
     let arguments = types.enumerated().map { trace.input("argument\($0)", $1) }
@@ -66,41 +67,72 @@ public func compile(
     trace.advanceRandomKey()
   }
   let random = try RandomSource(seed: seed)
-  let states = try StateStore(of: trace, random: random.cell)
   return CompiledFunction(
-    try Executable(trace.finish(), states: states, options: options), random)
+    try Executable(recorded: trace, random: random, options: options), random)
+}
+
+extension Executable {
+  /// Compiles what a trace has recorded; its states are where it says that they live.
+  ///
+  /// - Throws: the first mistake made while recording, `dtypeMismatch` naming an input of doubles, else as the
+  ///   form for a graph.
+  package convenience init(
+    recorded trace: Trace, random: RandomSource, options: CompileOptions, arena: Arena = Arena()
+  ) throws {
+    let graph = try trace.finish()
+    let states = try StateStore(of: trace, random: random.cell)
+    do {
+      try self.init(graph, states: states, options: options, arena: arena)
+    } catch let error as ApusError where error.kind == .unsupported {
+      // Doubles come from the host, and what is computed of them is double too.
+      let used = Set(graph.nodes.flatMap { $0.operands.map(\.value) })
+      let doubles = graph.inputs.first {
+        graph.type(of: $0.value).dtype == .f64 && used.contains($0.value)
+      }
+      guard let doubles else { throw error }
+      let type = graph.type(of: doubles.value)
+      throw ApusError(
+        .dtypeMismatch, "input '\(doubles.name)' is \(type), and kernels compute in f32",
+        at: error.location, expected: "\(type.with(.f32)): array.cast(to: .f32)")
+    }
+  }
 }
 
 /// Compiles a closure over one tensor.
 ///
-/// - Throws: as ``compile(_:mode:seed:options:_:)-([TensorType],_,_,_,_)``.
+/// - Throws: as ``compile(_:mode:seed:options:file:line:_:)-([TensorType],_,_,_,_,_,_)``.
 public func compile(
   _ type: TensorType, mode: Mode = .training, seed: UInt64 = 0,
-  options: CompileOptions = CompileOptions(), _ body: (Tensor) throws -> Tensor
+  options: CompileOptions = CompileOptions(), file: StaticString = #fileID, line: UInt = #line,
+  _ body: (Tensor) throws -> Tensor
 ) throws -> CompiledFunction {
-  try compile([type], mode: mode, seed: seed, options: options) { [try body($0[0])] }
+  try compile([type], mode: mode, seed: seed, options: options, file: file, line: line) {
+    [try body($0[0])]
+  }
 }
 
 /// Compiles a closure over two tensors.
 ///
-/// - Throws: as ``compile(_:mode:seed:options:_:)-([TensorType],_,_,_,_)``.
+/// - Throws: as ``compile(_:mode:seed:options:file:line:_:)-([TensorType],_,_,_,_,_,_)``.
 public func compile(
   _ a: TensorType, _ b: TensorType, mode: Mode = .training, seed: UInt64 = 0,
-  options: CompileOptions = CompileOptions(),
+  options: CompileOptions = CompileOptions(), file: StaticString = #fileID, line: UInt = #line,
   _ body: (Tensor, Tensor) throws -> Tensor
 ) throws -> CompiledFunction {
-  try compile([a, b], mode: mode, seed: seed, options: options) { [try body($0[0], $0[1])] }
+  try compile([a, b], mode: mode, seed: seed, options: options, file: file, line: line) {
+    [try body($0[0], $0[1])]
+  }
 }
 
 /// Compiles a closure over three tensors.
 ///
-/// - Throws: as ``compile(_:mode:seed:options:_:)-([TensorType],_,_,_,_)``.
+/// - Throws: as ``compile(_:mode:seed:options:file:line:_:)-([TensorType],_,_,_,_,_,_)``.
 public func compile(
   _ a: TensorType, _ b: TensorType, _ c: TensorType, mode: Mode = .training, seed: UInt64 = 0,
-  options: CompileOptions = CompileOptions(),
+  options: CompileOptions = CompileOptions(), file: StaticString = #fileID, line: UInt = #line,
   _ body: (Tensor, Tensor, Tensor) throws -> Tensor
 ) throws -> CompiledFunction {
-  try compile([a, b, c], mode: mode, seed: seed, options: options) {
+  try compile([a, b, c], mode: mode, seed: seed, options: options, file: file, line: line) {
     [try body($0[0], $0[1], $0[2])]
   }
 }

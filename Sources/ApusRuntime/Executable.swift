@@ -202,10 +202,20 @@ public final class Executable: Sendable, CustomStringConvertible {
     }
     for index in inputs.indices where inputs[index].type != inputTypes[index] {
       let (input, port) = (inputs[index], plan.inputs[index])
+      let isOtherType = input.shape == port.type.shape
       throw ApusError(
-        input.shape == port.type.shape ? .dtypeMismatch : .shapeMismatch,
-        "input '\(port.name)' is \(input.type)", expected: "\(port.type)")
+        isOtherType ? .dtypeMismatch : .shapeMismatch, "input '\(port.name)' is \(input.type)",
+        expected: "\(port.type)" + (isOtherType ? ": array.cast(to: .\(port.type.dtype))" : ""))
     }
+  }
+
+  /// What a user calls whose indices are looked at: ops that passes have made are no words of theirs.
+  private func word(for step: Plan.Step) -> String {
+    if step.mnemonic.contains("cross_entropy") { return "crossEntropy" }
+    return [
+      "gather": "a lookup (take, takeAlong, embedding, nll)", "scatter_add": "scatterAdd",
+      "one_hot": "oneHot",
+    ][step.mnemonic] ?? step.mnemonic
   }
 
   /// `row 3`, or the place along each axis.
@@ -226,7 +236,7 @@ public final class Executable: Sendable, CustomStringConvertible {
       guard let step = plan.steps.first(where: { $0.errorSlot == number }) else { continue }
       guard let (operand, limit) = step.call.checkedIndices else {
         throw ApusError(
-          .outOfRange, "\(step.mnemonic): index \(slot.index) lies outside its table",
+          .outOfRange, "\(word(for: step)): index \(slot.index) lies outside its table",
           at: step.origins.first?.description, expected: "an index of the table")
       }
       let indices = step.operands[operand]
@@ -234,7 +244,7 @@ public final class Executable: Sendable, CustomStringConvertible {
       let name = indices.name.hasPrefix("%") ? "the indices" : "'\(indices.name)'"
       throw ApusError(
         .outOfRange,
-        "\(step.mnemonic): \(name) \(indices.type) hold \(slot.index) at "
+        "\(word(for: step)): \(name) \(indices.type) hold \(slot.index) at "
           + place(Int(slot.position), in: indices.type.shape),
         at: step.origins.first?.description, expected: "0..<\(limit)")
     }

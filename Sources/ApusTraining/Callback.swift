@@ -30,6 +30,9 @@ public protocol TrainingRun: AnyObject {
   var epoch: Int { get }
   /// All epochs finished so far.
   var history: [EpochSummary] { get }
+  /// The metrics that an epoch's summary will have: those of its validation, or of its training where there is
+  /// none. Known from the first `epochBegan` on.
+  var summaryMetrics: [String] { get }
   /// The model that is trained.
   var trainedModel: any Module { get }
   /// Writes the model's weights.
@@ -69,7 +72,7 @@ public final class EarlyStopping: Callback {
   private var snapshot: ModelSnapshot?
 
   /// - Parameters:
-  ///   - metric: of the validation, or of training where there is none; nil for the loss.
+  ///   - metric: of the validation, or of training where there is none; nil, or `loss`, for the loss.
   ///   - patience: how many epochs without an improvement end the run, the last of them included.
   ///   - delta: the least change that counts as one.
   ///   - restoresBest: whether the model gets the values of its best epoch back at the end.
@@ -77,23 +80,23 @@ public final class EarlyStopping: Callback {
     on metric: String? = nil, _ goal: Goal = .smaller, patience: Int = 3, delta: Double = 0,
     restoresBest: Bool = true
   ) {
-    self.metric = metric
+    self.metric = metric == "loss" ? nil : metric
     self.goal = goal
     self.patience = patience
     self.delta = delta
     self.restoresBest = restoresBest
   }
 
-  /// - Throws: `missing` where an epoch has no such metric.
+  /// - Throws: `missing` before the first step where epochs will have no such metric.
   public func handle(_ event: TrainingEvent, in run: any TrainingRun) throws -> Verdict {
     switch event {
+    case .epochBegan:
+      if let metric, !run.summaryMetrics.contains(metric) { throw missing(metric, run) }
+      return .goOn
     case .epochEnded(let summary):
       let result = summary.validation ?? summary.training
-      guard let value = metric.map({ result[$0] }) ?? result.loss else {
-        throw ApusError(
-          .missing, "EarlyStopping: an epoch has no metric '\(metric ?? "")'",
-          expected: (["loss"] + result.metrics.map(\.name)).joined(separator: ", "))
-      }
+      let found = metric.map { result[$0] } ?? result.loss
+      guard let value = found else { throw missing(metric ?? "loss", run) }
       let gain = best.map { goal == .smaller ? $0 - value : value - $0 } ?? .infinity
       if gain > delta {
         best = value
@@ -109,6 +112,15 @@ public final class EarlyStopping: Callback {
       return .goOn
     default: return .goOn
     }
+  }
+
+  private func missing(_ metric: String, _ run: any TrainingRun) -> ApusError {
+    ApusError(
+      .missing, "EarlyStopping looks at '\(metric)', which epochs will not have",
+      expected:
+        "one of \((["loss"] + run.summaryMetrics).joined(separator: ", ")); metrics are noted by "
+        + "batch.report, and computed over fit's validation or with StepOptions(trainingMetrics: true)"
+    )
   }
 }
 

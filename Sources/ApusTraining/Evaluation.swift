@@ -24,6 +24,7 @@ public final class EvaluationStep<Model: Module> {
   private let location: String
   private let random: RandomSource
   private let compileOptions: CompileOptions
+  private var hasWarned = false
   private let shapes = CompiledShapes<Compiled>("an evaluation")
 
   /// - `loss`: maps model and batch to one float; `batch.report` notes metrics.
@@ -32,8 +33,8 @@ public final class EvaluationStep<Model: Module> {
     _ model: Model, seed: UInt64 = 0, compile: CompileOptions = CompileOptions(),
     file: StaticString = #fileID, line: UInt = #line, loss: @escaping LossFunction<Model>
   ) throws {
-    try model.requireInitialized()
     location = sourceLocation(file, line)
+    try model.requireInitialized(at: location)
     self.model = model
     self.loss = loss
     self.seed = seed
@@ -45,11 +46,11 @@ public final class EvaluationStep<Model: Module> {
   ///
   /// - Throws: mistakes of the model, with module path and line; `outOfRange` for a bad label.
   public func run(_ batch: Batch) throws -> StepResult {
-    let compiled = try shapes.entry(for: batch.fields) {
-      let (trace, layout) = try record(batch.fields)
+    let compiled = try shapes.entry(for: batch.checked(at: location).fields) {
+      let (trace, batch, layout) = try record(batch.fields)
+      batch.warnOfUnread("an evaluation", unlessAlready: &hasWarned, at: location)
       let executable = try Executable(
-        trace.finish(), states: StateStore(of: trace, random: random.cell), options: compileOptions,
-        arena: shapes.arena)
+        recorded: trace, random: random, options: compileOptions, arena: shapes.arena)
       return Compiled(executable: executable, layout: layout)
     }
     var result = StepResult(loss: 0)
@@ -85,8 +86,10 @@ public final class EvaluationStep<Model: Module> {
   /// - Throws: mistakes of the model, with module path and line.
   public func graph(for fields: [BatchField]) throws -> Graph { try record(fields).trace.finish() }
 
-  private func record(_ fields: [BatchField]) throws -> (trace: Trace, layout: ResultLayout) {
-    let trace = Trace()
+  private func record(
+    _ fields: [BatchField]
+  ) throws -> (trace: Trace, batch: SymbolicBatch, layout: ResultLayout) {
+    let trace = Trace(at: location)
     trace.mode = .evaluation
     return try Trace.$current.withValue(trace) {
       let batch = SymbolicBatch(trace, fields)
@@ -102,7 +105,7 @@ public final class EvaluationStep<Model: Module> {
       let layout = ResultLayout(
         trace, losses: [("loss", value)], batch.reports, metrics: true, weights: true)
       try trace.check()
-      return (trace, layout)
+      return (trace, batch, layout)
     }
   }
 }

@@ -25,6 +25,8 @@ public final class Predictor<Model: Module> {
   private let random: RandomSource
   private let compileOptions: CompileOptions
   private let function: Function
+  /// Of the function.
+  private let location: String
   private let shapes = CompiledShapes<Executable>("a predictor")
 
   /// - Parameters:
@@ -35,9 +37,11 @@ public final class Predictor<Model: Module> {
   /// - Throws: `missing` where the model has not been initialised.
   public init(
     _ model: Model, mode: Mode = .evaluation, seed: UInt64 = 0,
-    compile: CompileOptions = CompileOptions(), function: @escaping Function
+    compile: CompileOptions = CompileOptions(), file: StaticString = #fileID, line: UInt = #line,
+    function: @escaping Function
   ) throws {
-    try model.requireInitialized()
+    location = sourceLocation(file, line)
+    try model.requireInitialized(at: location)
     self.model = model
     self.mode = mode
     random = try RandomSource(seed: seed)
@@ -50,14 +54,15 @@ public final class Predictor<Model: Module> {
   /// - Throws: as the form for any number.
   public convenience init(
     _ model: Model, mode: Mode = .evaluation, seed: UInt64 = 0,
-    compile: CompileOptions = CompileOptions(),
+    compile: CompileOptions = CompileOptions(), file: StaticString = #fileID, line: UInt = #line,
     function: @escaping (Model, Tensor) throws -> Tensor
   ) throws {
-    try self.init(model, mode: mode, seed: seed, compile: compile) { model, arguments in
+    try self.init(model, mode: mode, seed: seed, compile: compile, file: file, line: line) {
+      model, arguments in
       guard arguments.count == 1 else {
         throw ApusError(
           .invalidArgument, "\(arguments.count) arrays for a predictor of one",
-          expected: "one array")
+          at: sourceLocation(file, line), expected: "one array")
       }
       return [try function(model, arguments[0])]
     }
@@ -65,7 +70,8 @@ public final class Predictor<Model: Module> {
 
   /// All results for these arrays.
   ///
-  /// - Throws: mistakes of the model for arrays of these types, with module path and line; while running,
+  /// - Throws: mistakes of the model for arrays of these types, with module path and line; `dtypeMismatch`
+  ///   naming an array of doubles, which kernels do not compute with; while running,
   ///   `outOfRange` for an index outside its table.
   public func run(_ arguments: [NDArray]) throws -> [NDArray] {
     try executable(for: arguments.map(\.type)).run(arguments)
@@ -78,7 +84,8 @@ public final class Predictor<Model: Module> {
     let results = try run(arguments)
     guard results.count == 1 else {
       throw ApusError(
-        .invalidArgument, "the function has \(results.count) results", expected: "one, or run(_:)")
+        .invalidArgument, "the function has \(results.count) results", at: location,
+        expected: "one, or run(_:)")
     }
     return results[0]
   }
@@ -94,8 +101,7 @@ public final class Predictor<Model: Module> {
     return try shapes.entry(for: fields) {
       let trace = try record(fields)
       return try Executable(
-        trace.finish(), states: StateStore(of: trace, random: random.cell), options: compileOptions,
-        arena: shapes.arena)
+        recorded: trace, random: random, options: compileOptions, arena: shapes.arena)
     }
   }
 
@@ -107,7 +113,7 @@ public final class Predictor<Model: Module> {
   }
 
   private func record(_ fields: [BatchField]) throws -> Trace {
-    let trace = Trace()
+    let trace = Trace(at: location)
     trace.mode = mode
     try Trace.$current.withValue(trace) {
       let arguments = fields.map { trace.input($0.name, $0.type) }

@@ -9,6 +9,8 @@ struct StepOutline {
   /// The batch that it was recorded for last.
   let fields: [BatchField]
   let optimizers: [(name: String, rule: String)]
+  /// The names of what the closure reports, whether it is computed in training or not.
+  let metrics: [String]
   /// The states that any recording changes, but for optimisers' slots and the random key: each under its name
   /// in the graph.
   private(set) var changed: [(name: String, cell: StateCell)] = []
@@ -20,6 +22,7 @@ struct StepOutline {
   ) {
     self.fields = fields
     optimizers = recorder.optimizers
+    metrics = recorder.batch.reports.metrics.map(\.name)
     changed = earlier?.changed ?? []
     var known = Set(changed.map { ObjectIdentifier($0.cell) })
     known.formUnion(slots.cells.map { ObjectIdentifier($0.cell) })

@@ -10,7 +10,8 @@ import ApusRuntime
 ///
 ///     groups: ["*.bias": AdamW(weightDecay: 0), "*norm*": AdamW(weightDecay: 0)]
 ///
-/// The first pattern that matches counts; `*` stands for any run of characters.
+/// The first pattern that matches counts; `*` stands for any run of characters, and `*.bias` is every bias, also
+/// one that the model has itself.
 public typealias ParameterGroups = KeyValuePairs<String, any Optimizer>
 
 /// Records a training step. See ``TrainingStep``.
@@ -59,7 +60,7 @@ public final class StepRecorder {
   /// - Returns: the gradients, for who wants to report them.
   @discardableResult
   public func minimize(
-    _ loss: Tensor, over model: some Module, with optimizer: some Optimizer,
+    _ loss: Tensor, over model: some Module, with optimizer: any Optimizer,
     groups: ParameterGroups = [:], named name: String? = nil, clipNorm: Double? = nil,
     checksGradients: Bool = true, file: StaticString = #fileID, line: UInt = #line
   ) -> Minimization {
@@ -258,7 +259,7 @@ private struct Learners {
   let type: String
   let all: [(path: String, parameter: Parameter)]
 
-  /// - Throws: as ``Module/initialize(seed:reinitialize:)``.
+  /// - Throws: as ``Module/initialize(seed:reinitialize:file:line:)``.
   init<M: Module>(_ model: M) throws {
     type = "\(M.self)"
     let tree = ModelTree(model)

@@ -18,12 +18,14 @@ public struct BatchField: Sendable, Hashable {
 
 /// The inputs of a step while it is recorded, by name: `batch.images`.
 ///
-/// A name that the batch does not have is recorded as an error that lists the names there are.
+/// A name that the batch does not have is recorded as an error that lists the names there are, at the line of the
+/// closure. What no step reads of its batches is said once (see ``Warnings``).
 @dynamicMemberLookup
 public struct SymbolicBatch {
   let trace: Trace
   let tensors: [(name: String, tensor: Tensor)]
   let reports: Reports
+  private let read = ReadNames()
 
   init(_ trace: Trace, _ fields: [BatchField]) {
     self.trace = trace
@@ -34,11 +36,15 @@ public struct SymbolicBatch {
   public subscript(dynamicMember name: String) -> Tensor { self[name] }
 
   public subscript(name: String) -> Tensor {
-    if let entry = tensors.first(where: { $0.name == name }) { return entry.tensor }
+    if let entry = tensors.first(where: { $0.name == name }) {
+      read.names.insert(name)
+      return entry.tensor
+    }
     return .poisoned(
       ApusError(
         .missing, "the batch has no '\(name)'",
-        expected: tensors.map(\.name).joined(separator: ", ")),
+        expected: tensors.isEmpty
+          ? "a batch with arrays" : "one of " + tensors.map(\.name).joined(separator: ", ")),
       like: Tensor(trace: trace, value: nil, type: TensorType(.f32, [])))
   }
 
@@ -75,6 +81,25 @@ public struct SymbolicBatch {
     }
     reports.metrics.append((name, value, weight))
   }
+}
+
+extension SymbolicBatch {
+  /// Says that a closure has been recorded which does not read all arrays of its batches.
+  ///
+  /// - `owner`: whose closure it is.
+  func warnOfUnread(_ owner: String, unlessAlready hasWarned: inout Bool, at location: String) {
+    let unread = tensors.map(\.name).filter { !read.names.contains($0) }
+    guard !unread.isEmpty, !hasWarned else { return }
+    hasWarned = true
+    Warnings.say(
+      "\(owner) does not read \(unread.map { "'\($0)'" }.joined(separator: ", ")) of its batches "
+        + "(\(location))")
+  }
+}
+
+/// The arrays of a batch that a closure has read so far.
+private final class ReadNames {
+  var names: Set<String> = []
 }
 
 /// What a step reports while it is recorded.

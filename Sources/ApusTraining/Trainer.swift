@@ -33,6 +33,9 @@ public final class Trainer<Model: Module>: TrainingRun {
   /// The rule of each optimiser.
   let rule: String
   private let evaluation: EvaluationStep<Model>
+  private let trainingMetrics: Bool
+  /// Whether the call of `fit` under way evaluates after each epoch.
+  private var isValidating = false
   /// The data of the epoch under way, or of the last one: its identity, and its number of batches.
   private var data: (identity: String, batches: Int)?
   /// What the checkpoint that is resumed was trained on.
@@ -47,19 +50,20 @@ public final class Trainer<Model: Module>: TrainingRun {
   ///     bits, whatever the number of threads.
   ///   - loss: maps model and batch to one float; may call `batch.report`.
   /// - Throws: `invalidArgument` for settings that make no sense, and as
-  ///   ``Module/initialize(seed:reinitialize:)``.
+  ///   ``Module/initialize(seed:reinitialize:file:line:)``.
   public init(
-    _ model: Model, optimizer: some Optimizer, training part: (any Module)? = nil, seed: UInt64 = 0,
+    _ model: Model, optimizer: any Optimizer, training part: (any Module)? = nil, seed: UInt64 = 0,
     options: StepOptions = StepOptions(), compile: CompileOptions = CompileOptions(),
     file: StaticString = #fileID, line: UInt = #line, loss: @escaping LossFunction<Model>
   ) throws {
     self.model = model
     self.seed = seed
+    trainingMetrics = options.trainingMetrics
     rule = try StepRecorder.Rules(optimizer, options.groups).text(clipNorm: options.clipNorm)
     trainingStep = try TrainingStep(
       model, optimizer: optimizer, training: part, seed: seed, options: options, compile: compile,
       file: file, line: line, loss: loss)
-    try model.initialize(seed: seed)
+    try model.initialize(seed: seed, file: file, line: line)
     evaluation = try EvaluationStep(
       model, seed: seed, compile: compile, file: file, line: line, loss: loss)
   }
@@ -67,6 +71,9 @@ public final class Trainer<Model: Module>: TrainingRun {
   /// Steps taken so far; schedules count them.
   public var step: Int { trainingStep.count }
   public var trainedModel: any Module { model }
+  public var summaryMetrics: [String] {
+    isValidating || trainingMetrics ? trainingStep.outline?.metrics ?? [] : []
+  }
 
   /// Takes one step on one batch.
   ///
@@ -104,6 +111,7 @@ public final class Trainer<Model: Module>: TrainingRun {
     expectedData = nil
     self.data = (data.identity, data.batchCount)
     stopReason = nil
+    isValidating = validation != nil
     let start = history.count
     for index in 0..<epochs {
       try run(index, of: epochs, data, validation, callbacks)
@@ -119,18 +127,22 @@ public final class Trainer<Model: Module>: TrainingRun {
     _ callbacks: [any Callback]
   ) throws {
     let start = ContinuousClock.now
+    let iterator = try data.makeIterator(epoch: epoch, startingAt: batch)
+    var ahead = try iterator.next()
+    // Before anybody hears of the epoch, so that it is known what it will report.
+    if let ahead { _ = try trainingStep.executable(for: ahead) }
     if try !tell(callbacks, .epochBegan(epoch: index, of: epochs, batches: data.batchCount)) {
       return
     }
-    let iterator = try data.makeIterator(epoch: epoch, startingAt: batch)
     var total = ResultMean()
     var count = 0
-    while let next = try iterator.next() {
+    while let next = ahead {
       let result = try train(on: next)
       if !result.wasSkipped { total.add(result, count: next.count) }
       count += 1
       batch += 1
       if try !tell(callbacks, .stepEnded(step: batch, result)), batch < data.batchCount { return }
+      ahead = try iterator.next()
     }
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     epoch += 1

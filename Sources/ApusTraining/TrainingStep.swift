@@ -57,6 +57,8 @@ public final class TrainingStep {
   private let compileOptions: CompileOptions
   private let reportsMetrics: Bool
   private let body: Body
+  /// Of the body.
+  private let location: String
   private let shapes = CompiledShapes<Compiled>("a training step")
 
   /// - Parameters:
@@ -66,8 +68,9 @@ public final class TrainingStep {
   ///   - body: nothing is recorded before the first batch.
   public init(
     seed: UInt64 = 0, compile: CompileOptions = CompileOptions(), reportsMetrics: Bool = true,
-    _ body: @escaping Body
+    file: StaticString = #fileID, line: UInt = #line, _ body: @escaping Body
   ) throws {
+    location = sourceLocation(file, line)
     random = try RandomSource(seed: seed)
     compileOptions = compile
     self.reportsMetrics = reportsMetrics
@@ -85,7 +88,7 @@ public final class TrainingStep {
   ///   - loss: maps model and batch to one float.
   /// - Throws: `invalidArgument` for settings that make no sense.
   public convenience init<Model: Module>(
-    _ model: Model, optimizer: some Optimizer, training part: (any Module)? = nil, seed: UInt64 = 0,
+    _ model: Model, optimizer: any Optimizer, training part: (any Module)? = nil, seed: UInt64 = 0,
     options: StepOptions = StepOptions(), compile: CompileOptions = CompileOptions(),
     file: StaticString = #fileID, line: UInt = #line, loss: @escaping LossFunction<Model>
   ) throws {
@@ -94,15 +97,13 @@ public final class TrainingStep {
     if let norm = options.clipNorm, !(norm > 0) {
       throw ApusError(.invalidArgument, "clipNorm is \(norm)", expected: "a number above 0")
     }
-    try self.init(seed: seed, compile: compile, reportsMetrics: options.trainingMetrics) {
-      step, batch in
-      let value = try loss(model, batch)
-      func minimize(_ learner: some Module) {
-        step.minimize(
-          value, over: learner, with: optimizer, groups: options.groups, clipNorm: options.clipNorm,
-          file: file, line: line)
-      }
-      if let part { minimize(part) } else { minimize(model) }
+    try self.init(
+      seed: seed, compile: compile, reportsMetrics: options.trainingMetrics, file: file, line: line
+    ) { step, batch in
+      let learner: any Module = part ?? model
+      step.minimize(
+        try loss(model, batch), over: learner, with: optimizer, groups: options.groups,
+        clipNorm: options.clipNorm, file: file, line: line)
     }
   }
 
@@ -118,9 +119,12 @@ public final class TrainingStep {
   @discardableResult
   public func run(_ batch: Batch) throws -> StepResult {
     let compiled =
-      if let last, last.isMade(for: batch), last.fits { last } else { try compiled(batch.fields) }
+      if let last, last.isMade(for: batch), last.fits { last } else {
+        try compiled(batch.checked(at: location).fields)
+      }
     guard batch.count > 0 || batch.arrays.isEmpty else {
-      throw ApusError(.shapeMismatch, "a batch of 0 examples", expected: "at least one")
+      throw ApusError(
+        .shapeMismatch, "a batch of 0 examples", at: location, expected: "at least one")
     }
     try compiled.scalars.set(at: count)
     var result: StepResult?
@@ -143,7 +147,7 @@ public final class TrainingStep {
   ///
   /// - Throws: mistakes of the model, with module path and line.
   public func executable(for batch: Batch) throws -> Executable {
-    try compiled(batch.fields).executable
+    try compiled(batch.checked(at: location).fields).executable
   }
 
   /// The step's graph as it is recorded, before any pass: forward, backward, update.
@@ -235,6 +239,8 @@ public final class TrainingStep {
 
   /// What ran last.
   private var last: Compiled?
+  /// Whether it has been said that something of the batches is not read.
+  private var hasWarned = false
 
   private func compiled(_ fields: [BatchField]) throws -> Compiled {
     if let last, last.fields == fields, last.fits { return last }
@@ -243,9 +249,9 @@ public final class TrainingStep {
     let compiled = try shapes.entry(for: fields, where: { $0.fits && $0.scalars.catchesUp() }) {
       let freezes = Parameter.freezes.load(ordering: .acquiring)
       let (trace, recorder, layout) = try record(fields, slots)
+      recorder.batch.warnOfUnread("a training step", unlessAlready: &hasWarned, at: location)
       let executable = try Executable(
-        trace.finish(), states: StateStore(of: trace, random: random.cell), options: compileOptions,
-        arena: shapes.arena)
+        recorded: trace, random: random, options: compileOptions, arena: shapes.arena)
       outline = StepOutline(fields, trace, recorder, slots, after: outline)
       return Compiled(
         fields, executable, layout, recorder.scalars, recorder.considered, freezes: freezes)
@@ -259,7 +265,7 @@ public final class TrainingStep {
     _ fields: [BatchField], _ slots: OptimizerSlots,
     _ finish: (Trace, StepRecorder) throws -> R
   ) throws -> (trace: Trace, recorder: StepRecorder, R) {
-    let trace = Trace()
+    let trace = Trace(at: location)
     trace.mode = .training
     return try Trace.$current.withValue(trace) {
       let batch = SymbolicBatch(trace, fields)
@@ -303,7 +309,7 @@ public final class TrainingStep {
     }
     let inquiry = Inquiry(
       batch, step: count, parameters: last?.considered.map(\.parameter) ?? [], gradients: gradients)
-    throw inquiry.error(bad?.name ?? "loss", bad?.value ?? .nan)
+    throw inquiry.error(bad?.name ?? "loss", bad?.value ?? .nan).located(at: location)
   }
 
   /// Records the step once more to look closer at a batch that it came to nothing on: what the loss is a mean
@@ -336,4 +342,17 @@ public final class TrainingStep {
 extension Batch {
   /// Names and types of the arrays.
   var fields: [BatchField] { zip(names, arrays).map { BatchField($0, $1.type) } }
+
+  /// This batch, where it has a name for each array.
+  ///
+  /// - `location`: of the closure that it is for.
+  /// - Throws: `missing` otherwise.
+  func checked(at location: String) throws -> Batch {
+    guard names.count == arrays.count else {
+      throw ApusError(
+        .missing, "the batch has \(names.count) names for \(arrays.count) arrays", at: location,
+        expected: "a name for each array")
+    }
+    return self
+  }
 }

@@ -115,4 +115,42 @@ import Testing
         total                     100480 parameters, 392.5 KiB
         """)
   }
+
+  @Test func countsOfHugeModels_stopAtTheLargestInteger() throws {
+    struct Huge: Module {
+      let a = Linear(1 << 31, 1 << 31)
+      let b = Linear(1 << 31, 1 << 31)
+      let c = Linear(1 << 62, 1 << 62)
+    }
+    #expect(Huge().parameterCount == .max)
+    #expect(Huge().summary.contains("\(Int.max) parameters"))
+    let error = #expect(throws: ApusError.self) { try Huge().initialize() }
+    #expect(error?.kind == .resource)
+  }
+
+  @Test func patterns_matchWholePaths() {
+    for (pattern, path, fits) in [
+      ("*.bias", "bias", true), ("*.bias", "a.bias", true), ("*.bias", "a.b.bias", true),
+      ("*.bias", "a.biases", false), ("*.bias", "abias", false), ("**.bias", "bias", true),
+      ("a.*", "a.weight", true), ("a.*", "a", false), ("a.*", "ba.weight", false),
+      ("*.a.*", "a.weight", true), ("*.a.*", "x.a.b.weight", true), ("*.a.*", "xa.weight", false),
+      ("*norm*", "norm", true), ("*norm*", "blocks.3.norm1.weight", true), ("*", "weight", true),
+      ("*", "a.b.c", true), ("*.*", "weight", true), ("*.*", "a.weight", true),
+      ("blocks.?.weight", "blocks.3.weight", true), ("blocks.?.weight", "blocks.13.weight", false),
+      ("*.", "", true), ("bias", "a.bias", false), ("", "bias", false),
+    ] {
+      #expect(PathPattern(pattern).matches(path) == fits, "\(pattern) and \(path)")
+    }
+  }
+
+  @Test func aPatternForEveryBias_findsTheModelsOwn() throws {
+    struct Own: Module {
+      let bias = Parameter([3])
+      let inner = Linear(2, 3)
+    }
+    let model = Own()
+    #expect(try model.freeze("*.bias") == 2)
+    #expect(!model.bias.isTrainable && model.inner.weight.isTrainable)
+    #expect(throws: ApusError.self) { try model.unfreeze("*.biases") }
+  }
 }

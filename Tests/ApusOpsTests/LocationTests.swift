@@ -329,6 +329,49 @@ private let here = "ApusOpsTests/LocationTests.swift:"
     }
   }
 
+  /// Inputs and states are made by no node whose line could be inherited.
+  @Test func operatorsOnInputsAndStates_standAtTheClosuresLine() throws {
+    let operators: [(Tensor, Tensor) -> Tensor] = [
+      { x, s in x + s }, { x, _ in x - 1 }, { x, _ in 2 * x }, { _, s in 1 / s }, { x, _ in -x },
+      { x, s in x .> s }, { x, _ in x .== 0 }, { x, s in (x * s + 1) / x },
+      { x, s in (x .> 0) .& (s .< 0) },
+    ]
+    for (index, apply) in operators.enumerated() {
+      for types in [[TensorType.f32(4), .f32(4)], [.f32(4), .bf16(4)]] {
+        let trace = Trace(at: "Closure.swift:7")
+        let result = Trace.$current.withValue(trace) {
+          apply(trace.input("x", types[0]), trace.state("s", types[1]))
+        }
+        #expect(!result.isPoisoned && !trace.graph.nodes.isEmpty, "\(index)")
+        for node in trace.graph.nodes {
+          #expect(node.origins.first?.location == "Closure.swift:7", "\(index) \(node.op.mnemonic)")
+        }
+      }
+      let trace = Trace(at: "Closure.swift:7")
+      _ = apply(trace.input("x", .f32(4)), trace.state("s", .f32(3)))
+      if let error = trace.error { #expect(error.location == "Closure.swift:7", "\(index)") }
+    }
+    // A layer's call is nearer than the closure, and so is the line of an operand that has one.
+    let trace = Trace(at: "Closure.swift:7")
+    let x = trace.input("x", .f32(4))
+    trace.withCallLocation("Model.swift:3") { _ = x * 2 }
+    _ = tanh(x) * 2
+    #expect(trace.graph.nodes[0].origins.first?.location == "Model.swift:3")
+    #expect(trace.graph.nodes.last?.origins.first?.location.hasPrefix(here) == true)
+  }
+
+  @Test func statesAndInputsThatNoArrayCanBe_areRecordedAsErrors() {
+    for type in [TensorType.f32(-1), .f32(2, -3), .f32(1 << 60, 8), .f32(.max, .max)] {
+      for make in [{ $0.input("it", $1) }, { $0.state("it", $1) }]
+        as [(Trace, TensorType) -> Tensor]
+      {
+        let trace = Trace()
+        _ = make(trace, type)
+        #expect(trace.error?.what.contains("'it': \(type)") == true, "\(type)")
+      }
+    }
+  }
+
   @Test func resultsBeyondMemory_areErrorsOfTheirOp() throws {
     let long = TensorType.f32(1 << 62, 2)
     #expect(throws: ApusError.self) { try traced([long]) { [concat([$0[0], $0[0]])] } }

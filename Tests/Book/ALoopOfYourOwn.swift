@@ -164,10 +164,7 @@ import Testing
     for optimizer in optimizers + [Lion(learningRate: 1e-2)] {
       try model.initialize(seed: 1, reinitialize: true)
       let step = try TrainingStep { step, batch in
-        func minimize(_ optimizer: some Optimizer) {
-          step.minimize(crossEntropy(model(batch.x), batch.y), over: model, with: optimizer)
-        }
-        minimize(optimizer)
+        step.minimize(crossEntropy(model(batch.x), batch.y), over: model, with: optimizer)
       }
       let losses = try (0..<30).map { _ in try step.run(Batch(["x": Self.x, "y": Self.y])).loss }
       #expect(losses[29] < losses[0], "\(optimizer)")

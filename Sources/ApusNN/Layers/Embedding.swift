@@ -7,7 +7,7 @@ import ApusOps
 ///
 /// The table is `[count, dimensions]` and starts in N(0, 1), as in PyTorch. A number outside
 /// `0 ..< count` ends the step with an `outOfRange` error.
-public struct Embedding: Layer {
+public struct Embedding: Layer, Sendable {
   let scope = Scope()
   public let weight: Parameter
 

@@ -4,7 +4,7 @@ import ApusGraph
 import ApusOps
 
 /// Joins all axes from `axis` on into one: `[N, 28, 28, 1]` → `[N, 784]`.
-public struct Flatten: Layer {
+public struct Flatten: Layer, Sendable {
   let scope = Scope()
   public let axis: Int
 

@@ -6,7 +6,7 @@ import ApusOps
 /// `y = x·Wᵀ + b`, on the last axis: `[…, in]` → `[…, out]`.
 ///
 /// The weight is `[out, in]`, as in PyTorch; weight and bias start in U(±1/√in).
-public struct Linear: Layer {
+public struct Linear: Layer, Sendable {
   let scope = Scope()
   public let weight: Parameter
   public let bias: Parameter?

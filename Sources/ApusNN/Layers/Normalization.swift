@@ -4,7 +4,7 @@ import ApusGraph
 import ApusOps
 
 /// `y = (x - mean) / √(variance + ε) · weight + bias` over the last axis: Ba, Kiros & Hinton 2016.
-public struct LayerNorm: Layer {
+public struct LayerNorm: Layer, Sendable {
   let scope = Scope()
   public let weight: Parameter
   public let bias: Parameter?
@@ -23,7 +23,7 @@ public struct LayerNorm: Layer {
 }
 
 /// `y = x / √(mean(x²) + ε) · weight` over the last axis: Zhang & Sennrich 2019.
-public struct RMSNorm: Layer {
+public struct RMSNorm: Layer, Sendable {
   let scope = Scope()
   public let weight: Parameter
   public let epsilon: Double

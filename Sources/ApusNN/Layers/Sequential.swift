@@ -4,6 +4,9 @@ import ApusGraph
 
 /// Layers applied in order, named by their place (`0.weight`, `2.weight`) as in PyTorch.
 ///
+/// It is not `Sendable`, since it holds layers of any type. What is to travel between tasks is a struct of
+/// layers, or a ``Stack``.
+///
 ///     let network = Sequential {
 ///       Linear(784, 128)
 ///       ReLU()
@@ -64,6 +67,8 @@ public struct Stack<Element: Layer>: Layer {
 
   public func forward(_ x: Tensor) -> Tensor { layers.reduce(x) { $1($0) } }
 }
+
+extension Stack: Sendable where Element: Sendable {}
 
 /// Collects the layers of a `Sequential`; `if` and `for` work within it.
 @resultBuilder public enum LayerBuilder {

@@ -21,26 +21,34 @@ package struct ModelTree {
 
   /// - Throws: `invalidArgument` where a state stands in two places without having been tied, two states
   ///   have one path, parameters are hidden where reflection cannot find them, or a module holds itself.
-  package func check() throws {
-    if let fault = faults.first { throw fault }
+  ///
+  /// - `location`: the user's line, where it is known.
+  package func check(at location: String? = nil) throws {
+    if let mistake { throw mistake.located(at: location ?? "") }
+  }
+
+  /// The first thing that is wrong.
+  private var mistake: ApusError? {
+    if let fault = faults.first { return fault }
     var paths: [ObjectIdentifier: String] = [:]
     var owners: [String: ModelState] = [:]
     for (path, state) in places {
       if let first = paths[ObjectIdentifier(state)], !state.isTied {
-        throw ApusError(
+        return ApusError(
           .invalidArgument, "'\(first)' and '\(path)' are one \(state.kind)",
           expected:
             "layers of their own (Stack(3) { Linear(64, 64) }, copy()), or weight.tied() where "
             + "they are to share it")
       }
       if let other = owners[path], other !== state {
-        throw ApusError(
+        return ApusError(
           .invalidArgument, "two different states are named '\(path)'",
           expected: "property names and dictionary keys that give each a path of its own")
       }
       paths[ObjectIdentifier(state)] = paths[ObjectIdentifier(state)] ?? path
       owners[path] = state
     }
+    return nil
   }
 
   /// Labels states and scopes with their paths.

@@ -48,9 +48,17 @@ extension Module {
     ModelTree(self).states.compactMap { path, state in (state as? Buffer).map { (path, $0) } }
   }
 
-  /// The number of trainable scalars.
+  /// The number of trainable scalars; `Int.max` where it is beyond that.
   public var parameterCount: Int {
-    parameters.reduce(0) { $0 + ($1.parameter.isTrainable ? $1.parameter.type.count : 0) }
+    total(of: parameters.lazy.filter(\.parameter.isTrainable).map(\.parameter.type.count))
+  }
+
+  /// A sum that stops at `Int.max`, as ``ApusGraph/Shape/count`` does.
+  func total(of counts: some Sequence<Int>) -> Int {
+    counts.reduce(0) { sum, count in
+      let (next, overflows) = sum.addingReportingOverflow(count)
+      return overflows ? .max : next
+    }
   }
 
   /// Names all parameters and buffers by their paths and gives first values to those that have none. What
@@ -63,9 +71,11 @@ extension Module {
   /// - Throws: `invalidArgument` where a parameter stands in two places without having been tied, two have
   ///   one path, one is hidden where it cannot be found, or a module holds itself; `resource` where there is
   ///   no memory. Nothing is changed then.
-  public func initialize(seed: UInt64 = 0, reinitialize: Bool = false) throws {
+  public func initialize(
+    seed: UInt64 = 0, reinitialize: Bool = false, file: StaticString = #fileID, line: UInt = #line
+  ) throws {
     let tree = ModelTree(self)
-    try tree.check()
+    try tree.check(at: sourceLocation(file, line))
     let states = tree.states
     var drawn: [(ModelState, NDArray)] = []
     for (path, state) in states where reinitialize || !state.isInitialized {
@@ -80,12 +90,15 @@ extension Module {
 
   /// Checks that all states have values and labels them with their paths in this model.
   ///
-  /// - Throws: `missing` naming one that has none; as ``initialize(seed:reinitialize:)``.
-  package func requireInitialized() throws {
+  /// - `location`: the user's line.
+  /// - Throws: `missing` naming one that has none; as ``initialize(seed:reinitialize:file:line:)``.
+  package func requireInitialized(at location: String? = nil) throws {
     let tree = ModelTree(self)
-    try tree.check()
+    try tree.check(at: location)
     tree.name()
-    for (_, state) in tree.states { _ = try state.home() }
+    for (_, state) in tree.states where state.cell == nil {
+      throw state.uninitialized.located(at: location ?? "")
+    }
   }
 
   /// The module path of this module: that of its ``Scope``, or where one of its states was named, less the

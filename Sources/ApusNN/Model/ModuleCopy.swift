@@ -19,11 +19,11 @@ extension Module {
   /// has none in the copy.
   ///
   /// - Throws: `unsupported` where a part with parameters is a class, which only its own code can copy;
-  ///   `resource` where the system gives no memory; and as ``initialize(seed:reinitialize:)`` for a model
+  ///   `resource` where the system gives no memory; and as ``initialize(seed:reinitialize:file:line:)`` for a model
   ///   that is not well formed.
-  public func copy() throws -> Self {
+  public func copy(file: StaticString = #fileID, line: UInt = #line) throws -> Self {
     let tree = ModelTree(self)
-    try tree.check()
+    try tree.check(at: sourceLocation(file, line))
     var copier = ModuleCopier()
     let copy = try copier.copied(self, at: "")
     let other = ModelTree(copy)

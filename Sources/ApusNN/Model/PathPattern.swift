@@ -2,10 +2,12 @@
 
 import ApusGraph
 
-/// A pattern for paths: `*` stands for any run of characters, dots included, and `?` for one.
+/// A pattern for paths: `*` (or `**`) stands for any run of characters, dots included, and `?` for one. `*.` at
+/// the beginning also stands for nothing.
 ///
-///     try model.freeze("encoder.*")
-///     try model.freeze("*.bias")
+///     try model.freeze("encoder.*")   // all within the encoder, however deep
+///     try model.freeze("*.bias")      // every bias, also the model's own
+///     try model.freeze("*norm*")      // all whose path says norm
 package struct PathPattern {
   private let pattern: [Character]
 
@@ -14,8 +16,16 @@ package struct PathPattern {
   /// Whether the whole path fits.
   package func matches(_ path: String) -> Bool {
     let text = Array(path)
+    if matches(text, from: 0) { return true }
+    // `*.bias` is every bias, and a path of one name has no dot before it.
+    let stars = pattern.prefix { $0 == "*" }.count
+    guard stars > 0, stars < pattern.count, pattern[stars] == "." else { return false }
+    return matches(text, from: stars + 1)
+  }
+
+  private func matches(_ text: [Character], from start: Int) -> Bool {
     // The classic walk with one place to come back to: linear but for runs of stars.
-    var p = 0, t = 0
+    var p = start, t = 0
     var star: (p: Int, t: Int)?
     while t < text.count {
       if p < pattern.count, pattern[p] == "*" {
@@ -39,7 +49,8 @@ package struct PathPattern {
 extension Module {
   /// The parameters whose paths match a pattern.
   ///
-  /// - `pattern`: `*` stands for any run of characters, dots included, and `?` for one.
+  /// - `pattern`: `*` stands for any run of characters, dots included, and `?` for one; `*.` at the
+  ///   beginning also for nothing, so that `*.bias` is every bias.
   /// - Throws: `missing` where none does: a pattern that matches nothing is a mistake.
   public func parameters(matching pattern: String) throws -> [(path: String, parameter: Parameter)]
   {

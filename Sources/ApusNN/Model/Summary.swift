@@ -16,7 +16,7 @@ extension Module {
         "\(parameter.type.count)"
       )
     }
-    let bytes = parameters.reduce(0) { $0 + $1.parameter.type.byteCount }
+    let bytes = total(of: parameters.lazy.map(\.parameter.type.byteCount))
     let nameWidth = max(rows.map(\.0.count).max() ?? 0, 5)
     let shapeWidth = rows.map(\.1.count).max() ?? 0
     let countWidth = max(rows.map(\.2.count).max() ?? 0, "\(parameterCount)".count)

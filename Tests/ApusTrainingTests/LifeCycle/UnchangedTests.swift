@@ -69,20 +69,18 @@ import Testing
     }
     for clip in [nil, 1.0] as [Double?] {
       for optimizer in [SGD(learningRate: 0.1, momentum: 0.9), Adam()] as [any Optimizer] {
-        func run(_ optimizer: some Optimizer) throws {
-          let trainer = try Trainer(
-            Root(), optimizer: optimizer, options: StepOptions(clipNorm: clip)
-          ) { model, batch in
-            sqrt(square(model.w.tensor)).sum() + square(model.other(batch.x)).mean()
-          }
-          let before = try LifeCycle.values(trainer.model)
-          let error = #expect(throws: ApusError.self) { try trainer.train(on: LifeCycle.batch()) }
-          #expect(error?.kind == .nonFinite)
-          #expect("\(error!)".contains("the loss is finite, but the gradient of 'w' holds a NaN"))
-          #expect("\(error!)".contains("at the first step look at"))
-          #expect(try LifeCycle.values(trainer.model) == before)
+        let trainer = try Trainer(
+          Root(), optimizer: optimizer, options: StepOptions(clipNorm: clip)
+        ) { model, batch in
+          sqrt(square(model.w.tensor)).sum() + square(model.other(batch.x)).mean()
         }
-        try run(optimizer)
+        let before = try LifeCycle.values(trainer.model)
+        let error = #expect(throws: ApusError.self) { try trainer.train(on: LifeCycle.batch()) }
+        #expect(error?.kind == .nonFinite)
+        #expect("\(error!)".contains("the loss is finite, but the gradient of 'w' holds a NaN"))
+        #expect("\(error!)".contains("at the first step look at"))
+        #expect("\(error!)".contains("UnchangedTests.swift"))
+        #expect(try LifeCycle.values(trainer.model) == before)
       }
     }
   }
