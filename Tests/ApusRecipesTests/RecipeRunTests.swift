@@ -252,6 +252,7 @@ import Testing
       var step = 0
       let epoch = 0
       let history: [EpochSummary] = []
+      let summaryMetrics: [String] = []
       let pair: Pair
       init(_ pair: Pair) { self.pair = pair }
       var trainedModel: any Module { pair }
