@@ -18,6 +18,11 @@ let package = Package(
     .library(name: "Apus", targets: ["Apus"]),
     .executable(name: "apus", targets: ["ApusCommand"]),
   ],
+  traits: [
+    .trait(name: "Command", description: "The command line, which needs swift-argument-parser."),
+    // Who only wants the library says `traits: []` and fetches nothing else.
+    .default(enabledTraits: ["Command"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
@@ -49,7 +54,9 @@ let package = Package(
       name: "ApusCommand",
       dependencies: [
         "Apus", "ApusBenchmarks", "ApusPasses", "ApusRecipes",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(
+          name: "ArgumentParser", package: "swift-argument-parser",
+          condition: .when(traits: ["Command"])),
       ]),
 
     .target(

@@ -4,7 +4,7 @@
 
 #include "team_internal.h"
 
-enum { MEETINGS = 32, TRIES = 12 };
+enum { MEETINGS = 24, TRIES = 6 };
 
 static void meet_often(const void *args, const ck_thread *t) {
   (void)args;

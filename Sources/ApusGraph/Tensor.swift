@@ -26,8 +26,9 @@ public struct Tensor {
   ///
   /// - `location`: `file:line` of the user's call; where it is nil, that of the operand that
   ///   was made last.
+  @inline(never)
   package static func applyAll(
-    _ op: some Op, to operands: [Tensor], resultCount: Int = 1, location: String? = nil
+    _ op: any Op, to operands: [Tensor], resultCount: Int = 1, location: String? = nil
   ) -> [Tensor] {
     // Outside a closure that is being recorded, into a trace that nobody finishes.
     let trace = operands.first?.trace ?? Trace.current ?? Trace()
@@ -35,7 +36,8 @@ public struct Tensor {
   }
 
   /// Applies an op with one result.
-  package static func apply(_ op: some Op, to operands: Tensor..., location: String? = nil)
+  @inline(never)
+  package static func apply(_ op: any Op, to operands: Tensor..., location: String? = nil)
     -> Tensor
   {
     applyAll(op, to: operands, location: location)[0]

@@ -148,7 +148,7 @@ public final class Trace: @unchecked Sendable {
 
   // MARK: Recording
 
-  func apply(_ op: some Op, _ operands: [Tensor], resultCount: Int, location: String?) -> [Tensor] {
+  func apply(_ op: any Op, _ operands: [Tensor], resultCount: Int, location: String?) -> [Tensor] {
     func poison() -> [Tensor] {
       let type = operands.first?.type ?? TensorType(.f32, [])
       return Array(repeating: Tensor(trace: self, value: nil, type: type), count: resultCount)

@@ -11,14 +11,14 @@ extension ProcessorRates {
   package static func here(_ isa: ISA) -> Self {
     ck_rates_here(ck_isa(UInt32(isa.rawValue))).pointee
   }
-  /// Of this processor, where the threads of a team lie as far apart as was measured. In steps of a tenth of
-  /// a microsecond, and bounded, since a busy machine may have held one of them up.
+  /// Of this processor, where the threads of a team lie as far apart as they do now. In steps of a tenth of a
+  /// microsecond, and bounded, since a busy machine may have held one of them up.
   package static func here(_ isa: ISA, team: Team) -> Self {
     var rates = here(isa)
     guard let barrier = team.barrierNanoseconds else { return rates }
     let others = CostModel(rates, threads: team.threads.count).barrierNanoseconds - rates.barrier
     let measured = (barrier / 100).rounded() * 100 - others
-    rates.barrier = min(max(measured, rates.barrier / 4), 4 * rates.barrier)
+    rates.barrier = min(max(measured, rates.barrier / 4), 20 * rates.barrier)
     return rates
   }
   /// Of this kind of processor at that level.

@@ -193,7 +193,15 @@ public final class Executable: Sendable, CustomStringConvertible {
     }
   }
 
+  /// Whether the graph's inputs have these arrays' types.
+  package func takes(_ inputs: [NDArray]) -> Bool {
+    guard inputs.count == inputTypes.count else { return false }
+    for index in inputs.indices where inputs[index].type != inputTypes[index] { return false }
+    return true
+  }
+
   private func validate(_ inputs: [NDArray]) throws {
+    if takes(inputs) { return }
     guard inputs.count == inputTypes.count else {
       let names = plan.inputs.map { "'\($0.name)' \($0.type)" }.joined(separator: ", ")
       throw ApusError(

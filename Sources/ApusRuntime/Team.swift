@@ -38,8 +38,8 @@ package struct ThreadCount: Sendable, Hashable, CustomStringConvertible {
 ///     print(team.threads)   // 2 (processor affinity)
 package final class Team: Sendable {
   package let threads: ThreadCount
-  /// How long the threads took to meet when the team was made; nil where they have no processor each.
-  package let barrierNanoseconds: Double?
+  /// Whether there are threads that have a processor each.
+  private let canMeet: Bool
 
   /// The C side's team. Only used under `running`, and ended with this object.
   private struct Handle: @unchecked Sendable { let pointer: OpaquePointer }
@@ -67,8 +67,7 @@ package final class Team: Sendable {
     self.threads = threads
     handle = Handle(pointer: pointer)
     // More threads than processors would wait for each other's turns, and long.
-    let canMeet = (2...max(2, ProcessorBudget.current.processors)).contains(threads.count)
-    barrierNanoseconds = canMeet ? ck_team_barrier_nanoseconds(pointer) : nil
+    canMeet = (2...max(2, ProcessorBudget.current.processors)).contains(threads.count)
     running = Mutex(0)
   }
 
@@ -77,6 +76,12 @@ package final class Team: Sendable {
   }
 
   deinit { ck_team_destroy(handle.pointer) }
+
+  /// How long the threads take to meet now; nil where they have no processor each. A virtual machine may move
+  /// its processors, so that they lie near each other or ten times as far apart from one minute to the next.
+  package var barrierNanoseconds: Double? {
+    canMeet ? running.withLock { _ in ck_team_barrier_nanoseconds(handle.pointer) } : nil
+  }
 
   private static let current = Mutex<Team?>(nil)
 

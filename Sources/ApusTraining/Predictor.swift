@@ -28,6 +28,9 @@ public final class Predictor<Model: Module> {
   /// Of the function.
   private let location: String
   private let shapes = CompiledShapes<Executable>("a predictor")
+  /// What ran last: most calls are for arrays of the same types, and a small model takes less than a
+  /// microsecond.
+  private var latest: Executable?
 
   /// - Parameters:
   ///   - mode: `.training` keeps dropout at work, as Monte Carlo dropout wants it.
@@ -74,7 +77,10 @@ public final class Predictor<Model: Module> {
   ///   naming an array of doubles, which kernels do not compute with; while running,
   ///   `outOfRange` for an index outside its table.
   public func run(_ arguments: [NDArray]) throws -> [NDArray] {
-    try executable(for: arguments.map(\.type)).run(arguments)
+    if let latest, latest.takes(arguments) { return try latest.run(arguments) }
+    let executable = try executable(for: arguments.map(\.type))
+    latest = executable
+    return try executable.run(arguments)
   }
 
   /// The one result for these arrays.

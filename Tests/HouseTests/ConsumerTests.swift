@@ -29,6 +29,8 @@ import Testing
     ]
     let build = try run(command + ["--product", "Step"], in: consumer)
     try #require(build.status == 0, "\(build.output.suffix(4000))")
+    let checkouts = consumer.appending(path: ".build/checkouts").path
+    #expect(try FileManager.default.contentsOfDirectory(atPath: checkouts) == ["apus"])
     let readme = try run(command + ["--target", "Readme"], in: consumer)
     #expect(readme.status == 0, "\(readme.output.suffix(4000))")
 
@@ -94,7 +96,7 @@ import Testing
     let apus = Target.Dependency.product(name: "Apus", package: "apus")
     let package = Package(
       name: "Consumer",
-      dependencies: [.package(url: "file://\(repository.path)", from: "1.0.0")],
+      dependencies: [.package(url: "file://\(repository.path)", from: "1.0.0", traits: [])],
       targets: [
         .executableTarget(name: "Step", dependencies: [apus]),
         .executableTarget(name: "Readme", dependencies: [apus]),
