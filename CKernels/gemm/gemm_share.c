@@ -28,11 +28,16 @@ gemm_matrix gemm_matrix_at(const ck_gemm_args *g, int64_t index) {
   return (gemm_matrix){index, g->a + at.a, g->b + at.b, g->c ? g->c + at.c : NULL};
 }
 
+/// Products that a thread does while it would wait for others: for less than that columns are not
+/// cut, since layer after layer goes on with the same rows, which need no barrier.
+static const double products_of_waiting = 25e3;
+
 /// How many groups the columns are cut into: the number that the thread with most to do likes best.
 static int32_t groups_of(const ck_gemm_args *g, gemm_cut cut, int32_t count) {
   const int64_t row_units = ceiling(g->M, cut.row_unit), all = gemm_matrices(g) * row_units;
   int32_t best = 1;
   double best_cost = 0;
+  const double margin = products_of_waiting / (double)(g->K > 0 ? g->K : 1);
   for (int32_t groups = 1; groups <= count; groups++) {
     if (count % groups) continue;
     const int64_t units = ceiling(all, count / groups);
@@ -41,7 +46,7 @@ static int32_t groups_of(const ck_gemm_args *g, gemm_cut cut, int32_t count) {
         (double)(ceiling(ceiling(g->N, cut.column_unit), groups) * cut.column_unit);
     const double cost = rows * columns + rows * cut.pack_a +
                         columns * cut.pack_b * (double)ceiling(units, row_units);
-    if (groups == 1 || cost < best_cost) best = groups, best_cost = cost;
+    if (groups == 1 || cost + (best == 1 ? margin : 0) < best_cost) best = groups, best_cost = cost;
   }
   return best;
 }

@@ -27,6 +27,11 @@ struct BenchTrainCommand: ParsableCommand {
   @Flag(help: "Show where a step's time goes: each kernel call and its limit, instead of peers.")
   var profile = false
 
+  @Flag(
+    help:
+      "Show how a step scales: measured as far as there are processors, predicted to 64 threads.")
+  var scaling = false
+
   // How a side answers the harness; see Benchmarks/PeerProcess.swift.
   @Flag(help: .hidden)
   var serve = false
@@ -35,8 +40,12 @@ struct BenchTrainCommand: ParsableCommand {
 
   func validate() throws {
     if let batch { _ = try usage { try CommonOption.batch.value("\(batch)") } }
-    if profile && !options.measuring.chosenPeers.isEmpty {
-      throw ValidationError("--profile shows our own step alone: leave out --peers.")
+    for (isChosen, flag) in [(profile, "--profile"), (scaling, "--scaling")]
+    where isChosen && !options.measuring.chosenPeers.isEmpty {
+      throw ValidationError("\(flag) shows our own step alone: leave out --peers.")
+    }
+    if profile && scaling {
+      throw ValidationError("--profile and --scaling show different things: one at a time.")
     }
   }
 
@@ -47,6 +56,9 @@ struct BenchTrainCommand: ParsableCommand {
         workloads[0], batch: batch, options: try options.measuring.settings(json: true))
     } else if profile {
       try profileTraining(
+        workloads, batch: batch, options: try options.measuring.settings(json: options.json))
+    } else if scaling {
+      try scaleTraining(
         workloads, batch: batch, options: try options.measuring.settings(json: options.json))
     } else {
       try options.measure("Training steps") {

@@ -58,9 +58,9 @@ package struct Schedule: Sendable {
   /// threads be done with it soonest, the barrier counted that it takes. Barriers stand as late as they
   /// can, so no schedule of the same ways has fewer.
   ///
-  /// Of a short plan there are two further schedules, and the fastest of the three counts: one that spreads
-  /// a step also where that takes a little longer, since the next may then need no barrier, and one that
-  /// leaves all to the calling thread.
+  /// Of a short plan there are further schedules, and the fastest of all counts: two that spread a step also
+  /// where that takes a little longer, since the next may then need no barrier, and one that leaves all to the
+  /// calling thread.
   ///
   /// The end of a run is a barrier by itself, so the last step never carries one.
   ///
@@ -80,7 +80,8 @@ package struct Schedule: Sendable {
     var best = built(threads: threads)
     if threads > 1, best.nanoseconds < Self.shortNanoseconds {
       for other in [
-        built(threads: threads, eagerness: model.barrierNanoseconds), built(threads: 1),
+        built(threads: threads, eagerness: model.barrierNanoseconds),
+        built(threads: threads, eagerness: model.barrierNanoseconds / 4), built(threads: 1),
       ] where other.nanoseconds < best.nanoseconds { best = other }
     }
     predictedNanoseconds = best.nanoseconds
@@ -168,7 +169,13 @@ struct ScheduleBuilder {
     // The thread with least to do; the first where the step must wait for all of them anyway.
     let free = loads.indices.min { loads[$0] < loads[$1] } ?? 0
     var ways = [way(step, member: free, alone)]
-    if ways[0].barrier != nil && free != 0 { ways[0] = way(step, member: 0, alone) }
+    if let barrier = ways[0].barrier {
+      // A thread that has what the step needs goes on without one, though others have less to do.
+      if let other = entries[barrier.earlier].member, other != free {
+        ways.append(way(step, member: other, alone))
+      }
+      if free != 0 { ways[0] = way(step, member: 0, alone) }
+    }
     if step.call.isParallel { ways.append(way(step, member: nil, nil)) }
     func rank(_ way: Way) -> Double { way.end - (way.member == nil ? eagerness : 0) }
     let best = ways.min { rank($0) < rank($1) }!

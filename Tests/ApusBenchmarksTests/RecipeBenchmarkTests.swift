@@ -88,4 +88,23 @@ import Testing
     #expect(workloads.first == .some(nil) && workloads.dropFirst().allSatisfy { $0 == "mlp_tiny" })
     #expect(lines.count > 5)
   }
+
+  @Test func scalingIsMeasuredAsFarAsThereAreProcessorsAndPredictedBeyond() throws {
+    var lines: [String] = []
+    let options = BenchmarkOptions(
+      threads: 1, isa: Environment.availableISAs.last!, seconds: 0.01, json: true,
+      print: { lines.append($0) })
+    try scaleTraining([try recipes.named("mlp_tiny")], batch: 256, options: options)
+    let found = try lines.map { try JSON(parsing: $0) }
+    #expect(found.map { $0["threads"]?.double } == [1, 2, 4, 8, 16, 32, 64])
+    let predicted = try found.map { try #require($0["predicted_us"]?.double) }
+    #expect(predicted.allSatisfy { $0 > 0 })
+    let isMeasured = found.map { $0["measured_us"]?.double != nil }
+    #expect(isMeasured == [true] + [Bool](repeating: false, count: 6))
+    // So small a step gains nothing from a great many threads: the plan leaves them out.
+    #expect(predicted[6] > predicted[0] / 8)
+    for (fewer, more) in zip(predicted, predicted.dropFirst()) {
+      #expect(more <= 1.01 * max(fewer, predicted[0]))
+    }
+  }
 }
