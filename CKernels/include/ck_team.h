@@ -26,6 +26,9 @@ int32_t ck_team_threads(const ck_team *team);
 /// Nanoseconds that the members take to meet when all arrive together: the best of several tries,
 /// since another process may have been running. Takes about 150 of what it finds.
 double ck_team_barrier_nanoseconds(ck_team *team);
+/// How long a member would now spin for the next run before it sleeps, as a part of the most that
+/// it ever does; 0 where there are more members than processors. No plan may be running.
+double ck_team_patience(const ck_team *team, int32_t member);
 /// Grows each member's scratch to at least `scratch_bytes`; false where memory is short. No plan
 /// may be running.
 bool ck_team_reserve_scratch(ck_team *team, size_t scratch_bytes);

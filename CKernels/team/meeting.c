@@ -17,6 +17,11 @@ static double now(void) {
   return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
+double ck_team_patience(const ck_team *team, int32_t member) {
+  const patience *rest = &team->members[member].at_rest;
+  return rest->most > 0 ? (double)rest->now / (double)rest->most : 0;
+}
+
 double ck_team_barrier_nanoseconds(ck_team *team) {
   const ck_step step = {.kernel = meet_often};
   double best = INFINITY;

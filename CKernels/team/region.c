@@ -16,7 +16,7 @@ static void report(ck_team *team, bool failed) {
 
 // Until `expected` reports have come.
 static void await_reports(ck_team *team, uint32_t expected) {
-  patience none = {0, 0, 0};
+  patience none = {0};
   uint32_t seen;
   while ((seen = atomic_load(&team->started.value)) < expected) {
     watched_wait(&team->started, seen, &none);

@@ -66,6 +66,11 @@ static void team_free(ck_team *team) {
   free(team);
 }
 
+static patience patience_of(uint32_t microseconds) {
+  const uint32_t turns = spin_turns(microseconds);
+  return (patience){turns, spin_turns(least_spin_us), turns, INT64_C(1000) * microseconds};
+}
+
 ck_team *ck_team_create(int32_t threads, size_t scratch_bytes) {
   if (threads < 1 || threads > CPU_SETSIZE) return NULL;
   watch_forks();
@@ -90,9 +95,8 @@ ck_team *ck_team_create(int32_t threads, size_t scratch_bytes) {
     m->alone = (ck_thread){.index = 0, .count = 1, .team = team};
     atomic_init(&m->processor, -1);
     if (!crowded) {
-      const uint32_t least = spin_turns(least_spin_us);
-      m->at_barrier = (patience){spin_turns(barrier_spin_us), least, spin_turns(barrier_spin_us)};
-      m->at_rest = (patience){spin_turns(rest_spin_us), least, spin_turns(rest_spin_us)};
+      m->at_barrier = patience_of(barrier_spin_us);
+      m->at_rest = patience_of(rest_spin_us);
     }
   }
   if (!ck_team_reserve_scratch(team, scratch_bytes) || (threads > 1 && !team_start(team))) {

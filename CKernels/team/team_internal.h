@@ -29,13 +29,14 @@ typedef struct watched {
   _Alignas(CK_LINE) _Atomic uint32_t sleepers;
 } watched;
 
-/// How long one member spins before it sleeps, in turns of the pause loop. Halved whenever spinning
-/// was in vain and grown again when it was not, so that a member whose peers are off their
-/// processors (another process is busy) stops burning the time that they need.
+/// How long one member spins before it sleeps, in turns of the pause loop. Halved after a wait that
+/// was longer than any spin and grown again after a shorter one, so that a member whose peers are
+/// off their processors (another process is busy) stops burning the time that they need.
 typedef struct patience {
   uint32_t now;
   uint32_t least;
   uint32_t most;
+  int64_t most_nanoseconds;
 } patience;
 
 /// One thread of the team.

@@ -2,7 +2,7 @@
 //
 // The spin is what makes a barrier cost some hundred nanoseconds; the sleep is what keeps a step
 // from stalling when another process is busy: a thread that sleeps leaves its processor to the peer
-// it is waiting for.
+// it is waiting for. Which of the two a wait should have been is known when it is over.
 #include <errno.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
@@ -66,14 +66,22 @@ void watched_wait(watched *word, uint32_t old, patience *spin) {
     }
     pause_briefly();
   }
-  const uint32_t halved = spin->now / 2;
-  spin->now = halved > spin->least ? halved : spin->least;
+  const int64_t start = now_nanoseconds();
   // Either the waker's look at `sleepers` comes after this addition and it wakes us, or its new
   // value came before and the kernel refuses to let us sleep: both sides are sequentially
   // consistent.
   atomic_fetch_add(&word->sleepers, 1);
   while (atomic_load(&word->value) == old) futex(&word->value, FUTEX_WAIT_PRIVATE, old);
   atomic_fetch_sub(&word->sleepers, 1);
+  // Where the wait was short, spinning would have been right, and the patience comes back at once.
+  // Otherwise members that have all lost theirs would never find it again: being woken takes longer
+  // than each of them still spins, and so each makes the next one sleep.
+  if (now_nanoseconds() - start < spin->most_nanoseconds) {
+    spin->now = spin->most;
+  } else {
+    const uint32_t halved = spin->now / 2;
+    spin->now = halved > spin->least ? halved : spin->least;
+  }
 }
 
 void watched_wake(watched *word) {

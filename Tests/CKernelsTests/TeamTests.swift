@@ -393,4 +393,38 @@ private func processorTicks(ofThread identifier: Int64) -> Int? {
     #expect(nanoseconds >= 0 && nanoseconds < 1e8)
     if threads > 1 { #expect(nanoseconds > 10) }
   }
+
+  /// Members that have all lost their patience must find it again: else each would be woken so late that the
+  /// next one sleeps as well, and every step of a fast loop would take ten times as long for ever.
+  @Test(.enabled(if: ck_processors() > 1)) func patienceComesBackWithShortWaits() throws {
+    let team = try #require(ck_team_create(2, 0))
+    defer { ck_team_destroy(team) }
+    let nothing: ck_kernel = { _, _ in }
+    var step = ck_step()
+    step.kernel = nothing
+    #expect(ck_team_patience(team, 1) == 1)
+    // Longer than any spin, as while data are read.
+    for _ in 0..<24 where ck_team_patience(team, 1) > 0.02 {
+      ck_run(team, &step, 1)
+      usleep(5000)
+    }
+    ck_run(team, &step, 1)
+    #expect(ck_team_patience(team, 1) < 0.1)
+    // Longer than the least spin and shorter than the longest. The machine may be busy: one short wait is
+    // enough, of as many as it takes.
+    var hasRecovered = false
+    for _ in 0..<2000 where !hasRecovered {
+      let start = clock_gettime_nsec()
+      while clock_gettime_nsec() - start < 40_000 {}
+      ck_run(team, &step, 1)
+      hasRecovered = ck_team_patience(team, 1) == 1
+    }
+    #expect(hasRecovered)
+  }
+}
+
+private func clock_gettime_nsec() -> Int {
+  var time = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &time)
+  return time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
