@@ -24,7 +24,8 @@ ck_team *ck_team_create(int32_t threads, size_t scratch_bytes);
 void ck_team_destroy(ck_team *team);
 int32_t ck_team_threads(const ck_team *team);
 /// Nanoseconds that the members take to meet when all arrive together: the best of several tries,
-/// since another process may have been running. Takes about 150 of what it finds.
+/// since another process may have been running. Takes a tenth of a millisecond, and up to two where
+/// they are far apart or disturbed.
 double ck_team_barrier_nanoseconds(ck_team *team);
 /// How long a member would now spin for the next run before it sleeps, as a part of the most that
 /// it ever does; 0 where there are more members than processors. No plan may be running.

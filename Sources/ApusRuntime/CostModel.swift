@@ -18,7 +18,7 @@ extension ProcessorRates {
     guard let barrier = team.barrierNanoseconds else { return rates }
     let others = CostModel(rates, threads: team.threads.count).barrierNanoseconds - rates.barrier
     let measured = (barrier / 100).rounded() * 100 - others
-    rates.barrier = min(max(measured, rates.barrier / 4), 20 * rates.barrier)
+    rates.barrier = min(max(measured, rates.barrier / 4), 4 * rates.barrier)
     return rates
   }
   /// Of this kind of processor at that level.
