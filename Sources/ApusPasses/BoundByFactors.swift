@@ -60,12 +60,20 @@ package struct BoundByFactors: Pass {
   ) -> (a: Operand, b: Operand, terms: Int)? {
     guard operand.view == nil, let maker = makers[operand.value.index],
       case let node = graph.nodes[maker], let product = node.op as? MatMul,
-      node.operands.allSatisfy({ $0.view == nil })
+      let a = whole(node.operands[0], graph), let b = whole(node.operands[1], graph)
     else { return nil }
     let types = node.operands.map { graph.type(of: $0) }
-    let elements = types[0].count + (node.operands[0] == node.operands[1] ? 0 : types[1].count)
+    let elements = types[0].count + (a == b ? 0 : types[1].count)
     guard elements < graph.type(of: operand).count else { return nil }
     let terms = types[0].shape[product.transposeA ? -2 : -1]
-    return (node.operands[0], node.operands[1], terms)
+    return (a, b, terms)
+  }
+
+  /// The value that an operand reads, where it reads all of it and no more: as it is, or in another shape, such
+  /// as flattened images.
+  private func whole(_ operand: Operand, _ graph: Graph) -> Operand? {
+    guard let view = operand.view else { return operand }
+    let isAll = view.shape.count == graph.type(of: operand.value).count
+    return isAll && view.isContiguous && view.offset == 0 ? Operand(operand.value) : nil
   }
 }
