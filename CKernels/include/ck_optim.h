@@ -68,8 +68,9 @@ static inline size_t ck_optim_args_bytes(int32_t arrays) {
   return sizeof(ck_optim_args) + (size_t)arrays * sizeof(ck_optim_array);
 }
 
-/// Which elements of the arrays of that number thread `index` of `count` touches.
-ck_region ck_optim_region(const ck_optim_args *args, int32_t array, int32_t index, int32_t count);
+/// Which elements of each of its arrays thread `index` of `count` touches: `regions` has room for
+/// all.
+void ck_optim_regions(const ck_optim_args *args, int32_t index, int32_t count, ck_region *regions);
 
 /// The entry point of `op` at `isa`.
 ck_kernel ck_optim(ck_optim_op op, ck_isa isa);

@@ -24,13 +24,12 @@ ck_kernel ck_optim(ck_optim_op op, ck_isa isa) {
   return ck_entry_find(entries, sizeof entries / sizeof entries[0], (int32_t)op, isa);
 }
 
-ck_region ck_optim_region(const ck_optim_args *args, int32_t array, int32_t index, int32_t count) {
+void ck_optim_regions(const ck_optim_args *args, int32_t index, int32_t count, ck_region *regions) {
   const ck_thread thread = {.index = index, .count = count};
+  for (int32_t i = 0; i < args->arrays; i++) regions[i] = (ck_region){0};
   optim_walk walk = optim_walk_begin(args, &thread);
   while (optim_walk_next(&walk)) {
-    if (walk.array != array) continue;
     const int64_t length = walk.end - walk.begin;
-    return (ck_region){walk.begin, length, length, 1};
+    regions[walk.array] = (ck_region){walk.begin, length, length, 1};
   }
-  return (ck_region){0};
 }

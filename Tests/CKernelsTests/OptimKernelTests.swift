@@ -158,8 +158,10 @@ import Testing
     for index in 0..<threads {
       let update = Update(Rule(), counts: counts)
       update.run(ck_optim(CK_OPTIM_MOMENTUM, ck_isa_best()), thread: index, of: threads)
+      var regions = [ck_region](repeating: ck_region(), count: counts.count)
+      ck_optim_regions(update.args, index, threads, &regions)
       for (array, count) in counts.enumerated() {
-        let region = ck_optim_region(update.args, Int32(array), index, threads)
+        let region = regions[array]
         #expect(region.count == 1 || region.width == 0)
         let own = Int(region.start)..<Int(region.start + region.width)
         for result in 0..<2 {

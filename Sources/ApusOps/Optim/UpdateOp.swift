@@ -2,6 +2,7 @@
 
 import ApusGraph
 import CKernels
+import Synchronization
 
 /// An optimiser's update rule as an op: new values of parameters and of what is kept for each of them.
 ///
@@ -141,7 +142,8 @@ extension UpdateOp {
       entry: KernelEntry(ck_optim(Self.kernel.op, ck_isa(site.isa))), bytes: bytes)
     bind(&call)
     let (arrays, made) = (Self.arrays, 1 + Self.slots)
-    call.partition = Partition { [bytes] buffer, thread, threads in
+    let regions = UpdateRegions(bytes, count: count)
+    call.partition = Partition { buffer, thread, threads in
       let parameter: Int
       switch buffer {
       case .operand(let index): parameter = index / arrays
@@ -149,12 +151,7 @@ extension UpdateOp {
       default: return nil
       }
       guard parameter < count else { return nil }
-      return bytes.withUnsafeBytes {
-        Region(
-          ck_optim_region(
-            $0.baseAddress!.assumingMemoryBound(to: ck_optim_args.self), Int32(parameter),
-            Int32(thread), Int32(threads)))
-      }
+      return regions.of(thread, threads)[parameter]
     }
     let elements = (0..<parameters).reduce(0) { $0 + site.operands[$1 * Self.arrays].count }
     call.flops = Self.flops * Double(elements)
@@ -200,5 +197,39 @@ extension Tensor {
     }
     return Tensor.applyAll(
       op, to: [self] + rest, resultCount: 1 + slots.count, location: location)
+  }
+}
+
+/// Which elements of each parameter the threads of a team update. Asked for parameter by parameter, of which
+/// there may be thousands; worked out for all of them at once, and kept.
+private final class UpdateRegions: Sendable {
+  private struct Key: Hashable {
+    var thread: Int
+    var threads: Int
+  }
+  private let block: [UInt8]
+  private let count: Int
+  private let known = Mutex<[Key: [Region]]>([:])
+
+  /// - `block`: the call's arguments.
+  init(_ block: [UInt8], count: Int) {
+    self.block = block
+    self.count = count
+  }
+
+  func of(_ thread: Int, _ threads: Int) -> [Region] {
+    known.withLock { known in
+      let key = Key(thread: thread, threads: threads)
+      if let regions = known[key] { return regions }
+      var regions = [ck_region](repeating: ck_region(), count: count)
+      block.withUnsafeBytes {
+        ck_optim_regions(
+          $0.baseAddress!.assumingMemoryBound(to: ck_optim_args.self), Int32(thread),
+          Int32(threads), &regions)
+      }
+      let made = regions.map { Region($0) }
+      known[key] = made
+      return made
+    }
   }
 }
