@@ -2,7 +2,7 @@
 // goes.
 //
 // `apus bench` and `apus info` run these beside the kernels they judge, in the same run, since the
-// clock drifts. Nothing here is used by a plan.
+// clock drifts. Plans use them once, to calibrate the table of ck_rates.h.
 #ifndef CK_BENCH_H
 #define CK_BENCH_H
 

@@ -3,7 +3,7 @@
 import ApusGraph
 import CKernels
 
-/// How fast a processor is: the table of CKernels/core/rates.c.
+/// How fast a processor is: the table of CKernels/bench/rates.c.
 package typealias ProcessorRates = ck_rates
 
 extension ProcessorRates {
