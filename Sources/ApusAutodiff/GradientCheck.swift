@@ -13,17 +13,16 @@ import ApusOps
 ///
 ///     try checkGradients([x, w]) { softplus($0[0].matmul($0[1])) }
 ///
-/// - Parameters:
-///   - arguments: where to check. Floats are widened to `f64`; integers and bools are passed on and
-///     not differentiated.
-///   - order: 2 also checks the derivative of the gradient, and so on. Each order differentiates the
-///     graph of the one before.
-///   - directions: how many random directions to try.
-///   - step: the step of the differences along a direction within [-1, 1] in every element.
-///   - tolerance: the largest difference allowed, relative to the sum of the absolute products of
-///     gradient and direction, or to 1 where that is smaller.
-///   - seed: of the weights and directions.
-///   - body: the function, given one tensor an argument. States that it records are zeros.
+/// - `arguments`: where to check. Floats are widened to `f64`; integers and bools are passed on and
+///   not differentiated.
+/// - `order`: 2 also checks the derivative of the gradient, and so on. Each order differentiates the
+///   graph of the one before.
+/// - `directions`: how many random directions to try.
+/// - `step`: the step of the differences along a direction within [-1, 1] in every element.
+/// - `tolerance`: the largest difference allowed, relative to the sum of the absolute products of
+///   gradient and direction, or to 1 where that is smaller.
+/// - `seed`: of the weights and directions.
+/// - `body`: the function, given one tensor an argument. States that it records are zeros.
 /// - Returns: the largest difference found, relative as in `tolerance`.
 /// - Throws: `invalidGraph` where a gradient is off, naming the order, both numbers and the argument
 ///   that is to blame; the first mistake made in `body`.

@@ -38,10 +38,9 @@ public struct FashionMNIST: Sendable {
 
   /// Reads all four files.
   ///
-  /// - Parameters:
-  ///   - folder: where they are; ``defaultFolder`` where nil.
-  ///   - scale: how pixels become floats; `.normalized(mean: 0.2860, deviation: 0.3530)` are those of
-  ///     the training set.
+  /// - `folder`: where they are; ``defaultFolder`` where nil.
+  /// - `scale`: how pixels become floats; `.normalized(mean: 0.2860, deviation: 0.3530)` are those of
+  ///   the training set.
   /// - Throws: `io` naming the missing file and the package that has it, `invalidFile` where a file is
   ///   damaged or holds something else, `outOfRange` for a label above 9.
   public init(folder: String? = nil, scale: PixelScale = .unit) throws {

@@ -11,11 +11,10 @@ package struct Interpretation: Sendable {
 extension Graph {
   /// Runs the graph in plain loops.
   ///
-  /// - Parameters:
-  ///   - inputs: arrays in the order of `inputs`.
-  ///   - states: arrays in the order of `states`.
-  ///   - widened: whether all floats are computed and returned as `f64` (the default); otherwise each
-  ///     op's result is rounded to its own type.
+  /// - `inputs`: arrays in the order of `inputs`.
+  /// - `states`: arrays in the order of `states`.
+  /// - `widened`: whether all floats are computed and returned as `f64` (the default); otherwise each
+  ///   op's result is rounded to its own type.
   /// - Throws: `missing` for a wrong number of arrays, `shapeMismatch` or `dtypeMismatch` for an array of
   ///   another type, and what references throw (`outOfRange` for a bad index).
   package func interpret(

@@ -252,7 +252,7 @@ public struct NDArray: Sendable, Hashable, CustomStringConvertible {
     return NDArray(type: type.with(shape), storage: storage)
   }
 
-  /// The array converted to another element type, as ``init(doubles:type:)`` converts.
+  /// The array converted to another element type, as the initialiser from doubles converts.
   public func cast(to dtype: DType) -> NDArray {
     if dtype == self.dtype { return self }
     guard self.dtype == .f32, dtype.isFloat else {

@@ -14,7 +14,7 @@ extension Graph: CustomStringConvertible {
 
   /// The canonical text form.
   ///
-  /// - Parameter origins: whether lines end with where in the model they come from.
+  /// - `origins`: whether lines end with where in the model they come from.
   public func text(origins: Bool) -> String {
     var lines: [String] = []
     for input in inputs {

@@ -52,10 +52,9 @@ public final class Trace: @unchecked Sendable {
   private var originOverride: Origin?
   private let index: TraceIndex
 
-  /// - Parameters:
-  ///   - earlier: a trace of the same graph when it was shorter. What that one knows of it need not be found
-  ///     out again.
-  ///   - location: `file:line` of the closure that is recorded.
+  /// - `earlier`: a trace of the same graph when it was shorter. What that one knows of it need not be found
+  ///   out again.
+  /// - `location`: `file:line` of the closure that is recorded.
   package init(
     _ graph: Graph = Graph(), continuing earlier: Trace? = nil, at location: String? = nil
   ) {

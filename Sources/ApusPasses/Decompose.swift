@@ -70,7 +70,7 @@ package struct Decompose: Pass {
 
   /// Records the decomposition at the end of the new graph, through a trace that borrows it.
   ///
-  /// - Parameter earlier: the trace of the composite before, which knows the graph's constants.
+  /// - `earlier`: the trace of the composite before, which knows the graph's constants.
   private func record(
     _ op: any CompositeOp, _ operands: [Operand], for node: Node, in rewriter: inout GraphRewriter,
     _ earlier: inout Trace?

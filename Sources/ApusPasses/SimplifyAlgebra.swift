@@ -114,7 +114,7 @@ final class Simplifier {
 
   // MARK: Rewriting
 
-  /// - Parameter known: the result's type; nil where the op must be asked.
+  /// - `known`: the result's type; nil where the op must be asked.
   private func simplified(
     _ op: any Op, _ operands: [Operand], _ node: Node, type known: TensorType?, depth: Int
   ) throws -> Operand? {

@@ -96,11 +96,10 @@ package struct RecipeOption<Value: OptionValue>: OptionDeclaration {
   package private(set) var defaultValue: Value
   package let setting: String?
 
-  /// - Parameters:
-  ///   - name: as on the command line, without dashes: `learning-rate`.
-  ///   - range: what is refused otherwise.
-  ///   - help: a sentence.
-  ///   - isSetting: whether the bits of a run depend on the value, so that a run is resumed with the same.
+  /// - `name`: as on the command line, without dashes: `learning-rate`.
+  /// - `range`: what is refused otherwise.
+  /// - `help`: a sentence.
+  /// - `isSetting`: whether the bits of a run depend on the value, so that a run is resumed with the same.
   package init(
     _ name: String, default value: Value, _ range: OptionRange<Value> = .any, _ help: String,
     isSetting: Bool = true

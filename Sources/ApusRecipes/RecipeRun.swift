@@ -15,10 +15,9 @@ package struct RecipeRun {
   private let progress: [any Callback]
   private let isInterrupted: () -> Bool
 
-  /// - Parameters:
-  ///   - output: where the weights go; `NAME.safetensors` by default.
-  ///   - progress: hears of every step and epoch.
-  ///   - isInterrupted: asked after every step; whether the user wants to stop.
+  /// - `output`: where the weights go; `NAME.safetensors` by default.
+  /// - `progress`: hears of every step and epoch.
+  /// - `isInterrupted`: asked after every step; whether the user wants to stop.
   package init(
     _ recipe: any Recipe, _ options: RecipeOptions, compile: CompileOptions = CompileOptions(),
     output: String? = nil, resume: String? = nil, progress: [any Callback] = [],

@@ -46,9 +46,8 @@ public struct CompiledFunction: Sendable {
 ///     let f = try compile([.f32(4), .f32(4)]) { [$0[0] + $0[1], $0[0] * $0[1]] }
 ///     let both: [NDArray] = try f(a, b)
 ///
-/// - Parameters:
-///   - mode: how layers behave; dropout drops in `.training`.
-///   - seed: of the random numbers that the closure draws.
+/// - `mode`: how layers behave; dropout drops in `.training`.
+/// - `seed`: of the random numbers that the closure draws.
 /// - Throws: the first mistake in the closure, with its place; else `unsupported` where an op has no
 ///   kernel or the level is not available, `invalidArgument` for a bad option or environment variable,
 ///   `resource` where memory or threads are short or the arena would exceed the limit.

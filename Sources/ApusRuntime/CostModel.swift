@@ -37,11 +37,10 @@ package struct CostModel: Sendable {
   /// Bytes a nanosecond that one thread moves of what a run comes by again and again.
   private let bytesPerNanosecond: Double
 
-  /// - Parameters:
-  ///   - rates: how fast the processor is; `ProcessorRates.here` is what was measured on this one.
-  ///   - threads: the size of the team.
-  ///   - footprint: bytes that a run goes through, which decide what caches they are still in when the next
-  ///     run comes.
+  /// - `rates`: how fast the processor is; `ProcessorRates.here` is what was measured on this one.
+  /// - `threads`: the size of the team.
+  /// - `footprint`: bytes that a run goes through, which decide what caches they are still in when the next
+  ///   run comes.
   package init(_ rates: ProcessorRates, threads: Int = 1, footprint: Int = 0) {
     self.rates = rates
     self.threads = threads
@@ -77,7 +76,7 @@ package struct CostModel: Sendable {
 
   /// Nanoseconds that a team takes, the slowest thread's.
   ///
-  /// - Parameter touched: bytes that the thread with most to do reads and writes, where that is known: of a
+  /// - `touched`: bytes that the thread with most to do reads and writes, where that is known: of a
   ///   product each thread reads more than its share.
   package func spread(_ call: KernelCall, touched: Double? = nil) -> Double {
     let share = call.largestShare(threads: threads)

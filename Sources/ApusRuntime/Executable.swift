@@ -70,7 +70,7 @@ public final class Executable: Sendable, CustomStringConvertible {
 
   /// Runs the graph once.
   ///
-  /// - Parameter inputs: arrays in the order of the graph's inputs. They are read in place.
+  /// - `inputs`: arrays in the order of the graph's inputs. They are read in place.
   /// - Returns: arrays in the order of the graph's outputs.
   /// - Throws: `missing` for a wrong number of arrays, `shapeMismatch` or `dtypeMismatch` naming the
   ///   input, `outOfRange` where an index lies outside its table, `nonFinite` where an output that must be

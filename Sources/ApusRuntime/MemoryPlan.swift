@@ -57,7 +57,7 @@ struct MemoryPlan: Sendable {
 
   mutating func notePacked(_ bytes: Int) { report.packed = bytes }
 
-  /// - Parameter keptUntil: by call, how long at least its buffers stay reserved: until the last call before
+  /// - `keptUntil`: by call, how long at least its buffers stay reserved: until the last call before
   ///   the threads meet. What is reused before would make them meet for the memory's sake. Nil where that
   ///   does not matter.
   init(_ lowered: LoweredGraph, keptUntil: [Int]? = nil) {

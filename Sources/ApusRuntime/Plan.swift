@@ -69,12 +69,11 @@ package struct Plan: Sendable {
 
   /// Lowers every node of `graph` and lays out its memory.
   ///
-  /// - Parameters:
-  ///   - graph: normally what `optimised` gives; any valid graph whose ops have kernels will do.
-  ///   - isa: the level of the kernels.
-  ///   - precision: how products are computed.
-  ///   - threads: the team for which the order of the calls is made. The plan runs on any other too.
-  ///   - rates: how fast the processor is; nil stands for this one.
+  /// - `graph`: normally what `optimised` gives; any valid graph whose ops have kernels will do.
+  /// - `isa`: the level of the kernels.
+  /// - `precision`: how products are computed.
+  /// - `threads`: the team for which the order of the calls is made. The plan runs on any other too.
+  /// - `rates`: how fast the processor is; nil stands for this one.
   /// - Throws: `unsupported` where an op has no kernel, naming the op's place in the model.
   package init(
     _ graph: Graph, isa: ISA, precision: Precision = .highest, threads: Int = 1,

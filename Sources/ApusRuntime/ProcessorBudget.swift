@@ -35,7 +35,7 @@ package struct ProcessorBudget: Sendable, Hashable {
   /// The processors' worth of time that the control groups of this process grant, the least of all
   /// groups from its own up to the root; nil where there is no limit.
   ///
-  /// - Parameter root: the folder that stands for `/`, for tests.
+  /// - `root`: the folder that stands for `/`, for tests.
   static func controlGroupQuota(root: String) -> Double? {
     guard let groups = read(root, "proc/self/cgroup"),
       let mounts = read(root, "proc/self/mountinfo")

@@ -14,9 +14,8 @@ package struct ScalingPrediction: Sendable {
   /// Nanoseconds of steps that one thread runs by itself while others wait or do such steps too.
   package var alone: Double
 
-  /// - Parameters:
-  ///   - graph: as it was recorded.
-  ///   - rates: how fast the processor is.
+  /// - `graph`: as it was recorded.
+  /// - `rates`: how fast the processor is.
   /// - Throws: what compiling throws.
   package init(
     _ graph: Graph, threads: Int, rates: ProcessorRates, isa: ISA,

@@ -64,7 +64,7 @@ package struct Schedule: Sendable {
   ///
   /// The end of a run is a barrier by itself, so the last step never carries one.
   ///
-  /// - Parameter rates: how fast the processor is; nil stands for this one.
+  /// - `rates`: how fast the processor is; nil stands for this one.
   package init(_ plan: Plan, threads: Int, rates: ProcessorRates? = nil) {
     self.threads = threads
     let model = CostModel(
@@ -193,7 +193,7 @@ struct ScheduleBuilder {
     }
   }
 
-  /// - Parameter alone: nanoseconds of the member that runs the step by itself.
+  /// - `alone`: nanoseconds of the member that runs the step by itself.
   private func way(_ step: Plan.Step, member: Int?, _ alone: Double?) -> Way {
     let touches = Touch.all(of: step, threads: threads, member: member)
     let nanoseconds =

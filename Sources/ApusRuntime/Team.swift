@@ -87,7 +87,7 @@ package final class Team: Sendable {
 
   /// The process's team, made on first use.
   ///
-  /// - Parameter threads: how many threads it must have; where that differs from what it has, a new team
+  /// - `threads`: how many threads it must have; where that differs from what it has, a new team
   ///   takes its place (a run on the old one still ends there). Nil takes it as it is, or
   ///   ``ThreadCount/standard(_:)`` for the first.
   /// - Throws: as ``init(_:)`` and ``ThreadCount/standard(_:)``.

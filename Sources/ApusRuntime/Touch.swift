@@ -23,7 +23,7 @@ struct Touch {
   /// What is touched, as dumps call it.
   var name: String
 
-  /// - Parameter member: the thread that runs the step alone, nil where all do.
+  /// - `member`: the thread that runs the step alone, nil where all do.
   static func all(of step: Plan.Step, threads: Int, member: Int?) -> [Touch] {
     func members(_ access: Plan.Access, _ buffer: KernelCall.Buffer) -> Members {
       if let member { return .one(member) }

@@ -71,11 +71,10 @@ public final class EarlyStopping: Callback {
   private var epochsSince = 0
   private var snapshot: ModelSnapshot?
 
-  /// - Parameters:
-  ///   - metric: of the validation, or of training where there is none; nil, or `loss`, for the loss.
-  ///   - patience: how many epochs without an improvement end the run, the last of them included.
-  ///   - delta: the least change that counts as one.
-  ///   - restoresBest: whether the model gets the values of its best epoch back at the end.
+  /// - `metric`: of the validation, or of training where there is none; nil, or `loss`, for the loss.
+  /// - `patience`: how many epochs without an improvement end the run, the last of them included.
+  /// - `delta`: the least change that counts as one.
+  /// - `restoresBest`: whether the model gets the values of its best epoch back at the end.
   public init(
     on metric: String? = nil, _ goal: Goal = .smaller, patience: Int = 3, delta: Double = 0,
     restoresBest: Bool = true
@@ -131,10 +130,9 @@ public struct Checkpointing: Callback {
   private let steps: Int?
   private let metadata: [String: String]
 
-  /// - Parameters:
-  ///   - path: the file; the checkpoint before it is kept beside it.
-  ///   - steps: how often, in steps; nil for after every epoch.
-  ///   - metadata: more for the file's header, such as the settings of the run.
+  /// - `path`: the file; the checkpoint before it is kept beside it.
+  /// - `steps`: how often, in steps; nil for after every epoch.
+  /// - `metadata`: more for the file's header, such as the settings of the run.
   public init(_ path: String, everySteps steps: Int? = nil, metadata: [String: String] = [:]) {
     self.path = path
     self.steps = steps

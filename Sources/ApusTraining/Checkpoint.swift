@@ -24,9 +24,8 @@ public struct Checkpoint {
   private let model: any Module
   private let steps: [(name: String, step: TrainingStep)]
 
-  /// - Parameters:
-  ///   - model: all that the steps change must be a part of it.
-  ///   - steps: by names that stay the same from run to run.
+  /// - `model`: all that the steps change must be a part of it.
+  /// - `steps`: by names that stay the same from run to run.
   public init(_ model: some Module, steps: KeyValuePairs<String, TrainingStep>) {
     self.model = model
     self.steps = steps.map { ($0.key, $0.value) }
@@ -35,10 +34,9 @@ public struct Checkpoint {
   /// Writes the file; atomically, so that one that exists is either the old one or the new one, whole. The old
   /// one is kept beside it (see `AtomicFile.write`).
   ///
-  /// - Parameters:
-  ///   - metadata: more for the file's header, such as the settings of the run. Names that begin with
-  ///     `apus.` and are used here are overwritten.
-  ///   - allowingNonFinite: writes parameters and buffers that hold a NaN or an infinity too.
+  /// - `metadata`: more for the file's header, such as the settings of the run. Names that begin with
+  ///   `apus.` and are used here are overwritten.
+  /// - `allowingNonFinite`: writes parameters and buffers that hold a NaN or an infinity too.
   /// - Throws: `nonFinite` naming a parameter, `missing` before the model is initialised, `invalidArgument`
   ///   where a step changes what is no part of the model, where two steps have one name, or for a model that is
   ///   not well formed; `io` where the file cannot be written. A file that exists then stays.

@@ -32,11 +32,10 @@ public final class Predictor<Model: Module> {
   /// microsecond.
   private var latest: Executable?
 
-  /// - Parameters:
-  ///   - mode: `.training` keeps dropout at work, as Monte Carlo dropout wants it.
-  ///   - seed: of the random numbers that the function draws.
-  ///   - function: any number of tensors to any number of tensors; nothing is recorded before the first
-  ///     call.
+  /// - `mode`: `.training` keeps dropout at work, as Monte Carlo dropout wants it.
+  /// - `seed`: of the random numbers that the function draws.
+  /// - `function`: any number of tensors to any number of tensors; nothing is recorded before the first
+  ///   call.
   /// - Throws: `missing` where the model has not been initialised.
   public init(
     _ model: Model, mode: Mode = .evaluation, seed: UInt64 = 0,

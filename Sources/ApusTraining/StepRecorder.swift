@@ -44,19 +44,18 @@ public final class StepRecorder {
   /// through `stopGradient` or not at all is left alone, as in PyTorch. Several calls take effect in their
   /// order: what is recorded after one reads the updated parameters.
   ///
-  /// - Parameters:
-  ///   - loss: one float, such as a mean over the batch.
-  ///   - model: the model or the part of it that learns.
-  ///   - optimizer: the rule.
-  ///   - groups: other rules for parameters whose paths within `model` match a pattern, such as no decay on
-  ///     biases. A pattern that matches none is an error.
-  ///   - name: tells several optimisers of a step apart, and their slots and losses: `optimizer`,
-  ///     `optimizer2`, … by default.
-  ///   - clipNorm: gradients are scaled down together so that their joint L2 norm is at most this:
-  ///     Pascanu et al. 2013.
-  ///   - checksGradients: whether a gradient that is not finite keeps the step from changing anything, as a
-  ///     loss that is not finite always does. What it costs is a look at each gradient, or at the two factors
-  ///     of its product where they are smaller; where gradients are clipped, nothing.
+  /// - `loss`: one float, such as a mean over the batch.
+  /// - `model`: the model or the part of it that learns.
+  /// - `optimizer`: the rule.
+  /// - `groups`: other rules for parameters whose paths within `model` match a pattern, such as no decay on
+  ///   biases. A pattern that matches none is an error.
+  /// - `name`: tells several optimisers of a step apart, and their slots and losses: `optimizer`,
+  ///   `optimizer2`, … by default.
+  /// - `clipNorm`: gradients are scaled down together so that their joint L2 norm is at most this:
+  ///   Pascanu et al. 2013.
+  /// - `checksGradients`: whether a gradient that is not finite keeps the step from changing anything, as a
+  ///   loss that is not finite always does. What it costs is a look at each gradient, or at the two factors
+  ///   of its product where they are smaller; where gradients are clipped, nothing.
   /// - Returns: the gradients, for who wants to report them.
   @discardableResult
   public func minimize(
@@ -259,7 +258,7 @@ private struct Learners {
   let type: String
   let all: [(path: String, parameter: Parameter)]
 
-  /// - Throws: as ``Module/initialize(seed:reinitialize:file:line:)``.
+  /// - Throws: as `Module.initialize`.
   init<M: Module>(_ model: M) throws {
     type = "\(M.self)"
     let tree = ModelTree(model)

@@ -44,13 +44,12 @@ public final class Trainer<Model: Module>: TrainingRun {
   /// Gives the model first values where it has none. What has values keeps them: a second trainer goes on
   /// with what a first one learnt, and weights that were loaded stay.
   ///
-  /// - Parameters:
-  ///   - training: the part of the model that learns; all of it by default.
-  ///   - seed: determines first values, the order of the data and dropout; equal seeds and data give equal
-  ///     bits, whatever the number of threads.
-  ///   - loss: maps model and batch to one float; may call `batch.report`.
+  /// - `training`: the part of the model that learns; all of it by default.
+  /// - `seed`: determines first values, the order of the data and dropout; equal seeds and data give equal
+  ///   bits, whatever the number of threads.
+  /// - `loss`: maps model and batch to one float; may call `batch.report`.
   /// - Throws: `invalidArgument` for settings that make no sense, and as
-  ///   ``Module/initialize(seed:reinitialize:file:line:)``.
+  ///   `Module.initialize`.
   public init(
     _ model: Model, optimizer: any Optimizer, training part: (any Module)? = nil, seed: UInt64 = 0,
     options: StepOptions = StepOptions(), compile: CompileOptions = CompileOptions(),
@@ -84,9 +83,8 @@ public final class Trainer<Model: Module>: TrainingRun {
   /// Trains for `epochs` epochs, evaluating on `validation` after each. An epoch that was interrupted,
   /// in this process or in the one that wrote the checkpoint, is finished first and counts as one.
   ///
-  /// - Parameters:
-  ///   - data: shuffled anew in each epoch, by the trainer's seed, unless it has an order of its own.
-  ///   - callbacks: hear of every step and epoch, and may end the run; a bar on standard error by default.
+  /// - `data`: shuffled anew in each epoch, by the trainer's seed, unless it has an order of its own.
+  /// - `callbacks`: hear of every step and epoch, and may end the run; a bar on standard error by default.
   /// - Returns: a summary of each epoch that was finished.
   /// - Throws: `invalidArgument` for less than one epoch, a source without examples, or another than the
   ///   checkpoint that is resumed was trained on; what reading data, running steps and callbacks throw.

@@ -61,11 +61,10 @@ public final class TrainingStep {
   private let location: String
   private let shapes = CompiledShapes<Compiled>("a training step")
 
-  /// - Parameters:
-  ///   - seed: of dropout and all other random numbers in the step; equal seeds and batches give equal
-  ///     bits, whatever the number of threads.
-  ///   - reportsMetrics: whether what `batch.report` notes is computed.
-  ///   - body: nothing is recorded before the first batch.
+  /// - `seed`: of dropout and all other random numbers in the step; equal seeds and batches give equal
+  ///   bits, whatever the number of threads.
+  /// - `reportsMetrics`: whether what `batch.report` notes is computed.
+  /// - `body`: nothing is recorded before the first batch.
   public init(
     seed: UInt64 = 0, compile: CompileOptions = CompileOptions(), reportsMetrics: Bool = true,
     file: StaticString = #fileID, line: UInt = #line, _ body: @escaping Body
@@ -83,9 +82,8 @@ public final class TrainingStep {
   ///       crossEntropy($0($1.images), $1.labels)
   ///     }
   ///
-  /// - Parameters:
-  ///   - training: the part that learns; the whole model by default.
-  ///   - loss: maps model and batch to one float.
+  /// - `training`: the part that learns; the whole model by default.
+  /// - `loss`: maps model and batch to one float.
   /// - Throws: `invalidArgument` for settings that make no sense.
   public convenience init<Model: Module>(
     _ model: Model, optimizer: any Optimizer, training part: (any Module)? = nil, seed: UInt64 = 0,
@@ -174,7 +172,7 @@ public final class TrainingStep {
 
   /// Goes on as the step that a checkpoint was made of. What is compiled is forgotten: its slots are others.
   ///
-  /// - Parameter key: of the random numbers, `i64[2]`.
+  /// - `key`: of the random numbers, `i64[2]`.
   /// - Throws: `shapeMismatch` for another key; nothing is changed then.
   func goOn(from outline: StepOutline?, _ slots: OptimizerSlots, count: Int, key: NDArray) throws {
     try random.cell.set(key)

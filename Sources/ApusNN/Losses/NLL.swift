@@ -8,7 +8,7 @@ import ApusOps
 ///
 ///     let loss = nll(logSoftmax(logits), labels)   // f32[64,10], i32[64] → f32[]
 ///
-/// Of logits, ``ApusOps/crossEntropy(_:_:weights:ignoreIndex:labelSmoothing:reduction:file:line:)`` is
+/// Of logits, `crossEntropy` is
 /// the same in one pass.
 ///
 /// - `labels`: class numbers, of the shape without the classes (else `shapeMismatch`). A label outside

@@ -14,7 +14,7 @@ import ApusOps
 ///
 /// - `anchor`, `positive`, `negative`: of one shape (else `shapeMismatch`).
 /// - `margin`: by how much the negative must be farther, 0 or more.
-/// - `order`: of the norm, as ``ApusGraph/Tensor/norm(order:axes:keepDims:file:line:)`` has it.
+/// - `order`: of the norm, as `Tensor.norm` has it.
 /// - `reduction`: a scalar (the mean or the sum), or a loss for each triplet.
 public func tripletMarginLoss(
   _ anchor: Tensor, _ positive: Tensor, _ negative: Tensor, margin: Double = 1,

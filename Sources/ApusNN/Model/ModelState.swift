@@ -119,7 +119,7 @@ public class ModelState: @unchecked Sendable {  // all that changes is behind th
 
   func named(_ path: String) { life.withLock { $0.path = path } }
 
-  /// Whether several places of a model may hold it; see ``tied()``.
+  /// Whether several places of a model may hold it; see `tied()` of the kinds.
   public var isTied: Bool { life.withLock { $0.isTied } }
 
   func noteTied() { life.withLock { $0.isTied = true } }

@@ -53,7 +53,7 @@ extension Module {
     total(of: parameters.lazy.filter(\.parameter.isTrainable).map(\.parameter.type.count))
   }
 
-  /// A sum that stops at `Int.max`, as ``ApusGraph/Shape/count`` does.
+  /// A sum that stops at `Int.max`, as `Shape.count` does.
   func total(of counts: some Sequence<Int>) -> Int {
     counts.reduce(0) { sum, count in
       let (next, overflows) = sum.addingReportingOverflow(count)

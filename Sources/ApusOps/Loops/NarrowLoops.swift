@@ -56,7 +56,7 @@ extension LoopProgram {
   /// The program that widens operands before it uses them and rounds outputs, where the types in memory
   /// are others than the node's.
   ///
-  /// - Parameter offset: the program's number of the first operand: 1 for a product's epilogue, whose
+  /// - `offset`: the program's number of the first operand: 1 for a product's epilogue, whose
   ///   operand 0 is the product.
   func storing(operands: [DType], results: [DType], of node: NodeTypes, offset: Int = 0)
     -> LoopProgram

@@ -7,9 +7,8 @@ extension LoopProgram {
   /// 16-bit floats are `f32`, loading widens them and storing rounds to the nearest even. So a cast that
   /// widens does nothing, nor does one whose rounded value is only stored.
   ///
-  /// - Parameters:
-  ///   - operands: the element types of the operands.
-  ///   - values: those of the instructions' values.
+  /// - `operands`: the element types of the operands.
+  /// - `values`: those of the instructions' values.
   func storageCasts(_ operands: [DType], _ values: [DType]) -> [Int: Argument] {
     let read = Set(instructions.flatMap(\.arguments))
     var found: [Int: Argument] = [:]

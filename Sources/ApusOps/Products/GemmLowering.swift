@@ -168,7 +168,7 @@ enum GemmLowering {
 
     /// The call, with everything but the place of C bound.
     ///
-    /// - Parameter epilogue: a prepared `ck_loop_args` and its tail.
+    /// - `epilogue`: a prepared `ck_loop_args` and its tail.
     func call(isa: ISA, epilogue: [UInt8] = []) -> KernelCall {
       let level = ck_isa(isa)
       var block = block

@@ -36,9 +36,8 @@ extension GemmLowering.Product {
     }
   }
 
-  /// - Parameters:
-  ///   - block: the argument block.
-  ///   - isa: the level that runs it.
+  /// - `block`: the argument block.
+  /// - `isa`: the level that runs it.
   func partition(of block: [UInt8], isa: ISA) -> Partition {
     let buffers = followerBuffers
     let (M, N, K) = (Int(self.block.M), Int(self.block.N), Int(self.block.K))

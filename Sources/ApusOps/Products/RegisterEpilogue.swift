@@ -14,10 +14,9 @@ struct RegisterEpilogue {
   /// The result's type.
   private(set) var result: DType
 
-  /// - Parameters:
-  ///   - read: the types of the program's operands, the product first.
-  ///   - product: the strides of all of them.
-  ///   - batch: their distances from matrix to matrix.
+  /// - `read`: the types of the program's operands, the product first.
+  /// - `product`: the strides of all of them.
+  /// - `batch`: their distances from matrix to matrix.
   /// - Returns: nil where the program does anything else.
   init?(
     _ program: LoopProgram, _ read: [TensorType], _ product: GemmLowering.Product, _ batch: [Int]

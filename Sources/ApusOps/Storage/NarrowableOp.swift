@@ -27,10 +27,9 @@ package protocol NarrowableOp: Op {
   func makesNarrow(result index: Int, of node: NodeTypes) -> Bool
   /// The op that reads operands and gives results of other float types, and else computes the same.
   ///
-  /// - Parameters:
-  ///   - operands: the operands' element types in memory. They differ from those of `node` only where
-  ///     `readsNarrow` allows it.
-  ///   - results: likewise of the results, and `makesNarrow`.
-  ///   - node: the types before anything is stored narrow.
+  /// - `operands`: the operands' element types in memory. They differ from those of `node` only where
+  ///   `readsNarrow` allows it.
+  /// - `results`: likewise of the results, and `makesNarrow`.
+  /// - `node`: the types before anything is stored narrow.
   func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op
 }

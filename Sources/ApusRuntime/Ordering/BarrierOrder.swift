@@ -15,10 +15,9 @@ struct BarrierOrder {
   /// By place in it: the last place before the threads meet.
   private(set) var ends: [Int] = []
 
-  /// - Parameters:
-  ///   - lowered: the calls in the order that counts where barriers do not.
-  ///   - schedule: an empty one, for the team.
-  ///   - mostLive: bytes that may be live at one time.
+  /// - `lowered`: the calls in the order that counts where barriers do not.
+  /// - `schedule`: an empty one, for the team.
+  /// - `mostLive`: bytes that may be live at one time.
   init(_ lowered: LoweredGraph, _ schedule: ScheduleBuilder, mostLive: Int) {
     // Each value in a memory of its own: no bytes are shared by accident.
     let builder = StepBuilder(

@@ -33,7 +33,7 @@ struct CallGraph {
 
   var count: Int { reads.count }
 
-  /// - Parameter updatesInPlace: whether a call that makes a state's new value must come after those before it
+  /// - `updatesInPlace`: whether a call that makes a state's new value must come after those before it
   ///   in the given order that read the old one.
   init(_ lowered: LoweredGraph, updatesInPlace: Bool) {
     let graph = lowered.graph, calls = lowered.calls, values = graph.types.count
