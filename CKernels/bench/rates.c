@@ -9,42 +9,11 @@
 
 #include "ck_bench.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 // MARK: The table
 
 const ck_tile_rate ck_tile_rates[4] = {{100, 0}, {650, 50}, {350, 32}, {185, 24}};
 
-/// Threads that share the largest cache, as the leaf that describes caches says; 1 where there is
-/// none.
-static int32_t cache_group(void) {
-#if defined(__x86_64__)
-  int64_t most = 0;
-  int32_t group = 1;
-  const uint32_t leaves[] = {4, 0x8000001d};
-  for (int i = 0; i < 2 && most == 0; i++) {
-    for (uint32_t index = 0; index < 8; index++) {
-      uint32_t a, b, c, d;
-      if (!__get_cpuid_count(leaves[i], index, &a, &b, &c, &d) || (a & 31) == 0) break;
-      if ((a & 31) == 2) continue;  // of instructions
-      const int64_t bytes =
-          (int64_t)((b >> 22) + 1) * ((b >> 12 & 1023) + 1) * ((b & 4095) + 1) * ((int64_t)c + 1);
-      if (bytes > most) most = bytes, group = (int32_t)(a >> 14 & 4095) + 1;
-    }
-  }
-  return group;
-#else
-  return 1;
-#endif
-}
-
 ck_rates ck_rates_nominal(ck_isa isa) {
-  static int32_t group;  // 0: not asked yet (hypervisors trap CPUID); a race asks twice
-  if (!__atomic_load_n(&group, __ATOMIC_RELAXED)) {
-    __atomic_store_n(&group, cache_group(), __ATOMIC_RELAXED);
-  }
   // Measured on two cores of Zen 5; what concerns more threads is an assumption, see
   // Docs/Scaling.md.
   ck_rates r = {
@@ -72,7 +41,7 @@ ck_rates ck_rates_nominal(ck_isa isa) {
       .far_peer = 80,
       .near_cache = 1 << 20,
       .group_cache = ck_cache_bytes(),
-      .group = group,
+      .group = ck_cache_threads(),
   };
   memcpy(r.tiles, ck_tile_rates, sizeof r.tiles);
   if (isa == CK_ISA_REF) {

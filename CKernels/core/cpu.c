@@ -60,40 +60,48 @@ static bool is_pair_rate_high(void) { return false; }
 static bool has_half_vectors(void) { return true; }
 #endif
 
+/// A cache, and how many threads share it.
+typedef struct cache {
+  int64_t bytes;
+  int32_t threads;
+} cache;
+
 /// The largest cache that processor 0's kind has, by the leaf (4 on Intel, 0x8000001d on AMD) that
-/// describes one cache a subleaf; 0 where neither is there. The C library's figure is not asked
-/// for: it counts a whole socket where a part of it is shared.
-static int64_t largest_cache(void) {
+/// describes one cache a subleaf; 32 MiB of a thread's own where neither is there. The C library's
+/// figure is not asked for: it counts a whole socket where a part of it is shared.
+static cache read_largest_cache(void) {
+  cache largest = {0, 1};
 #if defined(__x86_64__)
-  int64_t most = 0;
   const uint32_t leaves[] = {4, 0x8000001d};
-  for (int i = 0; i < 2; i++) {
+  for (int i = 0; i < 2 && largest.bytes == 0; i++) {
     for (uint32_t index = 0; index < 8; index++) {
       uint32_t a, b, c, d;
       if (!__get_cpuid_count(leaves[i], index, &a, &b, &c, &d) || (a & 31) == 0) break;
       if ((a & 31) == 2) continue;  // of instructions
       const int64_t ways = (b >> 22) + 1, parts = (b >> 12 & 1023) + 1, line = (b & 4095) + 1;
       const int64_t bytes = ways * parts * line * ((int64_t)c + 1);
-      most = bytes > most ? bytes : most;
+      if (bytes > largest.bytes) largest = (cache){bytes, (int32_t)(a >> 14 & 4095) + 1};
     }
-    if (most > 0) break;
   }
-  return most;
-#else
-  return 0;
 #endif
+  if (largest.bytes < 1 << 20) largest.bytes = 32 << 20;
+  return largest;
 }
 
-int64_t ck_cache_bytes(void) {
-  static int64_t bytes;  // a race writes the same answer twice
-  int64_t known = __atomic_load_n(&bytes, __ATOMIC_RELAXED);
-  if (known == 0) {
-    known = largest_cache();
-    if (known < 1 << 20) known = 32 << 20;
-    __atomic_store_n(&bytes, known, __ATOMIC_RELAXED);
+/// Read once: hypervisors trap CPUID.
+static cache largest_cache(void) {
+  static cache known;  // a race writes the same answers twice, the bytes last
+  if (__atomic_load_n(&known.bytes, __ATOMIC_ACQUIRE) == 0) {
+    const cache largest = read_largest_cache();
+    __atomic_store_n(&known.threads, largest.threads, __ATOMIC_RELAXED);
+    __atomic_store_n(&known.bytes, largest.bytes, __ATOMIC_RELEASE);
   }
-  return known;
+  return (cache){__atomic_load_n(&known.bytes, __ATOMIC_RELAXED),
+                 __atomic_load_n(&known.threads, __ATOMIC_RELAXED)};
 }
+
+int64_t ck_cache_bytes(void) { return largest_cache().bytes; }
+int32_t ck_cache_threads(void) { return largest_cache().threads; }
 
 ck_isa ck_isa_best(void) {
   static ck_isa best;

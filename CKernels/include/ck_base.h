@@ -50,6 +50,8 @@ int ck_isa_from_name(const char *name);
 
 /// Bytes of the processor's largest cache; 32 MiB where it does not say. Computed once.
 int64_t ck_cache_bytes(void);
+/// Threads that share that cache; 1 where it does not say.
+int32_t ck_cache_threads(void);
 
 /// Whether VDPBF16PS does more work a cycle here than the f32 fused multiply-add: a table of
 /// processors, because a measurement might choose otherwise on another day, and with it other bits.

@@ -57,7 +57,7 @@ typedef struct ck_rates {
 /// The rates of this kind of processor, from a table.
 ck_rates ck_rates_nominal(ck_isa isa);
 
-/// The same with what was measured here, once a process, in about a third of a millisecond:
+/// The same with what was measured here, once a process, in about half a millisecond:
 /// multiply-adds and bytes moved in the caches, in steps of a twentieth, so that a quiet machine
 /// gives the same from run to run. What a busy machine slows is bounded: no rate differs from the
 /// table's by more than a factor of two.

@@ -1,6 +1,5 @@
 // How long the members of a team take to meet: two processors may share a cache or lie far apart.
 #include <math.h>
-#include <time.h>
 
 #include "team_internal.h"
 
@@ -15,12 +14,6 @@ static void meet_often(const void *args, const ck_thread *t) {
   for (int i = 0; i < MEETINGS; ++i) ck_barrier(t);
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
 double ck_team_patience(const ck_team *team, int32_t member) {
   const patience *rest = &team->members[member].at_rest;
   return rest->most > 0 ? (double)rest->now / (double)rest->most : 0;
@@ -29,13 +22,13 @@ double ck_team_patience(const ck_team *team, int32_t member) {
 double ck_team_barrier_nanoseconds(ck_team *team) {
   const ck_step step = {.kernel = meet_often};
   double best = INFINITY;
-  const double first = now();
-  for (int i = 0;
-       i < TRIES || (best > near_nanoseconds * MEETINGS && now() - first < longest_nanoseconds);
+  const int64_t first = now_nanoseconds();
+  for (int i = 0; i < TRIES || (best > near_nanoseconds * MEETINGS &&
+                                (double)(now_nanoseconds() - first) < longest_nanoseconds);
        ++i) {
-    const double start = now();
+    const int64_t start = now_nanoseconds();
     ck_run(team, &step, 1);
-    const double taken = now() - start;
+    const double taken = (double)(now_nanoseconds() - start);
     if (taken < best) best = taken;
   }
   return best / MEETINGS;

@@ -4,16 +4,9 @@
 // They do not wait for each other at the end: the caller waits for them, they wait for the next
 // epoch.
 #include <string.h>
-#include <time.h>
 
 #include "float_state.h"
 #include "team_internal.h"
-
-static int64_t now_nanoseconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
 
 bool ck_condition_holds(const ck_condition *condition) {
   for (int64_t i = 0; i < condition->value_count; ++i) {

@@ -8,10 +8,17 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "ck_team.h"
 
 #define CK_LINE 128
+
+static inline int64_t now_nanoseconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
 
 /// What the members are to do. Written by the caller before `epoch` moves, read by members after.
 typedef struct posted_run {
