@@ -5,9 +5,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench sanitize arm docs format lint
+.PHONY: help setup demo test check bench sanitize fuzz arm docs format lint
 
 EPOCHS ?= 5
+SECONDS_EACH ?= 60
 BENCH ?= report --output Benchmarks/results --seconds 0.5
 
 help: ## this list
@@ -34,6 +35,9 @@ bench: setup ## measure everything into Benchmarks/results (BENCH="gemm --shape 
 
 sanitize: setup ## the C kernels' tests under AddressSanitizer, UBSan and ThreadSanitizer
 	@.ci/sanitize
+
+fuzz: setup ## random files, texts, graphs and arguments, SECONDS_EACH (60) for each test, sanitized
+	@.ci/fuzz $(SECONDS_EACH)
 
 arm: setup ## the C kernels on arm64, emulated: the same bits as here
 	@.ci/arm64

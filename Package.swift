@@ -87,6 +87,8 @@ let package = Package(
     .testTarget(
       name: "BookTests", dependencies: ["Apus"], path: "Tests/Book", packageAccess: false),
     .testTarget(name: "HouseTests", exclude: ["PublicNames.txt"]),
+    // Random cases: a few in `make test`, for a given time under sanitizers in `make fuzz`.
+    .testTarget(name: "FuzzTests", dependencies: ["Apus", "ApusPasses", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]
 )
@@ -96,5 +98,17 @@ if Context.environment["APUS_STRICT"] != nil {
   for target in package.targets where target.type != .system {
     target.swiftSettings = (target.swiftSettings ?? []) + [.treatAllWarnings(as: .error)]
     target.cSettings = (target.cSettings ?? []) + [.treatAllWarnings(as: .error)]
+  }
+}
+
+// `make fuzz`: undefined behaviour in the kernels ends the process.
+if Context.environment["APUS_SANITIZE"] != nil {
+  for target in package.targets where target.name == "CKernels" {
+    target.cSettings =
+      (target.cSettings ?? []) + [
+        .unsafeFlags([
+          "-fsanitize=undefined", "-fsanitize-trap=undefined", "-fno-omit-frame-pointer", "-g",
+        ])
+      ]
   }
 }
