@@ -28,5 +28,6 @@ const char *ck_kernel_name(ck_kernel kernel) {
     if (loops[k].kernel == kernel) return loops[k].name;
     if (loops[k].multi == kernel) return loops[k].multi_name;
   }
+  if (kernel == ck_loop_outer) return "ck_loop_outer";
   return NULL;
 }

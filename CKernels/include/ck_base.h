@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 /// The most dimensions an operand of a strided kernel may have after collapsing.
-#define CK_MAX_DIMS 8
+#define CK_MAX_DIMS 16
 
 /// Element types. The raw values are part of the plan's format and match Swift's
 /// `DType.kernelCode`.

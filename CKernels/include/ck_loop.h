@@ -173,6 +173,25 @@ ck_kernel ck_loop(ck_isa isa);
 bool ck_loop_region(const ck_loop_args *args, int32_t operand, int32_t index, int32_t count,
                     ck_region *region);
 
+// MARK: More dimensions than the machine has
+
+/// Dimensions around a loop's own, at most.
+#define CK_LOOP_OUTER_DIMS 16
+
+/// A prepared loop, run for each place of `dims` more dimensions, none of which it reduces. One
+/// block of memory: this header, `dims` extents, for each operand `dims` strides in elements (both
+/// int64_t), and at `loop_offset` bytes from its start the loop's block of `loop_bytes`.
+typedef struct ck_loop_outer_args {
+  int32_t dims;
+  int32_t isa;  // ck_isa, of the loop
+  int64_t loop_offset;
+  int64_t loop_bytes;
+} ck_loop_outer_args;
+
+size_t ck_loop_outer_scratch_bytes(const ck_loop_outer_args *args);
+/// The entry point for all levels; its arguments are a ck_loop_outer_args.
+void ck_loop_outer(const void *args, const ck_thread *t);
+
 // MARK: As a matrix product's epilogue
 
 /// Like `ck_loop_prepare`, for a map over [batch, rows, columns] (always three dimensions, extents

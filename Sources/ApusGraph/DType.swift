@@ -28,6 +28,26 @@ public enum DType: String, Sendable, Hashable, CaseIterable, Codable {
   /// Whether the type is an integer one (`bool` is not).
   public var isInteger: Bool { self == .i32 || self == .i64 || self == .u8 }
 
+  /// The whole numbers that an element can be; nil for floats.
+  package var integers: ClosedRange<Int64>? {
+    switch self {
+    case .f32, .bf16, .f16, .f64: nil
+    case .i32: Int64(Int32.min)...Int64(Int32.max)
+    case .i64: Int64.min...Int64.max
+    case .u8: 0...255
+    case .bool: 0...1
+    }
+  }
+
+  /// Whether an element can be that whole number (any, for floats, which round it).
+  package func holds(_ value: Int64) -> Bool { integers?.contains(value) ?? true }
+
+  /// Whether an element can be that number: for floats always, for others where it is a whole number of
+  /// their range.
+  package func holds(_ value: Double) -> Bool {
+    isFloat || Int64(exactly: value).map { holds($0) } ?? false
+  }
+
   /// The code of the type in the kernels' argument blocks (`ck_dtype`).
   package var kernelCode: Int32 {
     switch self {

@@ -14,7 +14,8 @@ extension Graph {
   /// - `inputs`: arrays in the order of `inputs`.
   /// - `states`: arrays in the order of `states`.
   /// - `widened`: whether all floats are computed and returned as `f64` (the default); otherwise each
-  ///   op's result is rounded to its own type.
+  ///   op's result is rounded to its own type, and denormals are zeros as in kernels
+  ///   (``Op/computed(_:results:)``).
   /// - Throws: `missing` for a wrong number of arrays, `shapeMismatch` or `dtypeMismatch` for an array of
   ///   another type, and what references throw (`outOfRange` for a bad index).
   package func interpret(
@@ -57,7 +58,7 @@ extension Graph {
         return widened ? type.with(type.dtype.widened) : type
       }
       do {
-        let results = try node.op.reference(node.operands.map(read), results: wanted)
+        let results = try node.op.computed(node.operands.map(read), results: wanted)
         for (result, array) in zip(node.results, results) { values[result.index] = array }
       } catch let error as ApusError {
         throw error.located(at: node.origins.first?.description ?? "")
@@ -70,5 +71,20 @@ extension Graph {
       newStates[index] = read(assignment.operand)
     }
     return Interpretation(outputs: outputs.map { read($0.operand) }, states: newStates)
+  }
+}
+
+/// An op that moves elements and never looks at them: bytes go from operands to results.
+package protocol MovingOp: Op {}
+
+extension Op {
+  /// What a kernel computes of these arrays, but for the rounding of its steps: the reference, to whose
+  /// arithmetic denormal `f32` and `bf16` numbers are zeros, as operands and as results. What only moves
+  /// elements keeps them.
+  ///
+  /// Folding and the interpreter call this, so that a constant gives the number that an input would.
+  package func computed(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    if self is any MovingOp { return try reference(operands, results: results) }
+    return try reference(operands.map(\.flushed), results: results).map(\.flushed)
   }
 }

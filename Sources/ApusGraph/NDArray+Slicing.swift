@@ -12,8 +12,8 @@ extension NDArray {
   public func slice(axis: Int, _ range: some RangeExpression<Int>) throws -> NDArray {
     let axis = try shape.normalized(axis: axis)
     let range = try EveryPosition.positions(range, of: shape[axis], "axis \(axis) of \(type)")
-    let inner = shape.dimensions.dropFirst(axis + 1).reduce(1, *) * dtype.byteCount
-    let outer = shape.dimensions.prefix(axis).reduce(1, *)
+    let inner = shape.dimensions.dropFirst(axis + 1).reduce(dtype.byteCount, Shape.product)
+    let outer = shape.dimensions.prefix(axis).reduce(1, Shape.product)
     var result = shape
     result.dimensions[axis] = range.count
     let (pitch, run) = (shape[axis] * inner, range.count * inner)

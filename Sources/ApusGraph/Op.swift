@@ -18,8 +18,9 @@ package protocol Op: Sendable, Hashable {
   /// The vector-Jacobian product, as graph ops: a gradient for each operand, nil where there is none
   /// (an integer operand, or no dependence).
   func gradient(_ context: GradientContext) throws -> [Tensor?]
-  /// The op on concrete arrays, in plain loops in double: the oracle of all tests. Floats arrive as
-  /// `f64`; `results` are the wanted types, floats `f64`.
+  /// The op on concrete arrays, in plain loops: the oracle of all tests. Floats are computed in double,
+  /// whatever float type they arrive in, and rounded once to the wanted types `results`; integers in
+  /// integer arithmetic that wraps; what only moves elements (``MovingOp``) moves their bytes.
   func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray]
   /// Whether the kernel can read operand `index`, of the given element type, through `view` instead of
   /// from a dense copy.

@@ -248,12 +248,14 @@ private struct GraphParser {
     guard values.count == count else {
       throw fail("\(values.count) elements for \(type)", "\(count)")
     }
-    if type.dtype == .i64 {
+    if !type.dtype.isFloat {
       let integers = try values.map { value -> Int64 in
-        guard case .int(let integer) = value else { throw fail("\(value) in \(type)", "integers") }
+        guard case .int(let integer) = value, type.dtype.holds(Int64(integer)) else {
+          throw fail("\(value) in \(type)", "integers that \(type.dtype) has")
+        }
         return Int64(integer)
       }
-      return NDArray(integers, shape: type.shape)
+      return try NDArray(integers: integers, type: type)
     }
     let doubles = try values.map { value -> Double in
       switch value {
@@ -262,7 +264,7 @@ private struct GraphParser {
       default: throw fail("\(value) in \(type)", "numbers")
       }
     }
-    return NDArray(doubles: doubles, type: type)
+    return try NDArray(checking: doubles, type: type)
   }
 
   private mutating func attributeValue(depth: Int) throws -> AttributeValue {

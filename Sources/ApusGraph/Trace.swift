@@ -136,8 +136,16 @@ public final class Trace: @unchecked Sendable {
   }
 
   /// A scalar constant of the given type.
+  ///
+  /// A number that an integer type cannot hold, such as 0.5 or 300 for `u8`, is noted as a mistake.
   public func constant(_ value: Double, _ dtype: DType = .f32) -> Tensor {
-    constant(NDArray(doubles: [value], type: TensorType(dtype, [])))
+    if !dtype.holds(value) {
+      record(
+        ApusError(
+          .invalidArgument, "\(AttributeValue.double(value)) is no \(dtype)",
+          expected: "a whole number of that type, or a cast of the tensor first"))
+    }
+    return constant(NDArray(doubles: [value], type: TensorType(dtype, [])))
   }
 
   /// The tensor that stands for a value of this graph.

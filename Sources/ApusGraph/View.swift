@@ -29,13 +29,17 @@ package struct View: Sendable, Hashable {
       || (0..<shape.rank).allSatisfy { shape[$0] == 1 || strides[$0] == dense[$0] }
   }
 
-  /// The lowest and highest element of the value that the view reads; nil where it reads none.
+  /// The lowest and highest element of the value that the view reads; nil where it reads none. Beyond any
+  /// value where the numbers are too large for that: views are read from files too.
   package var extent: ClosedRange<Int>? {
     guard shape.count > 0 else { return nil }
     var low = offset, high = offset
-    for axis in 0..<shape.rank {
-      let reach = (shape[axis] - 1) * strides[axis]
-      if reach < 0 { low += reach } else { high += reach }
+    for axis in 0..<shape.rank where shape[axis] > 1 {
+      let (reach, isFar) = (shape[axis] - 1).multipliedReportingOverflow(by: strides[axis])
+      let end = strides[axis] < 0 ? low : high
+      let (moved, isBeyond) = end.addingReportingOverflow(reach)
+      if isFar || isBeyond { return .min ... .max }
+      if strides[axis] < 0 { low = moved } else { high = moved }
     }
     return low...high
   }
@@ -58,8 +62,9 @@ package struct View: Sendable, Hashable {
 
   /// Every `steps[i]`-th element from `starts[i]` on along each axis, `shape` of them.
   package func sliced(starts: [Int], steps: [Int], shape target: Shape) -> View {
-    let moved = zip(starts, strides).reduce(offset) { $0 + $1.0 * $1.1 }
-    return View(shape: target, strides: zip(strides, steps).map { $0 * $1 }, offset: moved)
+    // Of a slice of one element or none, the step may be any number and means nothing.
+    let moved = zip(starts, strides).reduce(offset) { $0 &+ $1.0 &* $1.1 }
+    return View(shape: target, strides: zip(strides, steps).map { $0 &* $1 }, offset: moved)
   }
 
   /// This view's elements under another shape, or nil where strides alone cannot express it.

@@ -5,8 +5,9 @@
 // its operands together, or where the op refuses its operands (an index outside its table: that error
 // belongs to the run).
 //
-// The result is the reference's, computed in double and rounded once. Limits on size keep the graph small:
-// broadcasting a scalar is cheaper done by the reader than stored.
+// The result is the reference's: floats computed in double and rounded once, integers as kernels compute them
+// (`Op.computed`). Limits on size keep the graph small: broadcasting a scalar is cheaper done by the reader
+// than stored.
 //
 //     constant %0 : f64[2] = [1.0, 2.0]
 //     constant %1 : f64[] = [0.5]          =>      constant %0 : f64[2] = [0.5, 1.0]
@@ -73,11 +74,8 @@ package struct FoldConstants: Pass {
     guard operands.isEmpty || size <= max(given, Self.small) else { return nil }
     let arrays = operands.map { operand -> NDArray in
       let array = known[operand.value]!
-      let seen = operand.view.map { array.viewed(through: $0) } ?? array
-      return seen.cast(to: seen.dtype.widened)
+      return operand.view.map { array.viewed(through: $0) } ?? array
     }
-    let wide = types.map { $0.with($0.dtype.widened) }
-    guard let results = try? node.op.reference(arrays, results: wide) else { return nil }
-    return zip(results, types).map { $0.cast(to: $1.dtype) }
+    return try? node.op.computed(arrays, results: types)
   }
 }

@@ -39,6 +39,8 @@ package struct FuseElementwise: Pass {
         let results = group.map { graph.nodes[$0].results[0] }.filter { value in
           kept[value.index] || readers[value.index].contains { !inside.contains($0) }
         }
+        // Dead code, where the pass that removes it is left out.
+        if results.isEmpty { continue }
         try emitLoop(group, results, graph, constants, &rewriter)
         statistics["loops"] += 1
         statistics["fused"] += group.count

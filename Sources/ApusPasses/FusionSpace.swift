@@ -30,7 +30,7 @@ struct FusionSpace {
     keepsRows =
       !folded.isEmpty && folded == Array(domain.rank - folded.count..<domain.rank)
       && lastReal.map { folded.contains($0) } ?? false
-      && folded.reduce(1) { $0 * domain[$1] } <= Loop.longestKeptRow
+      && folded.reduce(1) { Shape.product($0, domain[$1]) } <= Loop.longestKeptRow
     for index in nodes where !(graph.nodes[index].op is any ReductionOp) {
       let own = FusionGroups.domain(graph.nodes[index], graph)
       guard own == domain || keepsRows && own == rows else { return nil }

@@ -175,7 +175,7 @@ final class Simplifier {
     let new = rewriter.result.addConstant(array)
     definitions.append(nil)
     readers.append(0)
-    constants.append(.allAre(value))
+    constants.append(Self.uniform(array))
     scalars[array] = Operand(new)
     return Operand(new)
   }
@@ -220,6 +220,10 @@ final class Simplifier {
   }
 
   private static func uniform(_ array: NDArray) -> Known {
+    // Of 64-bit integers only those that a double holds.
+    if array.dtype == .i64, array.integers.contains(where: { $0.magnitude > 1 << 53 }) {
+      return .theyDiffer
+    }
     let doubles = array.doubles
     guard let first = doubles.first else { return .theyDiffer }
     return doubles.allSatisfy { $0 == first } ? .allAre(first) : .theyDiffer

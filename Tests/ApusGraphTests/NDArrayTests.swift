@@ -1,6 +1,7 @@
 // Arrays: conversion, value semantics, shapes.
 
 import ApusGraph
+import TestSupport
 import Testing
 
 @Suite struct NDArrayTests {
@@ -34,10 +35,57 @@ import Testing
     #expect(BFloat16.bits(of: Float.greatestFiniteMagnitude) == 0x7f80)
   }
 
-  @Test func integers_saturate() {
+  @Test func conversionsToIntegers_areThoseOfTheKernels() throws {
+    // cvttps2dq's answer for what an i32 cannot hold is its least value.
     let array = NDArray(doubles: [1e20, -1e20, .nan, 2.9, -2.9], type: .i32(5))
-    #expect(array.integers == [Int(Int32.max), Int(Int32.min), 0, 2, -2])
-    #expect(NDArray(doubles: [300, -1], type: .u8(2)).integers == [255, 0])
+    #expect(array.integers == [Int(Int32.min), Int(Int32.min), Int(Int32.min), 2, -2])
+    #expect(
+      NDArray(doubles: [300, -1, 2.9, .nan, 1e20], type: .u8(5)).integers == [44, 255, 2, 0, 0])
+    #expect(NDArray(doubles: [-.infinity, 0x1p63], type: .i64(2)).integers == [.min, .min])
+    let long = NDArray([1 << 32 + 5, -1, 1 << 53 + 1, .max] as [Int64], shape: [4])
+    #expect(long.cast(to: .i32).integers == [5, -1, 1, -1])
+    #expect(long.cast(to: .u8).integers == [5, 255, 1, 255])
+    #expect(long.cast(to: .bool).integers == [1, 1, 1, 1])
+    #expect(long.cast(to: .i64) == long)
+    #expect(try NDArray(integers: [300, -1], type: .u8(2)).integers == [44, 255])
+    // Rounded to f32 at once: by way of a double it would be 2^60 + 2^37 (half to even) here.
+    let odd: Int64 = 1 << 60 + 1 << 36 + 1
+    #expect(NDArray([odd], shape: [1]).cast(to: .f32).floats == [Float(odd)])
+  }
+
+  @Test func denormals_areFalse_inTheTypesInWhichKernelsSeeZeros() {
+    let denormal = NDArray([0x1p-130, 0, -0x1p-130, 0x1p-120], shape: [4])
+    #expect(denormal.cast(to: .bool).integers == [0, 0, 0, 1])
+    #expect(denormal.cast(to: .bf16).cast(to: .bool).integers == [0, 0, 0, 1])
+    // In f32 it is a normal number.
+    #expect(NDArray(doubles: [6e-8, 0], type: .f16(2)).cast(to: .bool).integers == [1, 0])
+    #expect(
+      denormal.flushed.floats.map(\.bitPattern) == [0, 0, 0x8000_0000, Float(0x1p-120).bitPattern])
+    #expect(denormal.floats[0] == 0x1p-130)
+  }
+
+  /// What the exact value rounds to, from the two neighbours that 16-bit floats have.
+  @Test(arguments: [DType.bf16, .f16]) func doublesAreRoundedOnce(dtype: DType) {
+    var random = SplitMix("doubles to \(dtype)")
+    func number(_ bits: UInt16) -> Double {
+      Double(dtype == .bf16 ? BFloat16.float(bits: bits) : Half.float(bits: bits))
+    }
+    let infinity: UInt16 = dtype == .bf16 ? 0x7f80 : 0x7c00
+    for _ in 0..<20_000 {
+      let low = UInt16(random.next() % UInt64(infinity - 1))
+      let (a, b) = (number(low), number(low + 1))
+      // The middle, and as near to it as doubles come.
+      let middle = (a + b) / 2
+      #expect(
+        NDArray(doubles: [middle.nextDown, middle.nextUp], type: TensorType(dtype, [2])).doubles
+          == [a, b])
+      let even = low % 2 == 0 ? a : b
+      #expect(NDArray(doubles: [-middle], type: TensorType(dtype, [1])).doubles == [-even])
+    }
+    #expect(NDArray(doubles: [1.003906251], type: .bf16(1)).doubles == [1.0078125])
+    #expect(
+      NDArray(doubles: [.infinity, 1e300, .nan], type: TensorType(dtype, [3])).doubles.prefix(2)
+        == [.infinity, .infinity])
   }
 
   @Test func wrongCounts_areErrors() {

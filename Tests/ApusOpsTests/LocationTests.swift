@@ -150,7 +150,8 @@ nonisolated(unsafe) private let uses: [String: [Use]] = {
   for (name, function) in [
     ("atan2", { atan2($0, $1) }), ("maximum", { maximum($0, $1) }),
     ("minimum", { minimum($0, $1) }), ("pow", { pow($0, $1) }), ("mod", { mod($0, $1) }),
-    ("floorDivide", { floorDivide($0, $1) }), ("gate", { gate($0, $1) }),
+    ("floorDivide", { floorDivide($0, $1) }),
+    ("truncatingDivide", { truncatingDivide($0, $1) }), ("gate", { gate($0, $1) }),
     ("equal", { equal($0, $1) }), ("notEqual", { notEqual($0, $1) }), ("less", { less($0, $1) }),
     ("lessOrEqual", { lessOrEqual($0, $1) }), ("greater", { greater($0, $1) }),
     ("greaterOrEqual", { greaterOrEqual($0, $1) }), ("matmul", { matmul($0, $1) }),
@@ -166,6 +167,7 @@ nonisolated(unsafe) private let uses: [String: [Use]] = {
     ("pow", [{ pow($0, 3) }, { pow($0, -1) }, { pow(2, $0) }]),
     ("mod", [{ mod($0, 2) }, { mod(2, $0) }]),
     ("floorDivide", [{ floorDivide($0, 2) }, { floorDivide(2, $0) }]),
+    ("truncatingDivide", [{ truncatingDivide($0, 2) }, { truncatingDivide(2, $0) }]),
     ("equal", [{ equal($0, 2) }, { equal(2, $0) }]),
     ("notEqual", [{ notEqual($0, 2) }, { notEqual(2, $0) }]),
     ("less", [{ less($0, 2) }, { less(2, $0) }]),

@@ -31,9 +31,7 @@ package enum Fuzz {
     var count = 0
     while seconds.map({ ContinuousClock.now - start < .seconds($0) }) ?? (count < rounds) {
       let seed = first &+ UInt64(count)
-      if seconds != nil || given != nil {
-        try Data("\(seed)\n".utf8).write(to: note)
-      }
+      try Data("\(seed)\n".utf8).write(to: note)
       var random = SplitMix(seed: seed)
       do {
         try round(&random)

@@ -3,7 +3,7 @@
 import ApusGraph
 
 /// `y = |x|`.
-package struct Abs: PlainElementwiseOp {
+package struct Abs: PlainElementwiseOp, IntegerElementwiseOp {
   package static let mnemonic = "abs"
   package static let arity = 1
   package static let signature = ElementwiseSignature.numeric
@@ -16,6 +16,7 @@ package struct Abs: PlainElementwiseOp {
   }
 
   package func evaluate(_ x: [Double]) -> Double { Swift.abs(x[0]) }
+  package func evaluate(_ x: [Int64]) -> Int64 { x[0] < 0 ? 0 &- x[0] : x[0] }
 }
 
 /// The absolute value of every element.

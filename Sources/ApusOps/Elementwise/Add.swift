@@ -3,10 +3,11 @@
 import ApusGraph
 
 /// `y = a + b`, broadcasting.
-package struct Add: PlainElementwiseOp {
+package struct Add: PlainElementwiseOp, IntegerElementwiseOp {
   package static let mnemonic = "add"
   package static let arity = 2
   package static let signature = ElementwiseSignature.numeric
+  package static let leavesBytes = true
 
   package init() {}
 
@@ -16,6 +17,7 @@ package struct Add: PlainElementwiseOp {
   }
 
   package func evaluate(_ x: [Double]) -> Double { x[0] + x[1] }
+  package func evaluate(_ x: [Int64]) -> Int64 { x[0] &+ x[1] }
 }
 
 extension Tensor {
@@ -24,6 +26,6 @@ extension Tensor {
     let (a, b) = promoted(a, b)
     return .apply(Add(), to: a, b)
   }
-  public static func + (a: Tensor, b: Double) -> Tensor { a + a.scalar(b) }
-  public static func + (a: Double, b: Tensor) -> Tensor { b.scalar(a) + b }
+  public static func + (a: Tensor, b: Double) -> Tensor { a + a.operand(b) }
+  public static func + (a: Double, b: Tensor) -> Tensor { b.operand(a) + b }
 }

@@ -31,8 +31,8 @@ public func atan2(
 
 public func atan2(
   _ a: Tensor, _ b: Double, file: StaticString = #fileID, line: UInt = #line
-) -> Tensor { atan2(a, a.scalar(b), file: file, line: line) }
+) -> Tensor { atan2(a, a.operand(b), file: file, line: line) }
 
 public func atan2(
   _ a: Double, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
-) -> Tensor { atan2(b.scalar(a), b, file: file, line: line) }
+) -> Tensor { atan2(b.operand(a), b, file: file, line: line) }

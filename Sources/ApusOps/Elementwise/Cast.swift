@@ -2,7 +2,7 @@
 
 import ApusGraph
 
-/// `y = dtype(x)`: floats to integers truncate towards zero, non-zero is true.
+/// `y = dtype(x)`, by the rule of ``NDArray/cast(to:)``.
 package struct Cast: ElementwiseOp {
   package static let mnemonic = "cast"
   package static let arity = 1
@@ -25,17 +25,26 @@ package struct Cast: ElementwiseOp {
     return [context.gradient.cast(to: from)]
   }
 
-  package func evaluate(_ x: [Double]) -> Double {
-    switch dtype {
-    case .bool: x[0] != 0 ? 1 : 0
-    case .i32, .i64, .u8: x[0].rounded(.towardZero)
-    default: x[0]
+  package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
+    // Integers are rounded to the op's own type, and that is widened where the interpreter asks for it.
+    if !operands[0].dtype.isFloat {
+      return [operands[0].cast(to: dtype).cast(to: results[0].dtype)]
     }
+    return [operands[0].cast(to: results[0].dtype)]
+  }
+
+  package func evaluate(_ x: [Double]) -> Double {
+    NDArray(doubles: x, type: TensorType(dtype.widened, [1])).doubles[0]
   }
 }
 
 extension Tensor {
   /// The tensor with its elements converted to `dtype`; the tensor itself where it has that type.
+  ///
+  /// Floats are rounded to the nearest; a float becomes an integer by truncation, and the least integer
+  /// where `i32` or `i64` cannot hold it; a shorter integer keeps the low bits; what is not 0 is true.
+  ///
+  ///     x.cast(to: .u8)   // f32 [300, -1, 2.9] → [44, 255, 2]
   public func cast(to dtype: DType, file: StaticString = #fileID, line: UInt = #line) -> Tensor {
     dtype == self.dtype ? self : cast(to: dtype, location: sourceLocation(file, line))
   }

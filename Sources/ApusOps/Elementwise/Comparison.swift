@@ -3,8 +3,10 @@
 import ApusGraph
 
 /// A comparison. NaN compares as IEEE 754 says: unequal to everything, and neither less nor greater.
-package protocol Comparison: PlainElementwiseOp {
-  static func holds(_ a: Double, _ b: Double) -> Bool
+package protocol Comparison: PlainElementwiseOp, IntegerElementwiseOp {
+  /// The comparison with its operands exchanged.
+  associatedtype Mirrored: Comparison
+  static func holds<T: Comparable>(_ a: T, _ b: T) -> Bool
 }
 
 extension Comparison {
@@ -16,51 +18,58 @@ extension Comparison {
   // The result is a bool: nothing flows back.
   package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil, nil] }
   package func evaluate(_ x: [Double]) -> Double { Self.holds(x[0], x[1]) ? 1 : 0 }
+  package func evaluate(_ x: [Int64]) -> Int64 { Self.holds(x[0], x[1]) ? 1 : 0 }
 }
 
 /// `y = (a == b)`.
 package struct Equal: Comparison {
+  package typealias Mirrored = Equal
   package static let mnemonic = "eq"
   package init() {}
-  package static func holds(_ a: Double, _ b: Double) -> Bool { a == b }
+  package static func holds<T: Comparable>(_ a: T, _ b: T) -> Bool { a == b }
 }
 
 /// `y = (a ≠ b)`.
 package struct NotEqual: Comparison {
+  package typealias Mirrored = NotEqual
   package static let mnemonic = "ne"
   package init() {}
-  package static func holds(_ a: Double, _ b: Double) -> Bool { a != b }
+  package static func holds<T: Comparable>(_ a: T, _ b: T) -> Bool { a != b }
 }
 
 /// `y = (a < b)`.
 package struct Less: Comparison {
+  package typealias Mirrored = Greater
   package static let mnemonic = "lt"
   package init() {}
-  package static func holds(_ a: Double, _ b: Double) -> Bool { a < b }
+  package static func holds<T: Comparable>(_ a: T, _ b: T) -> Bool { a < b }
 }
 
 /// `y = (a ≤ b)`.
 package struct LessOrEqual: Comparison {
+  package typealias Mirrored = GreaterOrEqual
   package static let mnemonic = "le"
   package init() {}
-  package static func holds(_ a: Double, _ b: Double) -> Bool { a <= b }
+  package static func holds<T: Comparable>(_ a: T, _ b: T) -> Bool { a <= b }
 }
 
 /// `y = (a > b)`.
 package struct Greater: Comparison {
+  package typealias Mirrored = Less
   package static let mnemonic = "gt"
   package init() {}
-  package static func holds(_ a: Double, _ b: Double) -> Bool { a > b }
+  package static func holds<T: Comparable>(_ a: T, _ b: T) -> Bool { a > b }
 }
 
 /// `y = (a ≥ b)`.
 package struct GreaterOrEqual: Comparison {
+  package typealias Mirrored = LessOrEqual
   package static let mnemonic = "ge"
   package init() {}
-  package static func holds(_ a: Double, _ b: Double) -> Bool { a >= b }
+  package static func holds<T: Comparable>(_ a: T, _ b: T) -> Bool { a >= b }
 }
 
-private func compare(
+func compare(
   _ op: some Comparison, _ a: Tensor, _ b: Tensor, _ file: StaticString, _ line: UInt
 ) -> Tensor {
   let (a, b) = Tensor.promoted(a, b, file, line)

@@ -34,6 +34,19 @@ package protocol ElementwiseOp: NarrowableOp {
   func evaluate(_ x: [Double]) -> Double
 }
 
+/// An elementwise op that is defined for integers as well.
+package protocol IntegerElementwiseOp: ElementwiseOp {
+  /// The op on one element of an integer type or bool, as kernels compute it: what overflows wraps. The
+  /// low bits are kept of what this gives; bools are 0 and 1.
+  func evaluate(_ x: [Int64]) -> Int64
+  /// Whether the result of bytes may be no byte: slots hold them as `i32`, which must then be cut.
+  static var leavesBytes: Bool { get }
+}
+
+extension IntegerElementwiseOp {
+  package static var leavesBytes: Bool { false }
+}
+
 /// An elementwise op without attributes.
 package protocol PlainElementwiseOp: ElementwiseOp {
   init()
@@ -90,9 +103,15 @@ extension ElementwiseOp {
 
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let shape = results[0].shape
-    let columns = operands.map { operand -> [Double] in
-      operand.viewed(through: View(dense: operand.shape).broadcast(to: shape)).doubles
+    let wide = operands.map { operand in
+      operand.viewed(through: View(dense: operand.shape).broadcast(to: shape))
     }
+    if let op = self as? any IntegerElementwiseOp, !operands.contains(where: \.dtype.isFloat) {
+      let columns = wide.map { $0.integers.map(Int64.init) }
+      let values = (0..<shape.count).map { index in op.evaluate(columns.map { $0[index] }) }
+      return [try NDArray(integers: values, type: results[0])]
+    }
+    let columns = wide.map(\.doubles)
     let values = (0..<shape.count).map { index in evaluate(columns.map { $0[index] }) }
     return [NDArray(doubles: values, type: results[0])]
   }

@@ -3,7 +3,7 @@
 import ApusGraph
 
 /// `y = max(a, b)`, broadcasting; NaN where either is NaN.
-package struct Maximum: PlainElementwiseOp {
+package struct Maximum: PlainElementwiseOp, IntegerElementwiseOp {
   package static let mnemonic = "max"
   package static let arity = 2
   package static let signature = ElementwiseSignature.numeric
@@ -21,6 +21,7 @@ package struct Maximum: PlainElementwiseOp {
   }
 
   package func evaluate(_ x: [Double]) -> Double { x[0].isNaN || x[0] > x[1] ? x[0] : x[1] }
+  package func evaluate(_ x: [Int64]) -> Int64 { max(x[0], x[1]) }
 }
 
 /// The greater of two elements, with NumPy broadcasting; NaN where either is NaN.
@@ -33,8 +34,8 @@ public func maximum(
 
 public func maximum(
   _ a: Tensor, _ b: Double, file: StaticString = #fileID, line: UInt = #line
-) -> Tensor { maximum(a, a.scalar(b), file: file, line: line) }
+) -> Tensor { maximum(a, a.operand(b), file: file, line: line) }
 
 public func maximum(
   _ a: Double, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
-) -> Tensor { maximum(b.scalar(a), b, file: file, line: line) }
+) -> Tensor { maximum(b.operand(a), b, file: file, line: line) }

@@ -3,7 +3,7 @@
 import ApusGraph
 
 /// `y = min(a, b)`, broadcasting; NaN where either is NaN.
-package struct Minimum: PlainElementwiseOp {
+package struct Minimum: PlainElementwiseOp, IntegerElementwiseOp {
   package static let mnemonic = "min"
   package static let arity = 2
   package static let signature = ElementwiseSignature.numeric
@@ -21,6 +21,7 @@ package struct Minimum: PlainElementwiseOp {
   }
 
   package func evaluate(_ x: [Double]) -> Double { x[0].isNaN || x[0] < x[1] ? x[0] : x[1] }
+  package func evaluate(_ x: [Int64]) -> Int64 { min(x[0], x[1]) }
 }
 
 /// The lesser of two elements, with NumPy broadcasting; NaN where either is NaN.
@@ -33,8 +34,8 @@ public func minimum(
 
 public func minimum(
   _ a: Tensor, _ b: Double, file: StaticString = #fileID, line: UInt = #line
-) -> Tensor { minimum(a, a.scalar(b), file: file, line: line) }
+) -> Tensor { minimum(a, a.operand(b), file: file, line: line) }
 
 public func minimum(
   _ a: Double, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
-) -> Tensor { minimum(b.scalar(a), b, file: file, line: line) }
+) -> Tensor { minimum(b.operand(a), b, file: file, line: line) }

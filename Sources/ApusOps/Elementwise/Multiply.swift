@@ -3,10 +3,11 @@
 import ApusGraph
 
 /// `y = a · b`, broadcasting.
-package struct Multiply: PlainElementwiseOp {
+package struct Multiply: PlainElementwiseOp, IntegerElementwiseOp {
   package static let mnemonic = "mul"
   package static let arity = 2
   package static let signature = ElementwiseSignature.numeric
+  package static let leavesBytes = true
 
   package init() {}
 
@@ -20,6 +21,7 @@ package struct Multiply: PlainElementwiseOp {
   }
 
   package func evaluate(_ x: [Double]) -> Double { x[0] * x[1] }
+  package func evaluate(_ x: [Int64]) -> Int64 { x[0] &* x[1] }
 }
 
 extension Tensor {
@@ -28,6 +30,6 @@ extension Tensor {
     let (a, b) = promoted(a, b)
     return .apply(Multiply(), to: a, b)
   }
-  public static func * (a: Tensor, b: Double) -> Tensor { a * a.scalar(b) }
-  public static func * (a: Double, b: Tensor) -> Tensor { b.scalar(a) * b }
+  public static func * (a: Tensor, b: Double) -> Tensor { a * a.operand(b) }
+  public static func * (a: Double, b: Tensor) -> Tensor { b.operand(a) * b }
 }

@@ -3,10 +3,11 @@
 import ApusGraph
 
 /// `y = -x`.
-package struct Negate: PlainElementwiseOp {
+package struct Negate: PlainElementwiseOp, IntegerElementwiseOp {
   package static let mnemonic = "neg"
   package static let arity = 1
   package static let signature = ElementwiseSignature.numeric
+  package static let leavesBytes = true
 
   package init() {}
 
@@ -16,6 +17,7 @@ package struct Negate: PlainElementwiseOp {
   }
 
   package func evaluate(_ x: [Double]) -> Double { -x[0] }
+  package func evaluate(_ x: [Int64]) -> Int64 { 0 &- x[0] }
 }
 
 extension Tensor {

@@ -45,10 +45,10 @@ public func pow(
   case 0.5: sqrt(a, file: file, line: line)
   case -0.5: rsqrt(a, file: file, line: line)
   case -1: reciprocal(a, file: file, line: line)
-  default: pow(a, a.scalar(b), file: file, line: line)
+  default: pow(a, a.operand(b), file: file, line: line)
   }
 }
 
 public func pow(
   _ a: Double, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
-) -> Tensor { pow(b.scalar(a), b, file: file, line: line) }
+) -> Tensor { pow(b.operand(a), b, file: file, line: line) }

@@ -3,7 +3,7 @@
 import ApusGraph
 
 /// `y = c ? a : b`, broadcasting; `c` is bool, `a` and `b` have one element type.
-package struct Select: PlainElementwiseOp {
+package struct Select: PlainElementwiseOp, IntegerElementwiseOp, MovingOp {
   package static let mnemonic = "select"
   package static let arity = 3
   package static let signature = ElementwiseSignature.comparison
@@ -33,6 +33,7 @@ package struct Select: PlainElementwiseOp {
   }
 
   package func evaluate(_ x: [Double]) -> Double { x[0] != 0 ? x[1] : x[2] }
+  package func evaluate(_ x: [Int64]) -> Int64 { x[0] != 0 ? x[1] : x[2] }
 }
 
 /// `a` where the condition holds, `b` elsewhere, with NumPy broadcasting.
@@ -47,8 +48,8 @@ public func `where`(
 
 public func `where`(
   _ condition: Tensor, _ a: Tensor, _ b: Double, file: StaticString = #fileID, line: UInt = #line
-) -> Tensor { `where`(condition, a, a.scalar(b), file: file, line: line) }
+) -> Tensor { `where`(condition, a, a.operand(b), file: file, line: line) }
 
 public func `where`(
   _ condition: Tensor, _ a: Double, _ b: Tensor, file: StaticString = #fileID, line: UInt = #line
-) -> Tensor { `where`(condition, b.scalar(a), b, file: file, line: line) }
+) -> Tensor { `where`(condition, b.operand(a), b, file: file, line: line) }

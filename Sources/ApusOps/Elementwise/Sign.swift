@@ -3,7 +3,7 @@
 import ApusGraph
 
 /// `y` is -1, 0 or 1 as `x` is negative, zero or positive; NaN stays.
-package struct Sign: PlainElementwiseOp {
+package struct Sign: PlainElementwiseOp, IntegerElementwiseOp {
   package static let mnemonic = "sign"
   package static let arity = 1
   package static let signature = ElementwiseSignature.numeric
@@ -16,6 +16,7 @@ package struct Sign: PlainElementwiseOp {
   }
 
   package func evaluate(_ x: [Double]) -> Double { x[0] > 0 ? 1 : x[0] < 0 ? -1 : x[0] }
+  package func evaluate(_ x: [Int64]) -> Int64 { x[0].signum() }
 }
 
 /// The sign of every element: -1, 0 or 1.

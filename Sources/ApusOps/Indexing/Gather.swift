@@ -12,7 +12,7 @@ import CKernels
 ///
 /// An index outside the axis is an error (`outOfRange`), negative ones included. The elements keep their
 /// type, unless `result` is given: then floats are rounded to that.
-package struct Gather: Op {
+package struct Gather: MovingOp {
   package static let mnemonic = "gather"
   /// From 0.
   package let axis: Int
@@ -76,9 +76,9 @@ package struct Gather: Op {
   }
 
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
-    let source = operands[0].doubles
     let walk = GatherWalk(operands[0].shape, operands[1], axis: axis, isAlong: isAlong)
-    return [NDArray(doubles: try walk.places(mnemonic).map { source[$0] }, type: results[0])]
+    let chosen = operands[0].elements(at: try walk.places(mnemonic), shape: results[0].shape)
+    return [chosen.cast(to: results[0].dtype)]
   }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }

@@ -85,6 +85,13 @@ package struct ScatterAdd: Op {
 
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let walk = GatherWalk(results[0].shape, operands[1], axis: axis, isAlong: isAlong)
+    guard operands[0].dtype.isFloat else {
+      var values = [Int64](repeating: 0, count: results[0].count)
+      for (place, update) in zip(try walk.places(mnemonic), operands[0].integers) {
+        values[place] &+= Int64(update)
+      }
+      return [try NDArray(integers: values, type: results[0])]
+    }
     var values = [Double](repeating: 0, count: results[0].count)
     for (place, update) in zip(try walk.places(mnemonic), operands[0].doubles) {
       values[place] += update

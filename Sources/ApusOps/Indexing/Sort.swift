@@ -97,27 +97,41 @@ extension Op {
   func sortReference(
     _ x: NDArray, _ axis: Int, isDescending: Bool, _ results: [TensorType]
   ) -> [NDArray] {
+    if x.dtype.isFloat {
+      return sorted(x, x.doubles, axis, results) { u, v in
+        if u.isNaN || v.isNaN { return !u.isNaN }
+        return isDescending ? u > v : u < v
+      }
+    }
+    return sorted(x, x.integers, axis, results) { isDescending ? $0 > $1 : $0 < $1 }
+  }
+
+  /// The elements of `x`, whose values are `source`, in the order of `precedes`; the first of equals first.
+  private func sorted<T: Equatable>(
+    _ x: NDArray, _ source: [T], _ axis: Int, _ results: [TensorType],
+    _ precedes: (T, T) -> Bool
+  ) -> [NDArray] {
     let (outer, extent, inner) = x.shape.split(at: axis)
     let k = results[0].shape[axis]
-    let source = x.doubles
-    var values = [Double](repeating: 0, count: results[0].count)
-    var indices = values
+    var places = [Int](repeating: 0, count: results[0].count)
+    var indices = [Int64](repeating: 0, count: results[0].count)
     for o in 0..<outer {
       for i in 0..<inner {
-        let slice = (0..<extent).map { source[(o * extent + $0) * inner + i] }
-        let order = slice.indices.sorted { a, b in
-          let (u, v) = (slice[a], slice[b])
-          if u.isNaN || v.isNaN { return u.isNaN == v.isNaN ? a < b : v.isNaN }
-          return u == v ? a < b : isDescending ? u > v : u < v
+        func place(_ n: Int) -> Int { (o * extent + n) * inner + i }
+        let order = (0..<extent).sorted { a, b in
+          let (u, v) = (source[place(a)], source[place(b)])
+          // Neither first, or (of NaNs) each: equals.
+          return precedes(u, v) == precedes(v, u) ? a < b : precedes(u, v)
         }
         for n in 0..<k {
-          values[(o * k + n) * inner + i] = slice[order[n]]
-          indices[(o * k + n) * inner + i] = Double(order[n])
+          places[(o * k + n) * inner + i] = place(order[n])
+          indices[(o * k + n) * inner + i] = Int64(order[n])
         }
       }
     }
     return [
-      NDArray(doubles: values, type: results[0]), NDArray(doubles: indices, type: results[1]),
+      x.elements(at: places, shape: results[0].shape).cast(to: results[0].dtype),
+      NDArray(indices, shape: results[1].shape),
     ]
   }
 

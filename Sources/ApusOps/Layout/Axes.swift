@@ -6,7 +6,8 @@ extension Shape {
   /// A dense tensor of this shape as `[outer, extent, inner]` around `axis` (an index from 0).
   func split(at axis: Int) -> (outer: Int, extent: Int, inner: Int) {
     (
-      dimensions.prefix(axis).reduce(1, *), self[axis], dimensions.dropFirst(axis + 1).reduce(1, *)
+      dimensions.prefix(axis).reduce(1, Shape.product), self[axis],
+      dimensions.dropFirst(axis + 1).reduce(1, Shape.product)
     )
   }
 

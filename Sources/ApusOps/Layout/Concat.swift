@@ -3,7 +3,7 @@
 import ApusGraph
 
 /// `y` is the operands one after the other along `axis`; their other extents and types are equal.
-package struct Concat: Op {
+package struct Concat: MovingOp {
   package static let mnemonic = "concat"
   package let axis: Int
 
@@ -48,15 +48,15 @@ package struct Concat: Op {
 
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let shape = results[0].shape
-    var values = [Double](repeating: 0, count: shape.count)
+    var values = try NDArray(checking: results[0])
     var starts = [Int](repeating: 0, count: shape.rank)
     for operand in operands {
       let place = View(dense: shape).sliced(
         starts: starts, steps: starts.map { _ in 1 }, shape: operand.shape)
-      for (element, value) in zip(place.elements, operand.doubles) { values[element] = value }
+      values.place(operand, at: place.elements)
       starts[axis] += operand.shape[axis]
     }
-    return [NDArray(doubles: values, type: results[0])]
+    return [values]
   }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }

@@ -60,10 +60,11 @@ enum CopyLowering {
         expected: "at most \(concatLimit) at a time")
     }
     var args = ck_concat_args()
-    args.outer = Int64(target.shape.dimensions.prefix(axis).reduce(1, *))
+    args.outer = Int64(target.shape.dimensions.prefix(axis).reduce(1, Shape.product))
     args.count = Int32(site.operands.count)
-    let inner = target.shape.dimensions.dropFirst(axis + 1).reduce(target.dtype.byteCount, *)
-    fill(&args.bytes, site.operands.map { $0.shape[axis] * inner })
+    let inner = target.shape.dimensions.dropFirst(axis + 1).reduce(
+      target.dtype.byteCount, Shape.product)
+    fill(&args.bytes, site.operands.map { Shape.product($0.shape[axis], inner) })
     var call = KernelCall("ck_copy_concat", entry: entry(CK_COPY_CONCAT, site.isa), block: args)
     call.bind(MemoryLayout<ck_concat_args>.offset(of: \.dst)!, to: .result(0))
     let sources = MemoryLayout<ck_concat_args>.offset(of: \.src)!

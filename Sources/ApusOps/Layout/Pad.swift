@@ -4,7 +4,7 @@ import ApusGraph
 
 /// `y[low + steps · i] = x[i]`, and `value` everywhere else in `y`, which has shape `shape`. With steps
 /// above 1 it is what ``Slice``'s gradient needs.
-package struct Pad: Op {
+package struct Pad: MovingOp {
   package static let mnemonic = "pad"
   package let low: [Int]
   package let steps: [Int]
@@ -66,10 +66,11 @@ package struct Pad: Op {
   }
 
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
-    var values = [Double](repeating: value, count: shape.count)
+    let one = NDArray(doubles: [value], type: results[0].with([]))
+    var values = try NDArray(repeating: one, shape: shape)
     let target = View(dense: shape).sliced(starts: low, steps: steps, shape: operands[0].shape)
-    for (element, value) in zip(target.elements, operands[0].doubles) { values[element] = value }
-    return [NDArray(doubles: values, type: results[0])]
+    values.place(operands[0], at: target.elements)
+    return [values]
   }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }

@@ -6,7 +6,7 @@ import ApusGraph
 ///
 /// The planner gives such a result no memory of its own where the view is contiguous; an identity's always
 /// is, if its operand's is.
-package protocol RenamingOp: Op {
+package protocol RenamingOp: MovingOp {
   /// Which of `count` operands the result is elements of.
   func renamedOperand(of count: Int) -> Int
   /// The result as a view of what that operand is a view of, nil where strides cannot express it.

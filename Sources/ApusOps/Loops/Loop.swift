@@ -49,6 +49,9 @@ package struct Loop: Op {
     }
     let axes = try domain.normalized(axes: reducedAxes)
     let types = try program.types(operands, domain: domain, reducedAxes: axes)
+    guard !program.outputs.isEmpty else {
+      throw ApusError(.invalidGraph, "loop: no outputs", expected: "a value that somebody reads")
+    }
     return try program.outputs.map { output in
       guard types.indices.contains(output) else {
         throw ApusError(.invalidGraph, "loop: v\(output) does not exist", expected: "a value")
@@ -79,7 +82,7 @@ package struct Loop: Op {
       case .apply(let op):
         let type = try op.resultTypes(arguments.map(\.type))[0]
         let wanted = isWide ? type.with(type.dtype.widened) : type
-        values.append(try op.reference(arguments, results: [wanted])[0])
+        values.append(try op.computed(arguments, results: [wanted])[0])
       case .constant(let value, let dtype):
         let type = TensorType(isWide ? dtype.widened : dtype, [])
         values.append(NDArray(doubles: [value], type: type))
@@ -87,7 +90,7 @@ package struct Loop: Op {
         let op = type.init(axes: reducedAxes, keepDims: true)
         let argument = arguments[0]
         let whole = argument.viewed(through: View(dense: argument.shape).broadcast(to: domain))
-        values.append(try op.reference([whole], results: try op.resultTypes([whole.type]))[0])
+        values.append(try op.computed([whole], results: try op.resultTypes([whole.type]))[0])
       }
     }
     return program.outputs.map { values[$0] }

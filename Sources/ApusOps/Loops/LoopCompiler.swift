@@ -20,6 +20,9 @@ struct LoopCompiler {
   private enum Item: Hashable {
     case load(Int)
     case value(Int)
+    /// What the first of two steps of a value's instruction leaves. It has a slot to itself: a slot that is
+    /// written twice is no more known to be the same all along a row.
+    case part(Int)
   }
 
   /// For a cast that loads and stores do by themselves, what it casts.
@@ -30,6 +33,7 @@ struct LoopCompiler {
   /// Slots that can be used again, by what they hold: a slot keeps one class.
   private var freeSlots: [String: [UInt8]] = [:]
   private var slotCount = 0
+  private var partClasses: [Int: String] = [:]
   /// How often each item is still to be read, in single-phase programs, where slots are used again.
   private var pendingReads: [Item: Int] = [:]
   private var reusesSlots = true
@@ -144,7 +148,8 @@ struct LoopCompiler {
   }
 
   private func isSource(_ item: Item) -> Bool {
-    guard case .value(let index) = item else { return true }
+    if case .load = item { return true }
+    guard case .value(let index) = item else { return false }
     if case .constant = loop.program.instructions[index].action { return true }
     return false
   }
@@ -186,6 +191,8 @@ struct LoopCompiler {
     if isColumns && phase > 0 { slots[item] = nil }
     let flags = isRepeat ? UInt8(CK_LOOP_REPEAT) : 0
     switch item {
+    // Made and read within its instruction.
+    case .part: break
     case .load(let operand):
       let slot = slot(for: item)
       append(CK_OP_load, phase, flags, dst: slot, a: UInt8(operand))
@@ -197,7 +204,7 @@ struct LoopCompiler {
       }
       let sources = instruction.arguments.map { slots[self.item($0)]! }
       let slot = slot(for: item)
-      try append(instruction, sources, phase, flags, dst: slot)
+      try append(instruction, index, sources, phase, flags, dst: slot)
       if !isRepeat { for argument in instruction.arguments { read(self.item(argument)) } }
     }
   }
@@ -226,7 +233,28 @@ struct LoopCompiler {
     switch item {
     case .load(let operand): Self.suffix(site.operands[operand].dtype)
     case .value(let index): Self.suffix(types[index].dtype)
+    case .part(let index): partClasses[index]!
     }
+  }
+
+  /// Two steps or one: the first leaves its result, of that class, in a slot of its own.
+  private mutating func append(
+    steps: [ck_op], _ index: Int, through class: String, _ phase: Int, _ flags: UInt8, dst: UInt8,
+    _ sources: [UInt8], imm: (Float, Float) = (0, 0)
+  ) {
+    func source(_ index: Int) -> UInt8 { index < sources.count ? sources[index] : 0 }
+    guard steps.count == 2 else {
+      append(
+        steps[0], phase, flags, dst: dst, a: source(0), b: source(1), c: source(2), imm: imm)
+      return
+    }
+    let part = Item.part(index)
+    partClasses[index] = `class`
+    if isColumns && phase > 0 { slots[part] = nil }
+    let between = slot(for: part)
+    append(steps[0], phase, flags, dst: between, a: source(0), b: source(1), c: source(2), imm: imm)
+    append(steps[1], phase, flags, dst: dst, a: between)
+    if reusesSlots { freeSlots[`class`, default: []].append(between) }
   }
 
   private mutating func append(
@@ -240,8 +268,8 @@ struct LoopCompiler {
   }
 
   private mutating func append(
-    _ instruction: LoopProgram.Instruction, _ sources: [UInt8], _ phase: Int, _ flags: UInt8,
-    dst: UInt8
+    _ instruction: LoopProgram.Instruction, _ index: Int, _ sources: [UInt8], _ phase: Int,
+    _ flags: UInt8, dst: UInt8
   ) throws {
     let arguments = instruction.arguments.map { argument -> DType in
       switch argument {
@@ -249,28 +277,27 @@ struct LoopCompiler {
       case .value(let index): types[index].dtype
       }
     }
-    func source(_ index: Int) -> UInt8 { index < sources.count ? sources[index] : 0 }
     switch instruction.action {
     case .constant(let value, let dtype):
       try append(constant: value, dtype, phase, flags, dst: dst)
     case .reduce(let type):
       let name = Self.name(reducing: type.mnemonic, arguments[0])
       let op = try opcode(name, for: type.mnemonic, arguments)
-      append(op, phase, flags, dst: dst, a: source(0))
+      append(op, phase, flags, dst: dst, a: sources[0])
     case .apply(let cast as Cast):
       let steps = try castSteps(from: arguments[0], to: cast.dtype)
-      var from = source(0)
-      for step in steps {
-        append(step, phase, flags, dst: dst, a: from)
-        from = dst
-      }
+      let between = Self.suffix(cast.dtype)
+      append(steps: steps, index, through: between, phase, flags, dst: dst, sources)
     case .apply(let op):
       // select's first operand is its condition: the last one says the class.
       let name = Self.name(applying: op.mnemonic, arguments.last ?? .f32)
       let immediates = op.immediates.map { Float($0) }
+      var steps = [try opcode(name, for: op.mnemonic, arguments)]
+      let leavesBytes =
+        (op as? any IntegerElementwiseOp).map { type(of: $0).leavesBytes } ?? false
+      if leavesBytes && arguments.last == .u8 { steps.append(CK_OP_cast_i32_u8) }
       append(
-        try opcode(name, for: op.mnemonic, arguments), phase, flags, dst: dst,
-        a: source(0), b: source(1), c: source(2),
+        steps: steps, index, through: "i32", phase, flags, dst: dst, sources,
         imm: (immediates.first ?? 0, immediates.count > 1 ? immediates[1] : 0))
     }
   }
@@ -284,10 +311,10 @@ struct LoopCompiler {
       let rounded = NDArray(doubles: [value], type: TensorType(dtype, [])).floats[0]
       append(CK_OP_const_f32, phase, flags, dst: dst, imm: (rounded, 0))
     case .i32, .u8:
-      let bits = UInt32(bitPattern: Int32(value))
+      let bits = UInt32(bitPattern: Int32(truncatingIfNeeded: integer(value, dtype)))
       append(CK_OP_const_i32, phase, flags, dst: dst, imm: (Float(bitPattern: bits), 0))
     case .i64:
-      let bits = UInt64(bitPattern: Int64(value))
+      let bits = UInt64(bitPattern: integer(value, dtype))
       append(
         CK_OP_const_i64, phase, flags, dst: dst,
         imm: (
@@ -299,71 +326,9 @@ struct LoopCompiler {
     }
   }
 
-  private static func suffix(_ dtype: DType) -> String {
-    switch dtype {
-    case .f32, .bf16, .f16, .f64: "f32"
-    case .i32, .u8: "i32"
-    case .i64: "i64"
-    case .bool: "bool"
-    }
-  }
-
-  /// Opcodes that are other opcodes on bools, which slots hold as 0 and -1.
-  private static let synonyms = [
-    "ne_bool": "xor_bool", "reduce_max_bool": "reduce_any_bool",
-    "reduce_min_bool": "reduce_all_bool",
-  ]
-
-  /// The name of the opcode of an elementwise op whose last operand has the given type.
-  private static func name(applying mnemonic: String, _ dtype: DType) -> String {
-    let name = "\(mnemonic)_\(suffix(dtype))"
-    return synonyms[name] ?? name
-  }
-
-  private static func name(reducing mnemonic: String, _ dtype: DType) -> String {
-    let stem = mnemonic.hasPrefix("reduce_") ? mnemonic : "reduce_" + mnemonic
-    let name = "\(stem)_\(suffix(dtype))"
-    return synonyms[name] ?? name
-  }
-
-  static func hasOpcode(applying mnemonic: String, _ dtype: DType) -> Bool {
-    ck_op_from_name(name(applying: mnemonic, dtype)) >= 0
-  }
-
-  static func hasOpcode(reducing mnemonic: String, _ dtype: DType) -> Bool {
-    ck_op_from_name(name(reducing: mnemonic, dtype)) >= 0
-  }
-
-  private func opcode(_ name: String, for mnemonic: String, _ types: [DType]) throws -> ck_op {
-    let number = ck_op_from_name(name)
-    guard number >= 0 else {
-      throw ApusError(
-        .unsupported,
-        "\(mnemonic) has no kernel for \(types.map(\.rawValue).joined(separator: ", "))",
-        expected: "other element types, or a cast first")
-    }
-    return ck_op(rawValue: UInt32(number))
-  }
-
-  /// The opcodes that convert a slot's value to what an array of type `to` would hold.
-  private func castSteps(from: DType, to: DType) throws -> [ck_op] {
-    let source = Self.suffix(from), target = Self.suffix(to)
-    var steps: [String] = []
-    if source != target {
-      if source == "i64" && to == .u8 || source == "f32" && to == .u8 {
-        steps.append("cast_\(source)_i32")
-      } else {
-        steps.append("cast_\(source)_\(target)")
-      }
-    }
-    switch to {
-    case .bf16 where from != .bf16: steps.append("round_bf16_f32")
-    case .f16 where from != .f16: steps.append("round_f16_f32")
-    case .u8 where from != .u8 && from != .bool: steps.append("cast_i32_u8")
-    default: break
-    }
-    if steps.isEmpty { steps.append("copy_\(source)") }
-    return try steps.map { try opcode($0, for: "cast", [from]) }
+  /// The number as an element of an integer type, by the rule of casts.
+  private func integer(_ value: Double, _ dtype: DType) -> Int64 {
+    Int64(NDArray(doubles: [value], type: TensorType(dtype, [])).integers[0])
   }
 
   // MARK: The argument block
@@ -386,7 +351,9 @@ struct LoopCompiler {
       all = all.map { $0 + [0] }
       reducedDims = 1
     }
-    try collapse(&extents, &all, &first, &reducedDims)
+    collapse(&extents, &all, &first, &reducedDims)
+    let whole = all
+    let outer = try OuterAxes(peeling: &extents, &all, &first, reducedDims, of: loop)
 
     let operands = all.count
     let size = ck_loop_args_bytes(Int32(operands), Int32(instructions.count))
@@ -425,7 +392,10 @@ struct LoopCompiler {
     var call = KernelCall(
       "ck_loop_\(site.isa.name)", entry: KernelEntry(ck_loop(ck_isa(site.isa))),
       bytes: Array(block))
-    let tableOffset = MemoryLayout<ck_loop_args>.size
+    call.scratchBytesPerThread = ck_loop_scratch_bytes(args)
+    call.partition = Self.partition(of: call.arguments, operandCount)
+    let start = outer.map { $0.wrap(&call, site.isa) } ?? 0
+    let tableOffset = start + MemoryLayout<ck_loop_args>.size
     let dataOffset = MemoryLayout<ck_loop_operand>.offset(of: \.data)!
     for index in 0..<operands {
       let field = tableOffset + index * MemoryLayout<ck_loop_operand>.stride + dataOffset
@@ -433,11 +403,9 @@ struct LoopCompiler {
     }
     call.workspaceBytes = ck_loop_workspace_bytes(args)
     if call.workspaceBytes > 0 {
-      call.bind(MemoryLayout<ck_loop_args>.offset(of: \.workspace)!, to: .workspace)
+      call.bind(start + MemoryLayout<ck_loop_args>.offset(of: \.workspace)!, to: .workspace)
     }
-    call.scratchBytesPerThread = ck_loop_scratch_bytes(args)
-    call.inPlace = inPlacePairs(all)
-    call.partition = Self.partition(of: call.arguments, operandCount)
+    call.inPlace = inPlacePairs(whole)
     call.tile = Tile(rows: Int(args.pointee.tile_rows), columns: Int(args.pointee.tile_columns))
     call.isa = Self.level(site.isa)
     call.flops = Double(loop.domain.count * loop.program.instructions.count)
@@ -450,7 +418,7 @@ struct LoopCompiler {
   /// dimensions.
   private func collapse(
     _ extents: inout [Int], _ strides: inout [[Int]], _ first: inout Int, _ reduced: inout Int
-  ) throws {
+  ) {
     var axis = extents.count - 2
     while extents.count > Int(CK_LOOP_DIMS) && axis >= 0 {
       let folded = first..<first + reduced
@@ -464,11 +432,6 @@ struct LoopCompiler {
         for index in strides.indices { strides[index].remove(at: axis) }
       }
       axis -= 1
-    }
-    guard extents.count <= Int(CK_LOOP_DIMS) else {
-      throw ApusError(
-        .unsupported, "a loop over \(loop.domain) has \(extents.count) axes that cannot be joined",
-        expected: "at most \(CK_LOOP_DIMS)")
     }
   }
 

@@ -157,7 +157,7 @@ enum GemmLowering {
       return ck_gemm_combines(&block, ck_isa(isa))
     }
 
-    var matrices: Int { axes.reduce(1) { $0 * $1.count } }
+    var matrices: Int { axes.reduce(1) { Shape.product($0, $1.count) } }
 
     /// What a call's name says of the types: nothing where all are f32.
     private var typeNames: String {

@@ -41,21 +41,31 @@ extension ArgExtremeOp {
   package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
 
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
-    let (outer, extent, inner) = operands[0].shape.split(at: axis)
-    let x = operands[0].doubles
-    var values: [Double] = []
+    let x = operands[0]
+    let places =
+      x.dtype.isFloat
+      ? places(x.doubles, x.shape) { Self.precedes($0, $1) || $0.isNaN && !$1.isNaN }
+      : places(x.integers, x.shape) { Self.precedes($0, $1) }
+    return [try NDArray(integers: places, type: results[0])]
+  }
+
+  private static func precedes<T: Comparable>(_ a: T, _ b: T) -> Bool {
+    findsGreatest ? a > b : a < b
+  }
+
+  /// Along the axis, the first place to which none is `better`.
+  private func places<T>(_ x: [T], _ shape: Shape, _ better: (T, T) -> Bool) -> [Int64] {
+    let (outer, extent, inner) = shape.split(at: axis)
+    var places: [Int64] = []
     for o in 0..<outer {
       for i in 0..<inner {
-        let slice = (0..<extent).map { x[(o * extent + $0) * inner + i] }
+        func element(_ k: Int) -> T { x[(o * extent + k) * inner + i] }
         var best = 0
-        for k in 1..<max(extent, 1) {
-          let better = Self.findsGreatest ? slice[k] > slice[best] : slice[k] < slice[best]
-          if better || slice[k].isNaN && !slice[best].isNaN { best = k }
-        }
-        values.append(Double(best))
+        for k in 1..<max(extent, 1) where better(element(k), element(best)) { best = k }
+        places.append(Int64(best))
       }
     }
-    return [NDArray(doubles: values, type: results[0])]
+    return places
   }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }

@@ -48,16 +48,29 @@ package struct CumulativeSum: Op {
   }
 
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
-    [
-      mapSlices(of: operands, along: axis, results[0]) { slices in
-        var sum = 0.0
-        let values = (isReverse ? slices[0].reversed() : slices[0]).map { x -> Double in
-          defer { sum += x }
-          return isExclusive ? sum : sum + x
+    let x = operands[0]
+    guard x.dtype.isFloat else {
+      let sums = sums(of: x.integers.map(Int64.init), x.shape) { $0 &+ $1 }
+      return [try NDArray(integers: sums, type: results[0])]
+    }
+    return [NDArray(doubles: sums(of: x.doubles, x.shape, +), type: results[0])]
+  }
+
+  private func sums<T: Numeric>(of x: [T], _ shape: Shape, _ add: (T, T) -> T) -> [T] {
+    let (outer, extent, inner) = shape.split(at: axis)
+    var sums = x
+    for o in 0..<outer {
+      for i in 0..<inner {
+        var sum: T = 0
+        for step in 0..<extent {
+          let place = (o * extent + (isReverse ? extent - 1 - step : step)) * inner + i
+          let next = add(sum, x[place])
+          sums[place] = isExclusive ? sum : next
+          sum = next
         }
-        return isReverse ? values.reversed() : values
       }
-    ]
+    }
+    return sums
   }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
@@ -99,7 +112,7 @@ package struct CumulativeSum: Op {
 }
 
 extension Tensor {
-  /// Sums of the elements up to each one along `axis`.
+  /// Sums of the elements up to each one along `axis`. Integers and bools are summed as `i64`.
   ///
   ///     x.cumulativeSum(axis: 1)   // [[1, 2, 3]] → [[1, 3, 6]]
   ///
@@ -113,7 +126,7 @@ extension Tensor {
     do {
       let op = CumulativeSum(
         axis: try shape.normalized(axis: axis), isExclusive: isExclusive, isReverse: isReverse)
-      return op.applied(to: self, location: location)
+      return op.applied(to: summable(location), location: location)
     } catch {
       return .poisoned(asApusError(error), like: self, location: location)
     }

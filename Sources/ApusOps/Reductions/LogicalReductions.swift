@@ -6,6 +6,7 @@ import ApusGraph
 package struct ReduceAny: ReductionOp {
   package static let mnemonic = "reduce_any"
   package static let identity = 0.0
+  package static let integerIdentity: Int64 = 0
   package static let foldsBools = true
   package let axes: [Int]
   package let keepDims: Bool
@@ -16,6 +17,7 @@ package struct ReduceAny: ReductionOp {
   }
 
   package func combine(_ a: Double, _ b: Double) -> Double { max(a, b) }
+  package func combine(_ a: Int64, _ b: Int64) -> Int64 { a | b }
   package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
 }
 
@@ -23,6 +25,7 @@ package struct ReduceAny: ReductionOp {
 package struct ReduceAll: ReductionOp {
   package static let mnemonic = "reduce_all"
   package static let identity = 1.0
+  package static let integerIdentity: Int64 = 1
   package static let foldsBools = true
   package let axes: [Int]
   package let keepDims: Bool
@@ -33,6 +36,7 @@ package struct ReduceAll: ReductionOp {
   }
 
   package func combine(_ a: Double, _ b: Double) -> Double { min(a, b) }
+  package func combine(_ a: Int64, _ b: Int64) -> Int64 { a & b }
   package func gradient(_ context: GradientContext) throws -> [Tensor?] { [nil] }
 }
 

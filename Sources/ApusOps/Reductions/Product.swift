@@ -6,6 +6,8 @@ import ApusGraph
 package struct Product: ReductionOp {
   package static let mnemonic = "reduce_product"
   package static let identity = 1.0
+  package static let integerIdentity: Int64 = 1
+  package static let isGrowing = true
   package let axes: [Int]
   package let keepDims: Bool
 
@@ -15,6 +17,7 @@ package struct Product: ReductionOp {
   }
 
   package func combine(_ a: Double, _ b: Double) -> Double { a * b }
+  package func combine(_ a: Int64, _ b: Int64) -> Int64 { a &* b }
 
   // dy/dxᵢ is the product of the others. Dividing y by xᵢ fails where an element is 0; the product of
   // all elements before i and all after it does not, and can be differentiated again.
@@ -23,7 +26,7 @@ package struct Product: ReductionOp {
     let folded = try x.shape.normalized(axes: axes)
     let order = (0..<x.rank).filter { !folded.contains($0) } + folded
     let moved = x.transposed(order)
-    let count = folded.reduce(1) { $0 * x.shape[$1] }
+    let count = folded.reduce(1) { Shape.product($0, x.shape[$1]) }
     let rows = moved.reshaped([count == 0 ? 0 : x.type.count / count, count])
     let others = rows.productBefore(isReversed: false) * rows.productBefore(isReversed: true)
     var inverse = order
@@ -34,13 +37,14 @@ package struct Product: ReductionOp {
 }
 
 extension Tensor {
-  /// The product over `axes`, all of them by default.
+  /// The product over `axes`, all of them by default. Integers and bools are multiplied as `i64`.
   ///
   ///     x.product(axes: [0])   // f32[64,10] → f32[10]
   public func product(
     axes: [Int]? = nil, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
-    reduce(axes, file, line) { Product(axes: $0, keepDims: keepDims) }
+    summable(sourceLocation(file, line))
+      .reduce(axes, file, line) { Product(axes: $0, keepDims: keepDims) }
   }
 
   /// For each element of each row, the product of those before it (after it, where reversed), in

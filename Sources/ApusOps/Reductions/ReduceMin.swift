@@ -6,6 +6,7 @@ import ApusGraph
 package struct ReduceMin: ReductionOp {
   package static let mnemonic = "reduce_min"
   package static let identity = Double.infinity
+  package static let integerIdentity: Int64 = .max
   package static let foldsNothing = false
   package let axes: [Int]
   package let keepDims: Bool
@@ -16,6 +17,7 @@ package struct ReduceMin: ReductionOp {
   }
 
   package func combine(_ a: Double, _ b: Double) -> Double { a.isNaN || a < b ? a : b }
+  package func combine(_ a: Int64, _ b: Int64) -> Int64 { Swift.min(a, b) }
 
   // The elements equal to the least share the gradient evenly, as PyTorch's amin has it.
   package func gradient(_ context: GradientContext) throws -> [Tensor?] {

@@ -16,12 +16,18 @@ package protocol ReductionOp: NarrowableOp {
   static var foldsBools: Bool { get }
   /// Whether an empty fold has a value; a greatest element of none does not exist.
   static var foldsNothing: Bool { get }
+  /// Whether the result may lie beyond the elements, so that bytes are too short for it.
+  static var isGrowing: Bool { get }
   func combine(_ a: Double, _ b: Double) -> Double
+  /// The same of integers and bools, whose overflow wraps.
+  static var integerIdentity: Int64 { get }
+  func combine(_ a: Int64, _ b: Int64) -> Int64
 }
 
 extension ReductionOp {
   package static var foldsBools: Bool { false }
   package static var foldsNothing: Bool { true }
+  package static var isGrowing: Bool { false }
 
   package init(attributes: AttributeReader) throws {
     self.init(axes: try attributes.ints("axes"), keepDims: try attributes.bool("keepDims"))
@@ -40,6 +46,11 @@ extension ReductionOp {
         .dtypeMismatch, "\(mnemonic): not defined for \(operands[0])",
         expected: Self.foldsBools ? "bool" : "numbers")
     }
+    guard !Self.isGrowing || operands[0].dtype != .u8 else {
+      throw ApusError(
+        .dtypeMismatch, "\(mnemonic): not defined for \(operands[0])",
+        expected: "numbers of at least 32 bits: cast the tensor first")
+    }
     let result = operands[0].with(shape.reducing(axes, keepDims: keepDims))
     guard Self.foldsNothing || result.count == 0 || operands[0].count > 0 else {
       throw ApusError(
@@ -51,12 +62,19 @@ extension ReductionOp {
 
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
     let shape = operands[0].shape
-    var values = [Double](repeating: Self.identity, count: results[0].count)
     let axes = try shape.normalized(axes: axes)
     // Each element's place in the result: strides of the kept axes, 0 along folded ones.
     let kept = shape.reducing(axes, keepDims: true).strides
     let target = View(
       shape: shape, strides: (0..<shape.rank).map { axes.contains($0) ? 0 : kept[$0] })
+    guard operands[0].dtype.isFloat else {
+      var values = [Int64](repeating: Self.integerIdentity, count: results[0].count)
+      for (element, value) in zip(target.elements, operands[0].integers) {
+        values[element] = combine(values[element], Int64(value))
+      }
+      return [try NDArray(integers: values, type: results[0])]
+    }
+    var values = [Double](repeating: Self.identity, count: results[0].count)
     for (element, value) in zip(target.elements, operands[0].doubles) {
       values[element] = combine(values[element], value)
     }
@@ -86,7 +104,13 @@ extension Tensor {
   /// How many elements a fold over `axes` makes one of; 1 for axes that do not exist, which the
   /// reduction itself reports.
   func foldedCount(_ axes: [Int]?) -> Int {
-    ((try? shape.normalized(axes: axes)) ?? []).reduce(1) { $0 * shape[$1] }
+    ((try? shape.normalized(axes: axes)) ?? []).reduce(1) { Shape.product($0, shape[$1]) }
+  }
+
+  /// This tensor, integers and bools shorter than 64 bits as `i64`: what sums and products of them are
+  /// computed in, as in NumPy and PyTorch.
+  func summable(_ location: String) -> Tensor {
+    dtype.isFloat ? self : cast(to: .i64, location: location)
   }
 
   /// Applies a reduction to `axes` (negative ones count from the end, nil means all).

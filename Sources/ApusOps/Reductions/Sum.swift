@@ -6,6 +6,8 @@ import ApusGraph
 package struct Sum: ReductionOp {
   package static let mnemonic = "sum"
   package static let identity = 0.0
+  package static let integerIdentity: Int64 = 0
+  package static let isGrowing = true
   package let axes: [Int]
   package let keepDims: Bool
 
@@ -15,6 +17,7 @@ package struct Sum: ReductionOp {
   }
 
   package func combine(_ a: Double, _ b: Double) -> Double { a + b }
+  package func combine(_ a: Int64, _ b: Int64) -> Int64 { a &+ b }
 
   // Every summand has derivative 1: the gradient is repeated along the folded axes.
   package func gradient(_ context: GradientContext) throws -> [Tensor?] {
@@ -23,13 +26,14 @@ package struct Sum: ReductionOp {
 }
 
 extension Tensor {
-  /// The sum over `axes`, all of them by default.
+  /// The sum over `axes`, all of them by default. Integers and bools are summed as `i64`.
   ///
   ///     x.sum(axes: [0])   // f32[64,10] → f32[10]
   public func sum(
     axes: [Int]? = nil, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
-    reduce(axes, file, line) { Sum(axes: $0, keepDims: keepDims) }
+    summable(sourceLocation(file, line))
+      .reduce(axes, file, line) { Sum(axes: $0, keepDims: keepDims) }
   }
 
   /// The mean over `axes`, all of them by default; NaN where there is nothing to average.
