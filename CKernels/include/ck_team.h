@@ -43,6 +43,10 @@ void ck_run(ck_team *team, const ck_step *steps, size_t count);
 /// (a barrier follows every step).
 void ck_run_profiled(ck_team *team, const ck_step *steps, size_t count, int64_t *nanoseconds);
 
+/// Nanoseconds that calling threads have slept at barriers and ends of runs since the team was
+/// made: members were late, or had more to do. No plan may be running.
+int64_t ck_team_slept(const ck_team *team);
+
 #ifdef __cplusplus
 }
 #endif

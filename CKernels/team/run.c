@@ -142,6 +142,8 @@ static void run(ck_team *team, const ck_step *steps, size_t count, int64_t *nano
   float_state_set(before);
 }
 
+int64_t ck_team_slept(const ck_team *team) { return team->members[0].at_barrier.slept; }
+
 void ck_run(ck_team *team, const ck_step *steps, size_t count) { run(team, steps, count, NULL); }
 
 void ck_run_profiled(ck_team *team, const ck_step *steps, size_t count, int64_t *nanoseconds) {

@@ -68,7 +68,7 @@ static void team_free(ck_team *team) {
 
 static patience patience_of(uint32_t microseconds) {
   const uint32_t turns = spin_turns(microseconds);
-  return (patience){turns, spin_turns(least_spin_us), turns, INT64_C(1000) * microseconds};
+  return (patience){turns, spin_turns(least_spin_us), turns, INT64_C(1000) * microseconds, 0};
 }
 
 ck_team *ck_team_create(int32_t threads, size_t scratch_bytes) {

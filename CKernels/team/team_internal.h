@@ -44,6 +44,7 @@ typedef struct patience {
   uint32_t least;
   uint32_t most;
   int64_t most_nanoseconds;
+  int64_t slept;  // nanoseconds, over all waits
 } patience;
 
 /// One thread of the team.

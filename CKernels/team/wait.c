@@ -69,7 +69,9 @@ void watched_wait(watched *word, uint32_t old, patience *spin) {
   // Where the wait was short, spinning would have been right, and the patience comes back at once.
   // Otherwise members that have all lost theirs would never find it again: being woken takes longer
   // than each of them still spins, and so each makes the next one sleep.
-  if (now_nanoseconds() - start < spin->most_nanoseconds) {
+  const int64_t slept = now_nanoseconds() - start;
+  spin->slept += slept;
+  if (slept < spin->most_nanoseconds) {
     spin->now = spin->most;
   } else {
     const uint32_t halved = spin->now / 2;

@@ -6,6 +6,8 @@ import CKernels
 /// The memory that an executable's steps work on. Only its executable uses it, one run at a time.
 final class Binding: @unchecked Sendable {
   private let steps: UnsafeMutableBufferPointer<ck_step>
+  /// The plan's steps for teams of other sizes.
+  private var others: [Int: UnsafeMutableBufferPointer<ck_step>] = [:]
   /// How many of them are the plan's; packings follow.
   private let planSteps: Int
   /// {position, index} of the first bad index of each slot; position is -1 where there is none.
@@ -76,14 +78,36 @@ final class Binding: @unchecked Sendable {
   }
 
   deinit {
+    for other in others.values { other.deallocate() }
     steps.deallocate()
     errorSlots.deallocate()
     blocks.deallocate()
   }
 
-  /// The plan's steps.
+  /// The plan's steps, as the schedule given at first spreads them.
   var planned: UnsafeBufferPointer<ck_step> {
     UnsafeBufferPointer(rebasing: steps[..<planSteps])
+  }
+
+  /// The plan's steps for a team of another size, as a schedule made at the first call spreads them. They
+  /// share the argument blocks. Only while the store is locked.
+  func planned(for threads: Int, _ schedule: () -> Schedule) -> UnsafeBufferPointer<ck_step> {
+    if let known = others[threads] { return UnsafeBufferPointer(known) }
+    let schedule = schedule()
+    let copy = UnsafeMutableBufferPointer<ck_step>.allocate(capacity: planSteps)
+    _ = copy.initialize(from: planned)
+    for (index, entry) in schedule.entries.enumerated() {
+      Self.spread(&copy[index], entry)
+      copy[index].condition =
+        index == schedule.conditionStep ? condition.map { UnsafePointer($0.block) } : nil
+    }
+    others[threads] = copy
+    return UnsafeBufferPointer(copy)
+  }
+
+  private static func spread(_ step: inout ck_step, _ entry: Schedule.Entry) {
+    step.threads = entry.member.map { Int32($0 + 1) } ?? 0
+    step.barrier = entry.barrier == nil ? 0 : 1
   }
 
   /// One step of the plan.

@@ -177,8 +177,7 @@ public final class Executable: Sendable, CustomStringConvertible {
             if check == .nan && nanoseconds == nil {
               try runChecked()
             } else {
-              try team.run(
-                binding.planned, scratchBytes: scratchBytes, nanoseconds: nanoseconds)
+              try runPlan(nanoseconds)
             }
           } catch {
             if binding.conditionHolds { binding.noteChanges() }
@@ -191,6 +190,23 @@ public final class Executable: Sendable, CustomStringConvertible {
         }
       }
     }
+  }
+
+  private func runPlan(_ nanoseconds: UnsafeMutablePointer<Int64>?) throws {
+    if let nanoseconds {
+      try team.run(binding.planned, scratchBytes: scratchBytes, nanoseconds: nanoseconds)
+      return
+    }
+    try team.run(work: schedule.predictedNanoseconds, scratchBytes: scratchBytes) { threads in
+      // A single thread runs any schedule.
+      threads == schedule.threads || threads == 1
+        ? binding.planned : binding.planned(for: threads) { Schedule(plan, threads: threads) }
+    }
+  }
+
+  /// Runs `body` with so many of the team's threads at work. For tests.
+  func withMembers<R>(_ members: Int, _ body: () throws -> R) rethrows -> R {
+    try team.withMembers(members, body)
   }
 
   /// Whether the graph's inputs have these arrays' types.

@@ -2,6 +2,7 @@
 
 import ApusGraph
 import CKernels
+import Glibc
 import Synchronization
 
 /// How many threads a team has, and where the number comes from.
@@ -9,10 +10,13 @@ package struct ThreadCount: Sendable, Hashable, CustomStringConvertible {
   package var count: Int
   /// Such as "APUS_THREADS" or "processor affinity".
   package var source: String
+  /// Whether fewer may work while other processes want the processors: not where somebody gave the number.
+  package var adapts: Bool
 
-  package init(_ count: Int, source: String) {
+  package init(_ count: Int, source: String, adapts: Bool = false) {
     self.count = count
     self.source = source
+    self.adapts = adapts
   }
 
   package var description: String { "\(count) (\(source))" }
@@ -25,14 +29,16 @@ package struct ThreadCount: Sendable, Hashable, CustomStringConvertible {
       return ThreadCount(wish.count, source: wish.variable)
     }
     let budget = ProcessorBudget.current
-    return ThreadCount(min(budget.processors, Environment.mostThreads), source: budget.source)
+    return ThreadCount(
+      min(budget.processors, Environment.mostThreads), source: budget.source, adapts: true)
   }
 }
 
 /// Threads that run plans together.
 ///
 /// There is one for the process: runs from many tasks take turns on it instead of each bringing threads
-/// of its own. It rests, asleep, between runs.
+/// of its own. It rests, asleep, between runs. While other processes want the processors, fewer of its
+/// threads may work (``TeamSize``); the bits do not depend on it.
 ///
 ///     let team = try Team.shared()
 ///     print(team.threads)   // 2 (processor affinity)
@@ -44,8 +50,20 @@ package final class Team: Sendable {
   /// The C side's team. Only used under `running`, and ended with this object.
   private struct Handle: @unchecked Sendable { let pointer: OpaquePointer }
   private let handle: Handle
-  /// Held while a plan runs or scratch memory grows; the value is the bytes of scratch a thread has.
-  private let running: Mutex<Int>
+  /// Held while a plan runs or scratch memory grows.
+  private let running: Mutex<Work>
+
+  private struct Work: Sendable {
+    /// Bytes of scratch that a thread has.
+    var reserved = 0
+    var size: TeamSize
+    /// A size that is not to be chosen.
+    var fixed: Int?
+    /// Nanoseconds that callers had slept after the latest run.
+    var slept: Int64 = 0
+    /// Teams of fewer threads, made where they are first wanted.
+    var smaller: [Int: Team] = [:]
+  }
 
   /// A team of its own, for tests and measurements; everything else uses ``shared(threads:)``.
   ///
@@ -68,7 +86,9 @@ package final class Team: Sendable {
     handle = Handle(pointer: pointer)
     // More threads than processors would wait for each other's turns, and long.
     canMeet = (2...max(2, ProcessorBudget.current.processors)).contains(threads.count)
-    running = Mutex(0)
+    running = Mutex(
+      Work(
+        size: TeamSize(most: threads.count), fixed: threads.adapts ? nil : threads.count))
   }
 
   package convenience init(threads: Int) throws {
@@ -101,31 +121,104 @@ package final class Team: Sendable {
     }
   }
 
-  /// Runs steps in order on all threads and returns when the last is done.
+  /// Runs `body` with so many of the threads at work. For tests.
+  func withMembers<R>(_ members: Int, _ body: () throws -> R) rethrows -> R {
+    let before = running.withLock { work in
+      defer { work.fixed = members }
+      return work.fixed
+    }
+    defer { running.withLock { $0.fixed = before } }
+    return try body()
+  }
+
+  /// Runs the steps of a plan in order and returns when the last is done. While other processes want the
+  /// processors, fewer threads may do it.
   ///
+  /// - `steps`: the plan's steps for that many threads.
+  /// - `work`: what the plan predicts for them, in any unit.
   /// - `scratchBytes`: what each thread's scratch must hold.
+  /// - Throws: `resource` where there is no memory for the scratch.
+  func run(
+    work: Double, scratchBytes: Int, steps: (_ threads: Int) -> UnsafeBufferPointer<ck_step>
+  ) throws {
+    try running.withLock { state in
+      let members = state.fixed ?? state.size.members
+      if state.fixed != nil || !state.size.isMeasuring {
+        try run(steps(members), on: members, scratchBytes, &state)
+        guard state.fixed == nil else { return }
+        // Without a look at the clock: a small plan takes as long as a few of those.
+        let slept = ck_team_slept(handle.pointer)
+        if slept != state.slept {
+          state.slept = slept
+          state.size.noteSleep(at: Self.seconds(CLOCK_MONOTONIC))
+        }
+        return
+      }
+      let planned = steps(members)
+      let start = Self.seconds(CLOCK_MONOTONIC)
+      let processor = Self.seconds(CLOCK_THREAD_CPUTIME_ID)
+      let slept = sleep(of: members, state)
+      try run(planned, on: members, scratchBytes, &state)
+      let end = Self.seconds(CLOCK_MONOTONIC)
+      let run = TeamSize.Run(
+        work: work, seconds: end - start,
+        slept: Double(sleep(of: members, state) - slept) * 1e-9,
+        processor: Self.seconds(CLOCK_THREAD_CPUTIME_ID) - processor)
+      state.size.note(run, at: end)
+      state.slept = ck_team_slept(handle.pointer)
+    }
+  }
+
+  /// Runs steps on all threads.
+  ///
   /// - `nanoseconds`: where to write how long each step took; nil for the fast way, in which threads
   ///   wait for each other only where a step says so.
-  /// - Throws: `resource` where there is no memory for the scratch.
+  /// - Throws: as ``run(work:scratchBytes:steps:)``.
   func run(
     _ steps: UnsafeBufferPointer<ck_step>, scratchBytes: Int,
     nanoseconds: UnsafeMutablePointer<Int64>? = nil
   ) throws {
-    guard let base = steps.baseAddress else { return }
-    try running.withLock { reserved in
-      if scratchBytes > reserved {
-        guard ck_team_reserve_scratch(handle.pointer, scratchBytes) else {
-          throw ApusError(
-            .resource, "no memory for \(scratchBytes) bytes of scratch for each thread",
-            expected: "fewer threads or more memory")
-        }
-        reserved = scratchBytes
-      }
-      if let nanoseconds {
-        ck_run_profiled(handle.pointer, base, steps.count, nanoseconds)
-      } else {
-        ck_run(handle.pointer, base, steps.count)
-      }
+    try running.withLock {
+      try run(steps, on: threads.count, scratchBytes, &$0, nanoseconds)
     }
+  }
+
+  /// Runs steps while the lock is held.
+  private func run(
+    _ steps: UnsafeBufferPointer<ck_step>, on members: Int, _ scratchBytes: Int,
+    _ state: inout Work, _ nanoseconds: UnsafeMutablePointer<Int64>? = nil
+  ) throws {
+    guard let base = steps.baseAddress else { return }
+    if members != threads.count {
+      let team =
+        try state.smaller[members] ?? Team(ThreadCount(members, source: threads.source))
+      state.smaller[members] = team
+      try team.run(steps, scratchBytes: scratchBytes)
+      return
+    }
+    if scratchBytes > state.reserved {
+      guard ck_team_reserve_scratch(handle.pointer, scratchBytes) else {
+        throw ApusError(
+          .resource, "no memory for \(scratchBytes) bytes of scratch for each thread",
+          expected: "fewer threads or more memory")
+      }
+      state.reserved = scratchBytes
+    }
+    if let nanoseconds {
+      ck_run_profiled(handle.pointer, base, steps.count, nanoseconds)
+    } else {
+      ck_run(handle.pointer, base, steps.count)
+    }
+  }
+
+  private func sleep(of members: Int, _ state: Work) -> Int64 {
+    let team = members == threads.count ? self : state.smaller[members]
+    return team.map { ck_team_slept($0.handle.pointer) } ?? 0
+  }
+
+  private static func seconds(_ clock: clockid_t) -> Double {
+    var time = timespec()
+    clock_gettime(clock, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
   }
 }
