@@ -84,6 +84,8 @@ extension NDArray {
   ) throws -> (mean: NDArray, deviation: NDArray) {
     let axis = try shape.normalized(axis: axis)
     let kept = shape.reducing([axis], keepDims: true)
+    // There may be no memory for what an empty array is folded to.
+    _ = try NDArray(checking: TensorType(.f64, kept))
     let place = View(dense: kept).broadcast(to: shape).elements
     let count = Double(shape[axis])
     let values = doubles

@@ -40,14 +40,17 @@ public struct TensorType: Sendable, Hashable, CustomStringConvertible {
   ///     try TensorType.f32(1 << 40, 1 << 40).checked("weight")   // more bytes than memory can have
   ///
   /// - `what`: the words that the message begins with, such as an op's name.
-  /// - Throws: `invalidArgument` for a negative extent, `resource` for more than ``mostBytes``.
+  /// - Throws: `invalidArgument` for a negative extent, `resource` for more than ``mostBytes``, extents of 0
+  ///   left out.
   public func checked(_ what: @autoclosure () -> String) throws -> TensorType {
     if shape.dimensions.contains(where: { $0 < 0 }) {
       throw ApusError(
         .invalidArgument, "\(what()): \(self) has a negative extent",
         expected: "extents of 0 or more")
     }
-    if byteCount > Self.mostBytes {
+    // The other extents of an empty tensor are bounded too, as in NumPy: sizes are worked out of some of them.
+    let extents = shape.dimensions.filter { $0 != 0 }
+    if extents.reduce(dtype.byteCount, Shape.product) > Self.mostBytes {
       throw ApusError(
         .resource, "\(what()): \(self) has more elements than memory can hold",
         expected: "at most 2^47 bytes")

@@ -142,6 +142,8 @@ package struct View: Sendable, Hashable {
 
   /// The element of the value that each element of the view reads, in row-major order.
   package var elements: [Int] {
+    // An empty shape may still have axes that take for ever to walk.
+    guard shape.count > 0 else { return [] }
     var result: [Int] = []
     result.reserveCapacity(shape.count)
     func walk(_ axis: Int, _ at: Int) {

@@ -54,10 +54,16 @@ struct LoweredGraph {
       graph.states.enumerated().map { ($1.value, $0) }, uniquingKeysWith: { first, _ in first })
     for index in graph.nodes.indices { noteAlias(index) }
     try addCopies()
-    for index in self.graph.nodes.indices where !isAlias[index] {
+    for index in self.graph.nodes.indices where !isAlias[index] && !isEmpty(index) {
       calls.append(try lower(index, isa, precision))
     }
     placeCondition()
+  }
+
+  /// Whether a node makes no element at all. It is not called: other extents may be so large that walking
+  /// them would take for ever.
+  private func isEmpty(_ index: Int) -> Bool {
+    graph.nodes[index].results.allSatisfy { graph.type(of: $0).count == 0 }
   }
 
   // MARK: Aliases

@@ -138,16 +138,21 @@ struct StepBuilder {
   let names: ValueNames
 
   func place(_ operand: Operand) -> Place {
-    // Every value that a valid graph reads is an input, a state, a constant or a call's result.
-    var place = places[operand.value.index]!
+    var place = start(operand.value)
     let size = lowered.graph.type(of: operand.value).dtype.byteCount
     place.offset += (operand.view?.offset ?? 0) * size
     return place
   }
 
+  /// Every value that a valid graph reads is an input, a state, a constant or a call's result; or it has no
+  /// elements, and nothing is read.
+  private func start(_ value: ValueID) -> Place {
+    places[value.index] ?? Place(space: .arena, offset: 0)
+  }
+
   func access(_ operand: Operand) -> Plan.Access {
     let place = place(operand)
-    let start = places[operand.value.index]!.offset
+    let start = start(operand.value).offset
     let shift = start - lowered.extent(Operand(operand.value)).lowerBound
     let extent = lowered.extent(operand)
     return Plan.Access(

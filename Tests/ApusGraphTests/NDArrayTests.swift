@@ -105,7 +105,8 @@ import Testing
     #expect(throws: ApusError.self) { try NDArray(checking: [1, 2] as [Int], shape: [-1]) }
     #expect(throws: ApusError.self) { try NDArray(checking: [1, 2] as [Double], type: .f64(3)) }
     #expect(throws: ApusError.self) { try NDArray(checking: [true], shape: [2]) }
-    #expect(throws: Never.self) { try NDArray(checking: .f32(1 << 40, 1 << 40, 0)) }
+    #expect(throws: Never.self) { try NDArray(checking: .f32(1 << 40, 0)) }
+    #expect(throws: ApusError.self) { try NDArray(checking: .f32(1 << 40, 1 << 40, 0)) }
   }
 
   /// In release `precondition` would lose its words.

@@ -49,14 +49,25 @@ public struct Sequential: Layer {
 public struct Stack<Element: Layer>: Layer {
   public let layers: [Element]
   let scope = Scope()
+  /// What is wrong with the number of layers, for whoever uses them to throw.
+  private let fault: ApusError?
 
-  /// - `count`: how often `make` is called; none for 0 and less.
+  /// - `count`: how often `make` is called, up to 65,536 times. Another number makes no layers, and
+  ///   `initialize`, or what records the stack, throws `invalidArgument`.
   public init(_ count: Int, _ make: () throws -> Element) rethrows {
-    layers = try (0..<max(count, 0)).map { _ in try make() }
+    let range = 0...65_536
+    fault =
+      range.contains(count)
+      ? nil
+      : ApusError(
+        .invalidArgument, "a stack of \(count) layers",
+        expected: "\(range.lowerBound) to \(range.upperBound)")
+    layers = try (0..<(fault == nil ? count : 0)).map { _ in try make() }
   }
 
   public var parts: [(name: String, value: Any)] {
-    [("scope", scope)] + layers.enumerated().map { ("\($0.offset)", $0.element) }
+    let all = layers.enumerated().map { (name: "\($0.offset)", value: $0.element as Any) }
+    return [("scope", scope)] + all + (fault.map { [("count", $0)] } ?? [])
   }
 
   public var count: Int { layers.count }
@@ -65,7 +76,10 @@ public struct Stack<Element: Layer>: Layer {
   /// - Precondition: `index` is in `0..<count`, as with an array.
   public subscript(index: Int) -> Element { layers[index] }
 
-  public func forward(_ x: Tensor) -> Tensor { layers.reduce(x) { $1($0) } }
+  public func forward(_ x: Tensor) -> Tensor {
+    if let fault { x.trace.record(fault) }
+    return layers.reduce(x) { $1($0) }
+  }
 }
 
 extension Stack: Sendable where Element: Sendable {}

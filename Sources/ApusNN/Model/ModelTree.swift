@@ -19,7 +19,7 @@ package struct ModelTree {
     return places.filter { seen.insert(ObjectIdentifier($0.state)).inserted }
   }
 
-  /// - Throws: `invalidArgument` where a state stands in two places without having been tied, two states
+  /// - Throws: what a module's initialiser found wrong; `invalidArgument` where a state stands in two places without having been tied, two states
   ///   have one path, parameters are hidden where reflection cannot find them, or a module holds itself.
   ///
   /// - `location`: the user's line, where it is known.
@@ -91,6 +91,9 @@ package struct ModelTree {
       scopes.append((path.split(separator: ".").dropLast().joined(separator: "."), scope))
     } else if let module = value as? any Module {
       walk(module, path)
+    } else if let fault = value as? ApusError {
+      // What a module's initialiser was given and could not throw.
+      faults.append(fault.located(at: path))
     } else if (value as? any PlainElements)?.arePlain != true {
       visitContainer(value, path)
     }

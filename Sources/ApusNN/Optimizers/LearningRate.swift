@@ -85,8 +85,9 @@ public struct LearningRate: Sendable, ExpressibleByFloatLiteral, ExpressibleByIn
       "warmUp(steps: \(steps), then: \(then))",
       mistake: steps < 0 ? "a warm-up of \(steps) steps" : then.mistake
     ) { step in
-      step < steps
-        ? then.value(at: 0) * Double(step + 1) / Double(steps) : then.value(at: step - steps)
+      let count = max(steps, 0)
+      return step < count
+        ? then.value(at: 0) * (Double(step) + 1) / Double(count) : then.value(at: step - count)
     }
   }
 

@@ -27,16 +27,26 @@ extension Trace {
     from start: Double = 0, to stop: Double, by step: Double = 1, _ dtype: DType = .i32,
     file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
+    let location = sourceLocation(file, line)
+    let none = NDArray(zeros: TensorType(dtype, [0]))
     let count = ((stop - start) / step).rounded(.up)
-    guard count.isFinite, count < 0x1p31 else {
+    guard count.isFinite, count < 0x1p28 else {
       record(
         ApusError(
           .invalidArgument, "a range from \(start) to \(stop) by \(step)",
-          expected: "a step that reaches the end"), location: sourceLocation(file, line))
-      return constant(NDArray(zeros: TensorType(dtype, [0])))
+          expected: "a step that reaches the end, in less than 2^28 steps"), location: location)
+      return constant(none)
     }
+    guard count > 0 else { return constant(none) }
     // Multiplied, not added up: the last element is as exact as the first.
-    let values = (0..<max(Int(count), 0)).map { start + Double($0) * step }
+    let values = (0..<Int(count)).map { start + Double($0) * step }
+    if let wrong = values.first(where: { !dtype.holds($0) }) {
+      record(
+        ApusError(
+          .invalidArgument, "a range from \(start) to \(stop) by \(step): \(wrong) is no \(dtype)",
+          expected: "whole numbers of that type, or an element type that holds them"),
+        location: location)
+    }
     return constant(NDArray(doubles: values, type: TensorType(dtype, [values.count])))
   }
 
