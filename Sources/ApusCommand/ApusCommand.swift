@@ -9,8 +9,10 @@ struct ApusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "apus", abstract: "Train neural networks on Linux CPUs.",
     discussion: """
-      Exit codes: 0 for success, 64 for an option or argument that makes no sense, 130 after Ctrl-C, 1 \
-      for everything else. Messages go to standard error; standard output carries results alone.
+      Exit codes: 0 for success, 64 for an option or argument that makes no sense, 130 after Ctrl-C (143 \
+      after SIGTERM, 129 after a hang-up), 1 for everything else. Messages go to standard error; standard \
+      output carries results alone. Messages that cannot be written are left out; results that cannot be \
+      written are an error, after all files have been written.
       """,
     version: apusVersion,
     subcommands: [
@@ -20,25 +22,27 @@ struct ApusCommand: ParsableCommand {
   /// Usage errors end with 64 and the usage on standard error; everything else that goes wrong ends with
   /// 1 and one message there.
   static func main() {
-    // A reader that goes away (`apus dump … | head`) is an error of writing, not a death.
-    signal(SIGPIPE, SIG_IGN)
+    Surroundings.prepare()
     do {
-      var command = try parseAsRoot()
+      let arguments = TrainCommand.completed(Array(CommandLine.arguments.dropFirst()))
+      var command = try parseAsRoot(arguments)
       try command.run()
     } catch let error as ApusError {
-      complain("\(error)")
-      Foundation.exit(1)
+      leave("\(error)", 1)
     } catch let stop as Interrupted {
-      complain(stop.description)
-      Foundation.exit(stop.exitCode)
+      leave(stop.description, stop.exitCode)
     } catch is Output.ReaderIsGone {
       Foundation.exit(1)
     } catch {
-      exit(withError: error)
+      guard exitCode(for: error) == .success else { exit(withError: error) }
+      // Help and version are results, too.
+      do { try Output.line(fullMessage(for: error)) } catch { leave("\(error)", 1) }
+      Foundation.exit(0)
     }
   }
 
-  private static func complain(_ text: String) {
-    FileHandle.standardError.write(Data("apus: \(text)\n".utf8))
+  private static func leave(_ text: String, _ code: Int32) -> Never {
+    StandardError.write("apus: \(text)\n")
+    Foundation.exit(code)
   }
 }

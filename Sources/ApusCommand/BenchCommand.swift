@@ -46,7 +46,8 @@ struct MeasuringOptions: ParsableArguments {
 
   /// - Throws: `invalidArgument` for an environment variable that makes no sense.
   func settings(json: Bool) throws -> BenchmarkOptions {
-    BenchmarkOptions(
+    try execution.warnOfManyThreads()
+    return BenchmarkOptions(
       threads: try execution.threadCount.count, isa: try execution.level.isa,
       precision: execution.compileOptions.precision, seconds: seconds, json: json,
       colour: Output.hasColour, peers: chosenPeers,

@@ -1,11 +1,11 @@
-// Ctrl-C during training: finish the step, save, leave.
+// Ctrl-C, a request to end, or a terminal that is gone during training: finish the step, save, leave.
 
 import Foundation
 import Synchronization
 
 /// The user's wish to stop, after which what could be saved has been.
 struct Interrupted: Error, CustomStringConvertible {
-  /// SIGINT or SIGTERM.
+  /// SIGINT, SIGTERM or SIGHUP.
   var signal: Int32
   var description: String
 
@@ -22,7 +22,14 @@ enum Interruption {
     // A parent may block signals, and its children inherit that.
     var ours = sigset_t()
     sigemptyset(&ours)
-    for number in [SIGINT, SIGTERM] {
+    for number in [SIGINT, SIGTERM, SIGHUP] {
+      // A run under nohup is one that wants to outlive its terminal.
+      var action = sigaction()
+      if number == SIGHUP, sigaction(number, nil, &action) == 0,
+        action.__sigaction_handler.sa_handler.map({ unsafeBitCast($0, to: Int.self) }) == 1
+      {
+        continue
+      }
       sigaddset(&ours, number)
       // All that a handler may do: set a flag, or leave at once the second time, when the first did
       // not help.

@@ -44,6 +44,17 @@ struct ExecutionOptions: ParsableArguments {
     }
   }
 
+  /// Says once where there are more threads than processors: they wait for each other at every barrier.
+  ///
+  /// - Throws: as ``threadCount``.
+  func warnOfManyThreads() throws {
+    let (threads, budget) = (try threadCount, ProcessorBudget.current)
+    guard threads.count > budget.processors else { return }
+    StandardError.warn(
+      "\(threads.count) threads (\(threads.source)) on \(budget.processors) processors "
+        + "(\(budget.source)): fewer are faster, and give the same bits")
+  }
+
   /// The level of the kernels and where it comes from.
   ///
   /// - Throws: `invalidArgument` or `unsupported` for an APUS_ISA that this machine does not have.

@@ -9,17 +9,18 @@ let apusVersion = "0.1.0"
 /// Writes to standard output at once, so that a reader can follow.
 enum Output {
   /// Standard output has been closed: there is nobody to tell.
-  struct ReaderIsGone: Error {}
+  struct ReaderIsGone: Error, CustomStringConvertible {
+    var description: String { "cannot write the results: nobody reads standard output any more" }
+  }
 
   static func write(_ text: String) throws {
-    do {
-      try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
-    } catch {
-      throw errno == EPIPE
-        ? ReaderIsGone()
-        : ApusError(.io, "cannot write the results: \(error.localizedDescription)", at: "stdout")
-    }
+    let code = StandardStream.write(text, to: STDOUT_FILENO)
+    guard code != 0 else { return }
+    if code == EPIPE { throw ReaderIsGone() }
+    throw ApusError(.io, "cannot write the results: \(reason(code))", at: "standard output")
   }
+
+  private static func reason(_ code: Int32) -> String { String(cString: strerror(code)) }
 
   /// Whether a reader sees colours: a terminal that takes them and a user who wants them.
   static var hasColour: Bool {
@@ -31,4 +32,25 @@ enum Output {
   static func line(_ text: String) throws { try write(text + "\n") }
 
   static func line(_ value: JSON) throws { try line(value.text) }
+}
+
+/// The lines of a run that goes on where they cannot be written.
+final class RunOutput {
+  private var failure: (any Error)?
+
+  /// Writes a line, unless one before could not be written.
+  func line(_ text: String) {
+    guard failure == nil else { return }
+    do { try Output.line(text) } catch { failure = error }
+  }
+
+  func line(_ value: JSON) { line(value.text) }
+
+  /// - `rest`: what the user has all the same.
+  /// - Throws: `io` where a line could not be written.
+  func requireWritten(_ rest: String) throws {
+    guard let failure else { return }
+    let what = (failure as? ApusError)?.what ?? "\(failure)"
+    throw ApusError(.io, "\(what); \(rest)", at: "standard output")
+  }
 }

@@ -17,8 +17,9 @@ struct TrainCommand: ParsableCommand {
 
       The weights depend on the options alone, not on the number of threads; nor, in the highest \
       precision and without AMX, on the kernels' level. \
-      Ctrl-C writes a checkpoint and exits with 130; --resume goes on from it, to the same weights as an \
-      uninterrupted run.
+      Ctrl-C, SIGTERM and a hang-up write a checkpoint and exit with 128 and the signal's number, 130 for \
+      Ctrl-C; --resume goes on from it, to the same weights as an uninterrupted run. With --checkpoint one \
+      is written while training goes on: the same command with --resume goes on after whatever happened.
       """)
 
   @OptionGroup var recipe: RecipeArguments
@@ -46,8 +47,22 @@ struct TrainCommand: ParsableCommand {
     name: [.short, .long], help: "Where the weights go. Default: the recipe's name.safetensors.")
   var output: String?
 
-  @Option(help: "A checkpoint of a run with the same options, to go on from.")
+  @Option(
+    help: ArgumentHelp(
+      "Go on from a checkpoint of a run with the same options: a file, or a folder; without either, that of "
+        + "--checkpoint. A folder without a checkpoint begins a run.", valueName: "path"))
   var resume: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Write checkpoints into this folder while training goes on.", valueName: "folder"))
+  var checkpoint: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "How often: a number of steps, or a time such as 90s, 5m, 2h. Default: 10m.",
+      valueName: "steps-or-time"))
+  var every: CheckpointPeriod?
 
   @OptionGroup var execution: ExecutionOptions
 
@@ -69,20 +84,49 @@ struct TrainCommand: ParsableCommand {
     _ = try usage { try recipe.recipe().trainable() }
     _ = try options()
     guard output != "" else { throw ValidationError("--output is empty: a file is expected.") }
+    guard checkpoint != "" else {
+      throw ValidationError("--checkpoint is empty: a folder is expected.")
+    }
+    guard resume != "" else { throw ValidationError("--resume is empty: a file is expected.") }
+    guard resume != Self.folderOfCheckpoint || checkpoint != nil else {
+      throw ValidationError("--resume has no file or folder: one is expected, or --checkpoint.")
+    }
+    guard every == nil || checkpoint != nil else {
+      throw ValidationError("--every without --checkpoint: a folder for checkpoints is expected.")
+    }
+  }
+
+  /// What a `--resume` without a value has: no argument can be this.
+  private static let folderOfCheckpoint = "\0"
+
+  /// Gives a `--resume` that stands alone the value that means the folder of `--checkpoint`.
+  static func completed(_ arguments: [String]) -> [String] {
+    guard arguments.first == configuration.commandName else { return arguments }
+    return arguments.indices.map { place in
+      let isAlone =
+        arguments[place] == "--resume"
+        && (place + 1 == arguments.count || arguments[place + 1].hasPrefix("-"))
+      return isAlone ? "--resume=\(folderOfCheckpoint)" : arguments[place]
+    }
   }
 
   func run() throws {
     if list { return try tellRecipes() }
+    try execution.warnOfManyThreads()
+    let output = RunOutput()
     let run = RecipeRun(
-      try recipe.recipe(), try options(), compile: execution.compileOptions, output: output,
-      resume: resume, progress: [CommandProgress(json: json)],
+      try recipe.recipe(), try options(), compile: execution.compileOptions, output: self.output,
+      resume: resume == Self.folderOfCheckpoint ? checkpoint : resume, checkpoints: checkpoint,
+      every: every?.interval ?? CheckpointPeriod.standard,
+      progress: [CommandProgress(json: json, output)],
       isInterrupted: { Interruption.signal != nil })
     do {
-      try run.start().write(weights: run.output, json: json)
+      try run.start().write(weights: run.output, json: json, to: output)
     } catch let stop as RunInterrupted {
-      if json { try Output.line(stop.json) }
+      if json { output.line(stop.json) }
       throw Interrupted(signal: Interruption.signal ?? SIGINT, description: stop.description)
     }
+    try output.requireWritten("the weights are in \(run.output)")
   }
 
   private func tellRecipes() throws {

@@ -5,16 +5,20 @@ import ApusRecipes
 
 /// A bar for people, or a JSON line an epoch.
 struct CommandProgress: Callback {
-  let json: Bool
+  private let json: Bool
+  private let output: RunOutput
   private let bar = ProgressBar()
 
-  init(json: Bool) { self.json = json }
+  init(json: Bool, _ output: RunOutput) {
+    self.json = json
+    self.output = output
+  }
 
-  func handle(_ event: TrainingEvent, in run: any TrainingRun) throws -> Verdict {
+  func handle(_ event: TrainingEvent, in run: any TrainingRun) -> Verdict {
     if !json {
       _ = bar.handle(event, in: run)
     } else if case .epochEnded(let summary) = event {
-      try Output.line(line(summary))
+      output.line(line(summary))
     }
     // Not before: until there is something to save, Ctrl-C ends the process at once.
     if case .epochBegan = event { Interruption.listen() }
@@ -38,9 +42,9 @@ struct CommandProgress: Callback {
 
 extension RecipeOutcome {
   /// Writes the last line of a run.
-  func write(weights: String, json: Bool) throws {
+  func write(weights: String, json: Bool, to output: RunOutput) {
     if json {
-      try Output.line(
+      output.line(
         .object(
           [("event", "result")]
             + figures.map { ($0.name.replacing(" ", with: "_"), .number($0.value)) }
@@ -53,7 +57,7 @@ extension RecipeOutcome {
         $0.isFraction
           ? "\($0.name) \(decimals(100 * $0.value, 2)) %" : "\($0.name) \(decimals($0.value, 4))"
       }
-      try Output.line(
+      output.line(
         (figures + [
           "\(decimals(seconds, 1)) s", "\(decimals(stepsPerSecond, 0)) steps/s",
           "weights in \(weights)",

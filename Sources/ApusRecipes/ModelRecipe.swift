@@ -79,6 +79,13 @@ extension SupervisedRecipe {
       seed: options.seed, compile: run.compile, loss: loss)
     if let resume = run.resume {
       try trainer.resume(from: resume)
+      // The run may have ended between its last checkpoint and its weights.
+      if trainer.epoch == options.epochs && trainer.batch == 0 {
+        let test = try trainer.evaluate(data.validation)
+        try run.save(trainer)
+        return RecipeOutcome(
+          figures: RecipeOutcome.figures(test, metric), seconds: 0, stepsPerSecond: 0)
+      }
       guard trainer.epoch < options.epochs else {
         throw ApusError(
           .invalidArgument, "the checkpoint has all \(trainer.epoch) epochs behind it", at: resume,
@@ -90,7 +97,7 @@ extension SupervisedRecipe {
       data.training, validation: data.validation, epochs: options.epochs - trainer.epoch,
       callbacks: run.callbacks)
     let seconds = (ContinuousClock.now - start) / .seconds(1)
-    try trainer.save(run.output)
+    try run.save(trainer)
     return RecipeOutcome(history, metric, seconds: seconds)
   }
 }
@@ -98,17 +105,17 @@ extension SupervisedRecipe {
 extension RecipeOutcome {
   /// What came of epochs: metric and loss of the last validation.
   init(_ history: [EpochSummary], _ metric: RecipeMetric, seconds: Double) {
-    var figures: [Figure] = []
-    if let test = history.last?.validation {
-      figures = [
-        Figure(
-          "test \(metric.name)", test[metric.name] ?? .nan, isFraction: metric.isFraction),
-        Figure("test loss", test.loss),
-      ]
-    }
     let steps = history.reduce(0) { $0 + $1.steps }
     self.init(
-      figures: figures, seconds: seconds,
+      figures: history.last?.validation.map { Self.figures($0, metric) } ?? [], seconds: seconds,
       stepsPerSecond: Double(steps) / max(history.reduce(0) { $0 + $1.seconds }, 1e-9))
+  }
+
+  /// Metric and loss on data that was held out.
+  static func figures(_ test: StepResult, _ metric: RecipeMetric) -> [Figure] {
+    [
+      Figure("test \(metric.name)", test[metric.name] ?? .nan, isFraction: metric.isFraction),
+      Figure("test loss", test.loss),
+    ]
   }
 }

@@ -162,7 +162,7 @@ package protocol OptionDeclaration: Sendable {
 /// The options that many recipes have, which have flags of their own on the command line.
 package enum CommonOption {
   package static let epochs = RecipeOption<Int>(
-    "epochs", default: 1, .atLeast(1), "Passes over the training data.", setting: nil)
+    "epochs", default: 1, .between(1, 1 << 20), "Passes over the training data.", setting: nil)
   package static let batch = RecipeOption<Int>(
     "batch", default: 64, .between(1, 1 << 20), "Examples a step.", setting: "apus.batch")
   package static let learningRate = RecipeOption<Double>(

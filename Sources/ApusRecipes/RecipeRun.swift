@@ -1,7 +1,6 @@
 // One run of a recipe: what it is given, what it owes, what comes of it.
 
 import Apus
-import Foundation
 
 /// A run of training, as a recipe is given it.
 package struct RecipeRun {
@@ -11,72 +10,85 @@ package struct RecipeRun {
   /// Where the weights go.
   package let output: String
   /// A checkpoint to go on from.
-  package let resume: String?
+  package internal(set) var resume: String?
+  /// The folder for checkpoints while training goes on.
+  let folder: String?
+  /// What writes them, where that is wanted.
+  let periodic: Checkpointing?
+  let tell: (String) -> Void
+  private let space: SpaceForFiles
   private let progress: [any Callback]
   private let isInterrupted: () -> Bool
 
   /// - `output`: where the weights go; `NAME.safetensors` by default.
+  /// - `resume`: a checkpoint, or a folder of checkpoints; one without any is the beginning of a run.
+  /// - `checkpoints`: the folder for checkpoints while training goes on; it is made where it is not there.
+  /// - `every`: how often.
   /// - `progress`: hears of every step and epoch.
   /// - `isInterrupted`: asked after every step; whether the user wants to stop.
+  /// - `tell`: hears what is good to know, a line each; on standard error by default.
   package init(
     _ recipe: any Recipe, _ options: RecipeOptions, compile: CompileOptions = CompileOptions(),
-    output: String? = nil, resume: String? = nil, progress: [any Callback] = [],
-    isInterrupted: @escaping () -> Bool = { false }
+    output: String? = nil, resume: String? = nil, checkpoints folder: String? = nil,
+    every interval: Checkpointing.Interval = .time(.seconds(600)), progress: [any Callback] = [],
+    isInterrupted: @escaping () -> Bool = { false },
+    tell: @escaping (String) -> Void = { StandardError.write($0 + "\n") }
   ) {
     self.recipe = recipe
     self.options = options
     self.compile = compile
     self.output = output ?? "\(recipe.name).safetensors"
     self.resume = resume
+    self.folder = folder
     self.progress = progress
     self.isInterrupted = isInterrupted
+    self.tell = tell
+    let metadata = Self.metadata(recipe, options, compile)
+    periodic = folder.map {
+      Checkpointing(Self.checkpoint(of: recipe, in: $0), every: interval, metadata: metadata)
+    }
+    space = SpaceForFiles(
+      weights: self.output, checkpoint: folder == nil ? Self.checkpoint(beside: self.output) : nil,
+      metadata)
   }
 
-  /// Trains, having looked first whether the weights can be written and the checkpoint is of such a run:
+  /// Trains, having looked first whether all files can be written and the checkpoint is of such a run:
   /// hours of training must not end in a folder that cannot be written.
   ///
   /// - Throws: as ``TrainableRecipe/train(_:)``; `unsupported` for a recipe that does not train;
-  ///   `invalidArgument` for a checkpoint of other options.
+  ///   `invalidArgument` for a checkpoint of other options, and for a folder with the checkpoints of a run
+  ///   that is not gone on from.
   package func start() throws -> RecipeOutcome {
     let recipe = try recipe.trainable()
     try AtomicFile.checkWritable(output)
-    if let resume { try checkSettings(of: resume) }
-    return try recipe.train(self)
+    var run = self
+    run.resume = try prepareFiles()
+    return try recipe.train(run)
   }
 
-  /// What the loop tells its events: progress, then the wish to stop.
-  package var callbacks: [any Callback] { progress + [StopWhereInterrupted(run: self)] }
-
-  /// Where a run that is interrupted leaves all it needs to go on, beside the weights:
-  /// `fashion-mnist.checkpoint.safetensors`.
-  package var checkpoint: String {
-    let suffix = ".safetensors"
-    let stem = output.hasSuffix(suffix) ? String(output.dropLast(suffix.count)) : output
-    return stem + ".checkpoint" + suffix
+  /// What the loop tells its events: progress, who writes checkpoints, then the wish to stop.
+  package var callbacks: [any Callback] {
+    progress + (periodic.map { [$0] } ?? []) + [space, StopWhereInterrupted(run: self)]
   }
 
   /// What determines the bits of the run besides its length, for a checkpoint's header.
-  package var metadata: [String: String] {
-    Dictionary(settings.map { ($0.key, $0.value) }, uniquingKeysWith: { a, _ in a })
+  package var metadata: [String: String] { Self.metadata(recipe, options, compile) }
+
+  private static func metadata(
+    _ recipe: any Recipe, _ options: RecipeOptions, _ compile: CompileOptions
+  ) -> [String: String] {
+    Dictionary(
+      settings(recipe, options, compile).map { ($0.key, $0.value) },
+      uniquingKeysWith: { a, _ in a })
   }
 
-  private var settings: [(key: String, option: String, value: String)] {
+  static func settings(
+    _ recipe: any Recipe, _ options: RecipeOptions, _ compile: CompileOptions
+  ) -> [(key: String, option: String, value: String)] {
     [
       ("apus.model", "model", recipe.name),
       ("apus.precision", "precision", compile.precision.rawValue),
     ] + options.settings
-  }
-
-  /// - Throws: `invalidArgument` where the checkpoint was made with other options: going on would give
-  ///   weights that no uninterrupted run gives.
-  private func checkSettings(of path: String) throws {
-    let metadata = try SafetensorsFile(path).metadata
-    for (key, option, value) in settings.sorted(by: { $0.key < $1.key }) {
-      guard let stored = metadata[key], stored != value else { continue }
-      throw ApusError(
-        .invalidArgument, "the checkpoint was made with --\(option) \(stored), not \(value)",
-        at: path, expected: "the options of the run that is resumed")
-    }
   }
 
   /// Ends the run after a step where the user wants that, once all it needs to go on has been written.
@@ -84,11 +96,14 @@ package struct RecipeRun {
     let run: RecipeRun
 
     func handle(_ event: TrainingEvent, in training: any TrainingRun) throws -> Verdict {
-      if case .stepEnded = event, run.isInterrupted() {
+      guard case .stepEnded = event, run.isInterrupted() else { return .goOn }
+      do {
         try training.saveCheckpoint(run.checkpoint, metadata: run.metadata)
-        throw RunInterrupted(step: training.step, checkpoint: run.checkpoint)
+      } catch var error as ApusError where error.kind == .io {
+        error.what += "; \(run.lastCheckpoint)"
+        throw error
       }
-      return .goOn
+      throw RunInterrupted(step: training.step, checkpoint: run.checkpoint)
     }
   }
 }

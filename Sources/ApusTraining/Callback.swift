@@ -123,33 +123,6 @@ public final class EarlyStopping: Callback {
   }
 }
 
-/// Writes a checkpoint after every so many steps or epochs, so that what happens to the process or the
-/// machine costs no more than those.
-public struct Checkpointing: Callback {
-  private let path: String
-  private let steps: Int?
-  private let metadata: [String: String]
-
-  /// - `path`: the file; the checkpoint before it is kept beside it.
-  /// - `steps`: how often, in steps; nil for after every epoch.
-  /// - `metadata`: more for the file's header, such as the settings of the run.
-  public init(_ path: String, everySteps steps: Int? = nil, metadata: [String: String] = [:]) {
-    self.path = path
-    self.steps = steps
-    self.metadata = metadata
-  }
-
-  public func handle(_ event: TrainingEvent, in run: any TrainingRun) throws -> Verdict {
-    switch event {
-    case .stepEnded where steps.map({ run.step % max($0, 1) == 0 }) ?? false,
-      .epochEnded where steps == nil:
-      try run.saveCheckpoint(path, metadata: metadata)
-    default: break
-    }
-    return .goOn
-  }
-}
-
 /// What came of one epoch.
 public struct EpochSummary: Sendable {
   /// From 0 on, within this call of `fit`.

@@ -52,6 +52,48 @@ public struct Checkpoint {
       arrays, metadata: metadata.merging(index.metadata) { $1 }, to: path, keepingPrevious: true)
   }
 
+  /// The file to go on from: `path`, or the one before, which is kept beside it, where that at `path` is damaged
+  /// or not there.
+  ///
+  ///     try trainer.resume(from: Checkpoint.newestWhole("run.safetensors"))
+  ///
+  /// - Returns: `path`, or `path` + `.previous`.
+  /// - Throws: what is wrong with the file at `path` where the other is no whole checkpoint either: `io` or
+  ///   `invalidFile`.
+  public static func newestWhole(_ path: String) throws -> String {
+    guard let damage = damage(of: path) else { return path }
+    let previous = AtomicFile.previous(path)
+    guard Self.damage(of: previous) == nil else { throw damage }
+    return previous
+  }
+
+  /// Why the file is no whole checkpoint; nil where it is one.
+  package static func damage(of path: String) -> ApusError? {
+    do {
+      let file = try SafetensorsFile(path)
+      guard let version = file.metadata["apus.checkpoint"] else {
+        return CheckpointIndex.notACheckpoint(file)
+      }
+      if version == CheckpointIndex.version { _ = try CheckpointIndex(file) }
+      return nil
+    } catch { return error as? ApusError ?? ApusError(.io, "\(error)", at: path) }
+  }
+
+  /// At least as many bytes as the file takes, as far as the steps' slots are known.
+  ///
+  /// - `metadata`: as for ``save(_:metadata:allowingNonFinite:)``.
+  func byteCount(metadata: [String: String]) -> Int {
+    var size = FileSize(model, metadata)
+    for (name, step) in steps {
+      // The random key.
+      size.add(name, 16)
+      for slot in step.slots.cells {
+        size.add(name + slot.name + (slot.parameter.path ?? ""), slot.cell.type.byteCount)
+      }
+    }
+    return size.bytes
+  }
+
   /// Goes on from a file of the same model and the same steps. Nothing is changed unless all fits.
   ///
   /// Each step's closure is recorded once, for such batches as it ran on last, to see whether it trains what
@@ -79,6 +121,7 @@ public struct Checkpoint {
         expected: "\(list(ours)), which are given")
     }
     let states = try modelStates(file, index)
+    try index.checkCounts(path)
     let parts = ModelParts(model)
     if let ties = index.ties, Set(ties) != Set(parts.ties) {
       throw ApusError(

@@ -93,9 +93,31 @@ struct CheckpointIndex {
       expected: "a file as Checkpoint.save writes it")
   }
 
-  /// A count that a run can reach, so that adding to it cannot overflow.
+  /// A count that a run can reach. Schedules compute with it in double precision, which counts up to 2^53.
   static func count(_ number: Int?) -> Int? {
-    number.flatMap { (0..<1 << 62).contains($0) ? $0 : nil }
+    number.flatMap { (0..<1 << 53).contains($0) ? $0 : nil }
+  }
+
+  /// - Throws: `invalidFile` where counts contradict each other, `missing` where a slot's is lacking.
+  func checkCounts(_ path: String) throws {
+    for step in steps {
+      if let update = step.updates.first(where: { $0.count > step.count }) {
+        throw ApusError(
+          .invalidFile,
+          "'\(update.parameter)' was updated \(update.count) times in \(step.count) steps",
+          at: path, expected: "at most one update a step by each optimiser")
+      }
+      for slot in step.slots {
+        let isCounted = step.updates.contains {
+          $0.parameter == slot.parameter && slot.name.hasPrefix($0.optimizer + ".")
+        }
+        guard isCounted else {
+          throw ApusError(
+            .missing, "the checkpoint does not say how often '\(slot.parameter)' was updated",
+            at: path, expected: "a count beside its '\(slot.name)'")
+        }
+      }
+    }
   }
 }
 

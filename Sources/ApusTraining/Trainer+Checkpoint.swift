@@ -18,13 +18,17 @@ extension Trainer {
   ///
   /// - Throws: as ``Checkpoint/save(_:metadata:allowingNonFinite:)``; an existing checkpoint then stays.
   public func saveCheckpoint(_ path: String, metadata: [String: String] = [:]) throws {
+    try checkpoint.save(path, metadata: metadata.merging(header) { $1 })
+  }
+
+  private var header: [String: String] {
     let counters = counters
     var header = [
       "apus.step": "\(step)", "apus.epoch": "\(counters.epoch)",
       "apus.batches_done": "\(counters.batch)", "apus.optimizer": rule,
     ]
     if let data = dataIdentity { header["apus.data"] = data }
-    try checkpoint.save(path, metadata: metadata.merging(header) { $1 })
+    return header
   }
 
   /// Goes on from a checkpoint of the same model and optimiser, with the same data. Nothing is changed unless
@@ -57,5 +61,13 @@ extension Trainer {
     }
     try checkpoint.load(file, index)
     goOn(fromEpoch: epoch, batch: batch, data: file.metadata["apus.data"])
+  }
+}
+
+extension Trainer: SizedRun {
+  package var weightBytes: Int { FileSize(model, [:]).bytes }
+
+  package func checkpointBytes(metadata: [String: String]) -> Int {
+    checkpoint.byteCount(metadata: metadata.merging(header) { $1 })
   }
 }

@@ -26,11 +26,23 @@ final class CommandProcess {
   private let errors: URL
 
   /// Variables of ours that the tests were started with are not passed on.
-  init(_ arguments: [String], environment: [String: String] = [:]) throws {
+  ///
+  /// - `shell`: what a shell does first: `ulimit -f 100;`.
+  /// - `streams`: how it redirects the command's streams: `2>&-`.
+  init(
+    _ arguments: [String], environment: [String: String] = [:], shell: String = "",
+    streams: String = ""
+  ) throws {
     errors = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
     try Data().write(to: errors)
-    process.executableURL = executable
-    process.arguments = arguments
+    if shell.isEmpty && streams.isEmpty {
+      process.executableURL = executable
+      process.arguments = arguments
+    } else {
+      process.executableURL = URL(fileURLWithPath: "/bin/sh")
+      process.arguments =
+        ["-c", "\(shell) exec \"$0\" \"$@\" \(streams)", executable.path] + arguments
+    }
     let inherited = ProcessInfo.processInfo.environment.filter {
       !$0.key.hasPrefix("APUS_") && $0.key != "OMP_NUM_THREADS"
     }

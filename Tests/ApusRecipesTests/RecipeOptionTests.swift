@@ -40,7 +40,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("epochs", "0", "epochs is 0", "at least 1"),
+    ("epochs", "0", "epochs is 0", "a whole number from 1 to 1048576"),
     ("epochs", "many", "epochs is 'many'", "a whole number"),
     ("epochs", "9223372036854775808", "epochs is '9223372036854775808'", "a whole number"),
     ("batch", "0", "batch is 0", "a whole number from 1 to 1048576"),

@@ -61,7 +61,7 @@ import Testing
       let stop = try #require(
         #expect(throws: RunInterrupted.self) {
           try RecipeRun(
-            Corners(), options(epochs: 2), output: output, isInterrupted: afterAsking(10)
+            Corners(), options(epochs: 2), output: output, isInterrupted: afterAsking(11)
           ).start()
         })
       let error = #expect(throws: ApusError.self) {
@@ -70,6 +70,47 @@ import Testing
         ).start()
       }
       #expect(error?.what.contains("all 1 epochs behind it") == true)
+    }
+  }
+
+  @Test func aFolderOfCheckpoints_isGoneOnFrom_toTheSameBits() throws {
+    try withFolder { folder in
+      let whole = folder.appending(path: "whole").path
+      _ = try RecipeRun(Corners(), options(epochs: 2), output: whole).start()
+      let output = folder.appending(path: "w").path, checkpoints = folder.appending(path: "c").path
+      var words: [String] = []
+      func run(_ stop: Int, resume: String?) throws -> RecipeOutcome {
+        try RecipeRun(
+          Corners(), options(epochs: 2), output: output, resume: resume, checkpoints: checkpoints,
+          every: .steps(3), isInterrupted: afterAsking(stop), tell: { words.append($0) }
+        ).start()
+      }
+      let stop = #expect(throws: RunInterrupted.self) { try run(7, resume: checkpoints) }
+      #expect(words.count == 1 && words[0].contains("training begins"))
+      #expect(stop?.checkpoint == "\(checkpoints)/corners.checkpoint.safetensors")
+      // Another run does not write over this one's checkpoints.
+      let refused = #expect(throws: ApusError.self) { try run(100, resume: nil) }
+      #expect(refused?.kind == .invalidArgument && "\(refused!)".contains("--resume"))
+      let outcome = try run(100, resume: checkpoints)
+      #expect(outcome.figures.map(\.name) == ["test accuracy", "test loss"] && words.count == 1)
+      #expect(try Data(contentsOf: URL(filePath: output)) == Data(contentsOf: URL(filePath: whole)))
+      #expect(try names(in: folder) == ["c", "w", "whole"])
+    }
+  }
+
+  @Test func aRunThatEndedBeforeItsWeights_writesThemOfItsLastCheckpoint() throws {
+    try withFolder { folder in
+      let output = folder.appending(path: "w").path, checkpoints = folder.appending(path: "c").path
+      let first = try RecipeRun(
+        Corners(), options(epochs: 2), output: output, checkpoints: checkpoints, every: .epochs(1)
+      ).start()
+      let weights = try Data(contentsOf: URL(filePath: output))
+      try FileManager.default.removeItem(atPath: output)
+      let second = try RecipeRun(
+        Corners(), options(epochs: 2), output: output, resume: checkpoints
+      ).start()
+      #expect(second.figures == first.figures)
+      #expect(try Data(contentsOf: URL(filePath: output)) == weights)
     }
   }
 

@@ -62,7 +62,7 @@ import Testing
     let trainer = try Trainer(Network(), optimizer: Adam(learningRate: 1e-2), seed: 3, loss: loss)
     try trainer.fit(
       data.batched(8), epochs: 2,
-      callbacks: [Checkpointing("\(folder)/run.safetensors", everySteps: 5)])
+      callbacks: [Checkpointing("\(folder)/run.safetensors", every: .steps(5))])
     let whole = try Self.values(trainer.model)
     let again = try Trainer(Network(), optimizer: Adam(learningRate: 1e-2), seed: 3, loss: loss)
     try again.resume(from: "\(folder)/run.safetensors")

@@ -110,13 +110,29 @@ import Testing
     }
     let steps = try #require(file.metadata["apus.steps"])
     for (key, value) in [
-      "apus.step": "9223372036854775807", "apus.epoch": "-1", "apus.batches_done": "x",
-      "apus.steps": steps.replacing("\"count\":3", with: "\"count\":-3"),
+      ("apus.step", "9223372036854775807"), ("apus.epoch", "-1"), ("apus.batches_done", "x"),
+      ("apus.epoch", "9007199254740992"),
+      ("apus.steps", steps.replacing("\"count\":3", with: "\"count\":-3")),
+      ("apus.steps", steps.replacing("\"count\":3", with: "\"count\":9007199254740992")),
+      // Updated more often than there were steps.
+      ("apus.steps", steps.replacing("\"count\":3}", with: "\"count\":4}")),
     ] {
       try SafetensorsFile.write(
         arrays, metadata: file.metadata.merging([key: value]) { $1 }, to: damaged)
+      #expect(file.metadata[key] != value)
       #expect(try refusal(damaged, Self.trainer(Adam())).kind == .invalidFile)
     }
+    // Moments whose age is not known.
+    let index = try JSON(parsing: steps)
+    let step = try #require(index["steps"]?.elements?.first?.members)
+    let ageless = JSON.object([
+      ("ties", index["ties"]!),
+      ("steps", .array([.object(step.map { ($0.0, $0.0 == "updates" ? .array([]) : $0.1) })])),
+    ])
+    try SafetensorsFile.write(
+      arrays, metadata: file.metadata.merging(["apus.steps": ageless.text]) { $1 }, to: damaged)
+    let error = try refusal(damaged, Self.trainer(Adam()))
+    #expect(error.kind == .missing && error.what.contains("how often 'a."), "\(error)")
   }
 
   @Test func resumingWithinATrainerThatHasTrained_replacesItsSlots() throws {
@@ -217,7 +233,7 @@ import Testing
     let path = try LifeCycle.folder().appendingPathComponent("c.safetensors").path
     let trainer = try Self.trainer()
     try trainer.fit(
-      Self.data().batched(2), epochs: 2, callbacks: [Checkpointing(path, everySteps: 4)])
+      Self.data().batched(2), epochs: 2, callbacks: [Checkpointing(path, every: .steps(4))])
     #expect(try SafetensorsFile(path).metadata["apus.step"] == "4")
   }
 
