@@ -41,7 +41,8 @@ struct ApusCommand: ParsableCommand {
     }
   }
 
-  private static func leave(_ text: String, _ code: Int32) -> Never {
+  /// Ends the process with a message.
+  static func leave(_ text: String, _ code: Int32) -> Never {
     StandardError.write("apus: \(text)\n")
     Foundation.exit(code)
   }

@@ -39,8 +39,9 @@ struct MeasuringOptions: ParsableArguments {
   var chosenPeers: [Peer] { peers ? Peer.allCases : Peer.allCases.filter(peer.contains) }
 
   func validate() throws {
-    guard seconds > 0, seconds.isFinite else {
-      throw ValidationError("--seconds is \(seconds): a finite number above 0 is expected.")
+    guard seconds > 0, seconds <= 86400 else {
+      throw ValidationError(
+        "--seconds is \(seconds): a number above 0 and at most 86400 is expected.")
     }
   }
 
@@ -52,8 +53,11 @@ struct MeasuringOptions: ParsableArguments {
       precision: execution.compileOptions.precision, seconds: seconds, json: json,
       colour: Output.hasColour, peers: chosenPeers,
       print: { line in
-        // The benchmarks do not throw for output; a reader that is gone ends the process.
-        do { try Output.line(line) } catch { ApusCommand.exit(withError: ExitCode.failure) }
+        // The benchmarks do not throw for output: what cannot be written ends the process.
+        do { try Output.line(line) } catch {
+          guard error is Output.ReaderIsGone else { ApusCommand.leave("\(error)", 1) }
+          ApusCommand.exit(withError: ExitCode.failure)
+        }
       })
   }
 }

@@ -62,13 +62,24 @@ final class TemporaryFile: @unchecked Sendable {
   // an ordinary file.
   private static func openUnnamed(in folder: String) -> CInt {
     let flag: CInt = 0o20000000
-    return open(folder, flag | O_DIRECTORY | O_RDWR | O_CLOEXEC, 0o666)
+    return lifted(open(folder, flag | O_DIRECTORY | O_RDWR | O_CLOEXEC, 0o666))
+  }
+
+  /// The same file by a number above those of the standard streams. In a program whose standard error is
+  /// closed the system gives the number 2 to the next file, and a progress bar would be written into it.
+  static func lifted(_ descriptor: CInt, above last: CInt = STDERR_FILENO) -> CInt {
+    guard descriptor >= 0, descriptor <= last else { return descriptor }
+    let higher = fcntl(descriptor, F_DUPFD, last + 1)
+    guard higher >= 0 else { return descriptor }
+    _ = fcntl(higher, F_SETFD, FD_CLOEXEC)
+    close(descriptor)
+    return higher
   }
 
   private func openNamed() throws {
     while true {
       let name = Self.freshName(beside: target)
-      let descriptor = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+      let descriptor = Self.lifted(open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o666))
       if descriptor < 0 {
         guard errno == EEXIST else {
           throw systemError("write the file", path, expected: "a folder that can be written to")

@@ -33,7 +33,7 @@ package protocol TrainableRecipe: Recipe {
   ///
   /// The loop is the recipe's own. What it owes the run: the events of `TrainingEvent` go to
   /// `run.callbacks`, which also end it where the user wants that; `run.resume`, where there is one, is gone
-  /// on from. A `Trainer` does all this.
+  /// on from; `run.save` writes the weights. A `Trainer` does the most of this.
   ///
   /// - Throws: what reading the data, compiling and running throw; ``RunInterrupted`` after a checkpoint.
   func train(_ run: RecipeRun) throws -> RecipeOutcome

@@ -103,7 +103,7 @@ extension RecipeRun {
 
   /// Where the last good checkpoint is, in words.
   var lastCheckpoint: String {
-    if let step = periodic?.savedStep {
+    if let step = periodic?.savedStep, Checkpoint.damage(of: checkpoint) == nil {
       return "the last good checkpoint is of step \(step), in \(checkpoint)"
     }
     return resume.map { "the last good checkpoint is the one that was resumed, \($0)" }

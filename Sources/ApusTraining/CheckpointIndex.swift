@@ -107,11 +107,10 @@ struct CheckpointIndex {
           "'\(update.parameter)' was updated \(update.count) times in \(step.count) steps",
           at: path, expected: "at most one update a step by each optimiser")
       }
+      let counted = Dictionary(grouping: step.updates, by: \.parameter)
       for slot in step.slots {
-        let isCounted = step.updates.contains {
-          $0.parameter == slot.parameter && slot.name.hasPrefix($0.optimizer + ".")
-        }
-        guard isCounted else {
+        let counts = counted[slot.parameter] ?? []
+        guard counts.contains(where: { slot.name.hasPrefix($0.optimizer + ".") }) else {
           throw ApusError(
             .missing, "the checkpoint does not say how often '\(slot.parameter)' was updated",
             at: path, expected: "a count beside its '\(slot.name)'")

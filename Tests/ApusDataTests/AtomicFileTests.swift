@@ -172,6 +172,15 @@ import Testing
     }
   }
 
+  @Test func filesDoNotTakeTheNumbersOfClosedStreams() throws {
+    let descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC)
+    let higher = TemporaryFile.lifted(descriptor, above: 200)
+    defer { close(higher) }
+    #expect(higher > 200 && fcntl(higher, F_GETFD) == FD_CLOEXEC)
+    #expect(TemporaryFile.lifted(higher, above: 200) == higher)
+    #expect(TemporaryFile.lifted(-1) == -1)
+  }
+
   @Test func keptSpaceIsUsedByTheNextWrites_andLeavesNothing() throws {
     try withTemporaryFolder { folder in
       let path = "\(folder)/x"

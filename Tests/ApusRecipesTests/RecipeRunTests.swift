@@ -98,6 +98,29 @@ import Testing
     }
   }
 
+  @Test func anInterruptedRunWhoseDiskRefuses_namesItsLastGoodCheckpoint() throws {
+    try withFolder { folder in
+      let checkpoints = folder.appending(path: "c")
+      // From step 5 on the old file cannot be kept, and so no new one is written.
+      let previous = checkpoints.appending(path: "corners.checkpoint.safetensors.previous")
+      let obstacle = Ears()
+      obstacle.body = { step in
+        guard step == 5 else { return }
+        try FileManager.default.removeItem(at: previous)
+        try FileManager.default.createDirectory(at: previous, withIntermediateDirectories: false)
+      }
+      let error = #expect(throws: ApusError.self) {
+        try RecipeRun(
+          Corners(), options(epochs: 2), output: folder.appending(path: "w").path,
+          checkpoints: checkpoints.path, every: .steps(2), progress: [obstacle],
+          isInterrupted: afterAsking(7)
+        ).start()
+      }
+      #expect(error?.kind == .io)
+      #expect(error?.what.contains("the last good checkpoint is of step 4") == true, "\(error!)")
+    }
+  }
+
   @Test func aRunThatEndedBeforeItsWeights_writesThemOfItsLastCheckpoint() throws {
     try withFolder { folder in
       let output = folder.appending(path: "w").path, checkpoints = folder.appending(path: "c").path
@@ -279,7 +302,7 @@ import Testing
           _ = try callback.handle(.stepEnded(step: loop.step, judged), in: loop)
         }
       }
-      try pair.save(run.output)
+      try run.save(loop)
       let fakes = try Predictor(pair) { $0.generator($1) }(noise).floats
       func mean(_ values: [Float]) -> Double {
         Double(values.reduce(0, +)) / Double(values.count)
@@ -306,8 +329,12 @@ import Testing
 
   private final class Ears: Callback {
     var steps = 0
-    func handle(_ event: TrainingEvent, in run: any TrainingRun) -> Verdict {
-      if case .stepEnded = event { steps += 1 }
+    var body: (Int) throws -> Void = { _ in }
+    func handle(_ event: TrainingEvent, in run: any TrainingRun) throws -> Verdict {
+      if case .stepEnded = event {
+        steps += 1
+        try body(steps)
+      }
       return .goOn
     }
   }

@@ -83,6 +83,27 @@ import Testing
     #expect(classifier.head.weight.isInitialized)
   }
 
+  @Test func whenTheWorldFails() throws {
+    let folder = try Book.folder()
+    let path = "\(folder)/epochs.safetensors"
+    let data = try ArrayDataset([
+      "x": NDArray((0..<96).map { Float($0 % 7) / 5 }, shape: [24, 4]),
+      "y": NDArray((0..<24).map { Int32($0 % 3) }, shape: [24]),
+    ])
+    let loss: LossFunction<Network> = { crossEntropy($0($1.x), $1.y) }
+    let trainer = try Trainer(Network(), optimizer: Adam(learningRate: 1e-2), seed: 3, loss: loss)
+    let saving = Checkpointing("\(folder)/long.safetensors", every: .time(.seconds(300)))
+    let often = Checkpointing("\(folder)/often.safetensors", every: .steps(4))
+    try trainer.fit(data.batched(8), epochs: 2, callbacks: [saving, often, Checkpointing(path)])
+    print(often.savedStep ?? 0)  // the step of its last checkpoint
+    #expect(often.savedStep == 4 && saving.savedStep == nil)
+    #expect(try SafetensorsFile(path).metadata["apus.step"] == "6")
+    let next = try Trainer(Network(), optimizer: Adam(learningRate: 1e-2), seed: 3, loss: loss)
+    try next.resume(from: Checkpoint.newestWhole("\(folder)/often.safetensors"))
+    try next.fit(data.batched(8), epochs: 1, callbacks: [])
+    #expect(try Self.values(next.model) == Self.values(trainer.model))
+  }
+
   /// Trains a GAN up to so many steps, or goes on from the file.
   private func train(_ steps: Int, _ path: String, seed: UInt64) throws -> [NDArray] {
     let data = try ArrayDataset([
