@@ -62,7 +62,7 @@ let package = Package(
     .target(
       name: "TestSupport",
       dependencies: [
-        "ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "ApusRuntime", "CKernels",
+        "ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "ApusRuntime", "CKernels", "CZlib",
       ],
       path: "Tests/TestSupport"),
     .testTarget(name: "CKernelsTests", dependencies: ["CKernels"]),
@@ -76,7 +76,8 @@ let package = Package(
     .testTarget(
       name: "ApusNNTests", dependencies: ["Apus", "TestSupport"], resources: [.copy("Reference")]),
     .testTarget(
-      name: "ApusDataTests", dependencies: ["ApusData", "Apus", "CZlib"], exclude: ["Fixtures"]),
+      name: "ApusDataTests", dependencies: ["ApusData", "Apus", "TestSupport"],
+      exclude: ["Fixtures"]),
     .testTarget(
       name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"], exclude: ["Reference"]),
     .testTarget(name: "ApusRecipesTests", dependencies: ["Apus", "ApusRecipes"]),
@@ -88,7 +89,8 @@ let package = Package(
       name: "BookTests", dependencies: ["Apus"], path: "Tests/Book", packageAccess: false),
     .testTarget(name: "HouseTests", exclude: ["PublicNames.txt"]),
     // Random cases: a few in `make test`, for a given time under sanitizers in `make fuzz`.
-    .testTarget(name: "FuzzTests", dependencies: ["Apus", "ApusPasses", "TestSupport"]),
+    .testTarget(
+      name: "FuzzTests", dependencies: ["Apus", "ApusPasses", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]
 )

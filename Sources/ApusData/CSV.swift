@@ -9,60 +9,101 @@ import ApusGraph
 ///
 ///     let table = try CSV.read("iris.csv")       // values f32[150,5], names ["sepal length", …]
 ///     let x = try table.columns(0..<4)
+///     let ids = try CSV.read("orders.csv", type: .i64).column("id")
+///
+/// A number is written with digits, at most one point, and an exponent, or is `inf` or `nan`. It is rounded
+/// once, to the nearest value of the element type; one that is too large is an error, and so is a whole
+/// number that the type does not hold exactly: 16777217 in f32. Such columns want `type: .f64` or `.i64`.
+///
+/// Fields may stand in quotes, which they need where they hold separators, line breaks or (doubled) quotes.
+/// Empty lines are skipped, but for a table of one column, where they are fields without a number.
 public struct CSV: Sendable {
   /// The header's fields, or nil where the file has no header.
   public let names: [String]?
-  /// f32[rows, columns].
+  /// An array [rows, columns] of the type that was asked for.
   public let values: NDArray
 
   /// Whether the first line holds names.
   public enum Header: Sendable {
     case present, absent
-    /// It does where one of its fields is not a number.
+    /// It does where it has a field that is neither empty nor a number. A line of both names and numbers is
+    /// an error: it is a header with odd names, or a mistake in the first row. A line of numbers alone
+    /// is data, so that years as names (`2019,2020`) want `.present`.
     case detected
   }
 
-  /// The table in a file.
+  /// The table in a file, plain or compressed with gzip.
   ///
   /// - `separator`: one ASCII character.
   /// - `missing`: what an empty field stands for; where nil, it is an error.
+  /// - `type`: the element type, `.f32`, `.f64` or `.i64`; with the last, all numbers are whole.
+  /// - `limit`: the most bytes of text that a compressed file may have; nil stands for a fifth of the
+  ///   free memory.
   /// - Throws: `io` where the file cannot be read, `invalidFile` with line, column and byte offset of a
-  ///   field that is not a number or a line with too few or many of them.
+  ///   field that is not a number or a line with too few or many of them, of a second column of one name
+  ///   or a first line of names and numbers; `unsupported` for UTF-16; `resource` beyond `limit`.
   public static func read(
-    _ path: String, separator: Character = ",", header: Header = .detected, missing: Float? = nil
+    _ path: String, separator: Character = ",", header: Header = .detected, missing: Float? = nil,
+    type: DType = .f32, limit: Int? = nil
   ) throws -> CSV {
-    try parse(
-      try fileBytes(path, expected: "a CSV file"), path: path, separator: separator, header: header,
-      missing: missing)
+    try table(
+      .file(try OpenFile(path, expected: "a CSV file")), separator, header, missing, type, limit)
   }
 
   /// The table in the bytes of a file; `path` names them in errors.
   ///
-  /// - Throws: as ``read(_:separator:header:missing:)``.
+  /// - Throws: as ``read(_:separator:header:missing:type:limit:)``.
   public static func parse(
     _ bytes: [UInt8], path: String = "<bytes>", separator: Character = ",",
-    header: Header = .detected, missing: Float? = nil
+    header: Header = .detected, missing: Float? = nil, type: DType = .f32, limit: Int? = nil
+  ) throws -> CSV {
+    try table(.memory(bytes, path: path), separator, header, missing, type, limit)
+  }
+
+  private static func table(
+    _ source: ByteSource, _ separator: Character, _ header: Header, _ missing: Float?,
+    _ type: DType,
+    _ limit: Int?
   ) throws -> CSV {
     guard let separatorByte = separator.asciiValue, separatorByte > 0x20 || separatorByte == 0x09,
-      separatorByte != quote
+      separatorByte != UInt8(ascii: "\"")
     else {
       throw ApusError(
         .invalidArgument, "fields separated by '\(separator)'",
         expected: "one ASCII character such as ',' ';' or a tab")
     }
-    let content = Gzip.isGzip(bytes) ? try Gzip.inflate(bytes, path: path) : bytes
-    var parser = CSVParser(content, path: path, separator: separatorByte, missing: missing)
-    return try parser.table(header)
+    let content = try Gzip.contents(
+      source, limit: MemoryLimit(limit ?? MemoryLimit.available / 5))
+    func parsed<T: CSVElement>(_: T.Type) throws -> CSV {
+      let gap = try missing.map { value -> T in
+        guard let element = T.gap(value) else {
+          throw ApusError(
+            .invalidArgument, "\(value) for missing fields of type \(type)",
+            expected: "a value that \(type) has")
+        }
+        return element
+      }
+      return try content.withUnsafeBufferPointer { bytes in
+        var parser = CSVParser<T>(bytes, path: source.path, separator: separatorByte, missing: gap)
+        return try parser.table(header)
+      }
+    }
+    switch type {
+    case .f32: return try parsed(Float.self)
+    case .f64: return try parsed(Double.self)
+    case .i64: return try parsed(Int64.self)
+    default:
+      throw ApusError(
+        .invalidArgument, "a table of \(type)", expected: ".f32, .f64 or .i64, and a cast")
+    }
   }
 
-  fileprivate static let quote = UInt8(ascii: "\"")
-
-  fileprivate init(names: [String]?, values: NDArray) {
+  init(names: [String]?, values: NDArray) {
     self.names = names
     self.values = values
   }
 
-  /// Some of the columns, as f32[rows, count].
+  /// Some of the columns, as an array [rows, count].
   ///
   /// - Throws: `invalidArgument` where the table has no such columns.
   public func columns(_ range: Range<Int>) throws -> NDArray {
@@ -77,175 +118,17 @@ public struct CSV: Sendable {
         starts: [0, range.lowerBound], steps: [1, 1], shape: shape))
   }
 
-  /// The column of that name, as f32[rows].
+  /// The column of that name, as an array [rows].
   ///
   /// - Throws: `missing` where no column is named so.
   public func column(_ name: String) throws -> NDArray {
-    guard let index = names?.firstIndex(of: name) else {
+    guard !name.isEmpty,
+      let index = names?.firstIndex(where: { $0.utf8.elementsEqual(name.utf8) })
+    else {
       throw ApusError(
         .missing, "there is no column '\(name)'",
         expected: names.map { "one of \($0.joined(separator: ", "))" } ?? "a table with a header")
     }
     return try columns(index..<index + 1).reshaped([values.shape[0]])
-  }
-}
-
-/// One pass over the bytes.
-private struct CSVParser {
-  private let bytes: [UInt8]
-  private let path: String
-  private let separator: UInt8
-  private let missing: Float?
-  private var at = 0
-  private var line = 1
-
-  init(_ bytes: [UInt8], path: String, separator: UInt8, missing: Float?) {
-    self.bytes = bytes
-    self.path = path
-    self.separator = separator
-    self.missing = missing
-    if bytes.starts(with: [0xef, 0xbb, 0xbf]) { at = 3 }
-  }
-
-  private func fail(_ what: String, column: Int, at offset: Int, expected: String) -> ApusError {
-    ApusError(
-      .invalidFile, what, at: "\(path), line \(line), column \(column), byte \(offset)",
-      expected: expected)
-  }
-
-  mutating func table(_ header: CSV.Header) throws -> CSV {
-    skipEmptyLines()
-    var names: [String]?
-    if header != .absent, at < bytes.count {
-      let (start, startLine) = (at, line)
-      let fields = try textLine()
-      if header == .present || fields.contains(where: { Self.number(Array($0.utf8)[...]) == nil }) {
-        // With detection, a line of empty fields is data with gaps.
-        if header == .present || fields.contains(where: { !$0.isEmpty && Float($0) == nil }) {
-          names = fields
-        }
-      }
-      if names == nil { (at, line) = (start, startLine) }
-    }
-    var columns = names?.count
-    var values: [Float] = []
-    var rows = 0
-    while true {
-      skipEmptyLines()
-      guard at < bytes.count else { break }
-      let start = at
-      let count = try numberLine(into: &values)
-      guard columns == nil || count == columns else {
-        throw fail(
-          "the line has \(count) fields", column: min(count, columns!) + 1, at: start,
-          expected: "\(columns!), as the lines before")
-      }
-      columns = count
-      rows += 1
-      endLine()
-    }
-    return CSV(names: names, values: NDArray(values, shape: [rows, columns ?? 0]))
-  }
-
-  private var isAtLineEnd: Bool { at >= bytes.count || bytes[at] == 0x0a || bytes[at] == 0x0d }
-
-  private mutating func endLine() {
-    if at < bytes.count, bytes[at] == 0x0d { at += 1 }
-    if at < bytes.count, bytes[at] == 0x0a { at += 1 }
-    line += 1
-  }
-
-  private mutating func skipEmptyLines() {
-    while at < bytes.count && isAtLineEnd { endLine() }
-  }
-
-  /// The bytes of the next field, quotes and spaces around it dropped. Stops at what ends it.
-  private mutating func field(_ column: Int) throws -> ArraySlice<UInt8> {
-    while at < bytes.count, bytes[at] == 0x20 { at += 1 }
-    if at < bytes.count, bytes[at] == CSV.quote {
-      let start = at
-      guard let end = bytes[(at + 1)...].firstIndex(of: CSV.quote) else {
-        throw fail("a quote is not closed", column: column, at: start, expected: "'\"'")
-      }
-      at = end + 1
-      while at < bytes.count, bytes[at] == 0x20 { at += 1 }
-      guard isAtLineEnd || bytes[at] == separator else {
-        throw fail(
-          "something follows a quoted field", column: column, at: at, expected: "the separator")
-      }
-      return bytes[start + 1..<end]
-    }
-    let start = at
-    while !isAtLineEnd && bytes[at] != separator { at += 1 }
-    var end = at
-    while end > start, bytes[end - 1] == 0x20 { end -= 1 }
-    return bytes[start..<end]
-  }
-
-  private mutating func textLine() throws -> [String] {
-    var fields: [String] = []
-    while true {
-      fields.append(String(decoding: try field(fields.count + 1), as: UTF8.self))
-      guard at < bytes.count, bytes[at] == separator else { break }
-      at += 1
-    }
-    endLine()
-    return fields
-  }
-
-  private mutating func numberLine(into values: inout [Float]) throws -> Int {
-    var count = 0
-    while true {
-      count += 1
-      let start = at
-      let text = try field(count)
-      if let value = Self.number(text) {
-        values.append(value)
-      } else if text.isEmpty, let missing {
-        values.append(missing)
-      } else {
-        let shown = String(decoding: text.prefix(40), as: UTF8.self)
-        throw fail(
-          text.isEmpty ? "the field is empty" : "'\(shown)' is not a number", column: count,
-          at: start, expected: "a number")
-      }
-      guard at < bytes.count, bytes[at] == separator else { return count }
-      at += 1
-    }
-  }
-
-  /// The powers of ten that doubles hold exactly.
-  private static let powers: [Double] = (0...22).map { exponent in
-    (0..<exponent).reduce(1.0) { power, _ in power * 10 }
-  }
-
-  /// The number that the text is, nil where it is none. Up to 15 digits and a small exponent are
-  /// combined exactly (Clinger 1990, the fast path); the rest goes the long way.
-  private static func number(_ text: ArraySlice<UInt8>) -> Float? {
-    var index = text.startIndex
-    let isNegative = text.first == UInt8(ascii: "-")
-    if isNegative || text.first == UInt8(ascii: "+") { index += 1 }
-    var mantissa = 0
-    var digits = 0
-    var decimals = 0
-    var hasPoint = false
-    while index < text.endIndex {
-      let byte = text[index]
-      if (0x30...0x39).contains(byte) {
-        mantissa = mantissa &* 10 &+ Int(byte - 0x30)
-        digits += 1
-        if hasPoint { decimals += 1 }
-      } else if byte == UInt8(ascii: "."), !hasPoint {
-        hasPoint = true
-      } else {
-        break
-      }
-      index += 1
-    }
-    if index == text.endIndex, (1...15).contains(digits) {
-      let value = Double(mantissa) / powers[decimals]
-      return Float(isNegative ? -value : value)
-    }
-    return Float(String(decoding: text, as: UTF8.self))
   }
 }

@@ -1,4 +1,5 @@
-// Files as bytes: reading whole files or parts of them, and a cursor that checks every step.
+// Files as bytes: reading whole files or parts of them, and a cursor that checks every step. Bytes that come
+// one after another: ByteStream.swift.
 //
 // Every reader of this module goes through here, so that a short file, a lying header or a folder in
 // place of a file is an error with a byte offset and never a trap. No Foundation: starting it takes
@@ -27,9 +28,10 @@ final class OpenFile: Sendable {
   let byteCount: Int
   private let descriptor: CInt
 
-  /// - Throws: `io` where the file cannot be opened or is not a regular file.
+  /// - Throws: `io` where the file cannot be opened or is not a regular file. A pipe that nobody writes
+  ///   to is refused at once and not waited for.
   init(_ path: String, expected: String? = nil) throws {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw systemError("open the file", path, expected: expected) }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else {
@@ -41,6 +43,9 @@ final class OpenFile: Sendable {
       throw ApusError(
         .io, "cannot read it: it is not a regular file", at: path, expected: "a file")
     }
+    // Regular files hardly know the flag; a file system in user space may.
+    let flags = fcntl(descriptor, F_GETFL)
+    if flags >= 0 { _ = fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK) }
     self.path = path
     self.descriptor = descriptor
     byteCount = Int(status.st_size)
@@ -81,12 +86,45 @@ final class OpenFile: Sendable {
   }
 }
 
-/// All bytes of a file.
-///
-/// - Throws: `io` where it cannot be read.
-func fileBytes(_ path: String, expected: String? = nil) throws -> [UInt8] {
-  let file = try OpenFile(path, expected: expected)
-  return try file.bytes(0..<file.byteCount)
+/// Bytes that can be read at any offset: those of an open file, or an array of them.
+enum ByteSource: Sendable {
+  case file(OpenFile)
+  case memory([UInt8], path: String)
+
+  /// The file's name, for errors.
+  var path: String {
+    switch self {
+    case .file(let file): file.path
+    case .memory(_, let path): path
+    }
+  }
+
+  var byteCount: Int {
+    switch self {
+    case .file(let file): file.byteCount
+    case .memory(let bytes, _): bytes.count
+    }
+  }
+
+  /// Fills `target` with the bytes from `offset` on, which are there.
+  ///
+  /// - Throws: `io`; `invalidFile` where a file has shrunk meanwhile.
+  func read(into target: UnsafeMutableRawBufferPointer, at offset: Int) throws {
+    switch self {
+    case .file(let file): try file.read(into: target, at: offset)
+    case .memory(let bytes, _): target.copyBytes(from: bytes[offset..<offset + target.count])
+    }
+  }
+
+  /// The bytes of a range that lies within the source.
+  ///
+  /// - Throws: as ``read(into:at:)``.
+  func bytes(_ range: Range<Int>) throws -> [UInt8] {
+    switch self {
+    case .file(let file): try file.bytes(range)
+    case .memory(let bytes, _): Array(bytes[range])
+    }
+  }
 }
 
 /// Reads numbers from bytes, front to back, and knows where it is.
@@ -94,15 +132,19 @@ struct ByteCursor {
   let bytes: [UInt8]
   /// The file's name, for errors.
   let path: String
-  private(set) var offset = 0
+  /// Where the bytes begin in the file.
+  let base: Int
+  private var at = 0
 
-  init(_ bytes: [UInt8], path: String, offset: Int = 0) {
+  init(_ bytes: [UInt8], path: String, base: Int = 0) {
     self.bytes = bytes
     self.path = path
-    self.offset = min(max(offset, 0), bytes.count)
+    self.base = base
   }
 
-  var remaining: Int { bytes.count - offset }
+  var remaining: Int { bytes.count - at }
+  /// The place in the file.
+  var offset: Int { base + at }
 
   func fail(_ what: String, at offset: Int? = nil, expected: String? = nil) -> ApusError {
     ApusError(.invalidFile, what, at: place(path, offset ?? self.offset), expected: expected)
@@ -114,15 +156,11 @@ struct ByteCursor {
   mutating func take(_ count: Int, _ what: String) throws -> ArraySlice<UInt8> {
     guard count >= 0, count <= remaining else {
       throw fail(
-        "the file ends within \(what)", at: bytes.count,
+        "\(what) ends early", at: base + bytes.count,
         expected: "\(count) bytes from byte \(offset) on, there are \(remaining)")
     }
-    defer { offset += count }
-    return bytes[offset..<offset + count]
-  }
-
-  mutating func bigEndian<T: FixedWidthInteger>(_: T.Type, _ what: String) throws -> T {
-    try take(MemoryLayout<T>.size, what).reduce(T(0)) { $0 << 8 | T(truncatingIfNeeded: $1) }
+    defer { at += count }
+    return bytes[at..<at + count]
   }
 
   mutating func littleEndian<T: FixedWidthInteger>(_: T.Type, _ what: String) throws -> T {
@@ -142,14 +180,4 @@ func checkedCount(_ dimensions: [Int]) -> Int? {
     count = product
   }
   return dimensions.contains(0) ? 0 : count
-}
-
-extension UnsafeMutableRawBufferPointer {
-  /// Reverses the bytes of each element of `size` bytes: the other endianness.
-  func swapElements(ofSize size: Int) {
-    guard size > 1 else { return }
-    for start in stride(from: 0, to: count - count % size, by: size) {
-      for i in 0..<size / 2 { swapAt(start + i, start + size - 1 - i) }
-    }
-  }
 }

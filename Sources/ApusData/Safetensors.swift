@@ -4,7 +4,7 @@
 //
 // The header maps each name to dtype, shape and the range of its bytes within the data. Reading is as
 // strict as the reference (ranges follow one another from 0 and cover the data) and refuses duplicate
-// names besides. Writing gives the reference's bytes, but for the padding: the data begin at a multiple
+// names besides. Names are told apart by their bytes. Writing gives the reference's bytes, but for the padding: the data begin at a multiple
 // of 64, so that they can be mapped aligned.
 
 import ApusGraph
@@ -28,12 +28,14 @@ public struct SafetensorsFile: Sendable {
     public var dtype: DType? { Layout.dtypes[dtypeName]?.dtype }
   }
 
-  /// The header's `__metadata__`.
+  /// The header's `__metadata__`. Of keys that Unicode calls equivalent, which are one key to a Swift
+  /// dictionary, the last one in the file counts; ``metadataPairs`` has all.
   public let metadata: [String: String]
   /// The arrays in the order of their bytes.
   public let entries: [Entry]
   private let file: OpenFile
-  private let index: [String: Int]
+  private let index: [ByteName: Int]
+  private let equivalentPairs: [(key: String, value: String)]
 
   /// Opens a file and checks its whole header.
   ///
@@ -44,9 +46,20 @@ public struct SafetensorsFile: Sendable {
     let layout = try Layout(
       path: path, byteCount: file.byteCount, read: { try file.bytes($0) })
     metadata = layout.metadata
+    equivalentPairs = layout.equivalentPairs
     entries = layout.entries
     index = Dictionary(
-      uniqueKeysWithValues: layout.entries.enumerated().map { ($0.element.name, $0.offset) })
+      uniqueKeysWithValues: layout.entries.enumerated().map {
+        (ByteName($0.element.name), $0.offset)
+      }
+    )
+  }
+
+  /// The header's `__metadata__`, all of it, sorted by the bytes of the keys.
+  public var metadataPairs: [(key: String, value: String)] {
+    (equivalentPairs.isEmpty ? metadata.map { $0 } : equivalentPairs).sorted {
+      $0.key.utf8.lexicographicallyPrecedes($1.key.utf8)
+    }
   }
 
   public var path: String { file.path }
@@ -55,7 +68,7 @@ public struct SafetensorsFile: Sendable {
   public var names: [String] { entries.map(\.name) }
 
   /// The description of the array of that name; nil where there is none.
-  public func entry(_ name: String) -> Entry? { index[name].map { entries[$0] } }
+  public func entry(_ name: String) -> Entry? { index[ByteName(name)].map { entries[$0] } }
 
   /// Reads one array.
   ///
@@ -75,7 +88,8 @@ public struct SafetensorsFile: Sendable {
         at: place(path, entry.bytes.lowerBound),
         expected: "one of \(Layout.supportedNames.joined(separator: ", "))")
     }
-    return try NDArray(TensorType(dtype, entry.shape)) { target in
+    var array = try NDArray(checking: TensorType(dtype, entry.shape))
+    try array.withUnsafeMutableBytes { target in
       try file.read(into: target, at: entry.bytes.lowerBound)
       // Kernels count on it; a byte of 2 would be true to some of them and false to others.
       if dtype == .bool, let offset = target.firstIndex(where: { $0 > 1 }) {
@@ -84,13 +98,14 @@ public struct SafetensorsFile: Sendable {
           at: place(path, entry.bytes.lowerBound + offset), expected: "0 or 1")
       }
     }
+    return array
   }
 
-  /// Reads all arrays.
+  /// Reads all arrays, in the order of their bytes.
   ///
   /// - Throws: as ``array(_:)``.
-  public func arrays() throws -> [String: NDArray] {
-    var result: [String: NDArray] = [:]
+  public func arrays() throws -> NamedArrays {
+    var result = NamedArrays()
     for entry in entries { result[entry.name] = try array(entry.name) }
     return result
   }
@@ -99,13 +114,19 @@ public struct SafetensorsFile: Sendable {
   ///
   /// Arrays stand in the reference's order: by element type, widest first, then by name.
   ///
-  /// - Throws: `invalidArgument` for the name `__metadata__`, `io` where the file cannot be
-  ///   written.
+  /// - `arrays`: a dictionary, or ``NamedArrays``.
+  /// - `metadata`: a dictionary, or ``metadataPairs``.
+  /// - Throws: `invalidArgument` for the name `__metadata__` and a name that stands twice, `io` where the
+  ///   file cannot be written.
   public static func write(
-    _ arrays: [String: NDArray], metadata: [String: String] = [:], to path: String,
-    keepingPrevious: Bool = false
+    _ arrays: some Sequence<(key: String, value: NDArray)>,
+    metadata: some Sequence<(key: String, value: String)> = [:] as [String: String],
+    to path: String, keepingPrevious: Bool = false
   ) throws {
-    let sorted = arrays.sorted { a, b in
+    let metadata = try uniquelyNamed(metadata, path: path) {
+      $0.key.utf8.lexicographicallyPrecedes($1.key.utf8)
+    }
+    let sorted = try uniquelyNamed(arrays, path: path) { a, b in
       let (x, y) = (Layout.order(a.value.dtype), Layout.order(b.value.dtype))
       return x != y ? x > y : a.key.utf8.lexicographicallyPrecedes(b.key.utf8)
     }
@@ -118,12 +139,12 @@ public struct SafetensorsFile: Sendable {
 
   /// The bytes before the data.
   private static func header(
-    _ tensors: [(name: String, type: TensorType)], _ metadata: [String: String], path: String
+    _ tensors: [(name: String, type: TensorType)], _ metadata: [(key: String, value: String)],
+    path: String
   ) throws -> [UInt8] {
     var members: [(String, JSON)] = []
     if !metadata.isEmpty {
-      let sorted = metadata.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
-      members.append((Layout.metadataName, .object(sorted.map { ($0.key, .string($0.value)) })))
+      members.append((Layout.metadataName, .object(metadata.map { ($0.key, .string($0.value)) })))
     }
     var offset = 0
     for (name, type) in tensors {

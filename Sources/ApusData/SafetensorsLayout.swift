@@ -40,6 +40,8 @@ struct Layout {
   }
 
   private(set) var metadata: [String: String] = [:]
+  /// All metadata, where there are keys that `metadata` holds to be one.
+  private(set) var equivalentPairs: [(key: String, value: String)] = []
   private(set) var entries: [SafetensorsFile.Entry] = []
   private let path: String
   private let dataStart: Int
@@ -96,11 +98,15 @@ struct Layout {
     guard let members = value.members else {
       throw fail("\(Self.metadataName) is not an object", expected: "an object of strings")
     }
+    metadata.reserveCapacity(members.count)
     for (key, value) in members {
       guard let text = value.string else {
         throw fail("the metadata '\(key)' is not a string", expected: "a string")
       }
       metadata[key] = text
+    }
+    if metadata.count < members.count {
+      equivalentPairs = members.map { ($0.0, $0.1.string ?? "") }
     }
   }
 

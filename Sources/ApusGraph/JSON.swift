@@ -1,13 +1,13 @@
 // JSON as a value: what dumps, the command line's `--json` and safetensors headers are made of.
 //
-// Strict (RFC 8259): no comments, no trailing commas, no duplicate keys, valid UTF-8. Objects keep the
-// order of their members, so that equal values give equal text. No Foundation, which would cost the
-// command line a good part of its start.
+// Strict (RFC 8259): no comments, no trailing commas, no two keys of the same bytes, valid UTF-8. Objects
+// keep the order of their members, so that equal values give equal text. No Foundation, which would cost
+// the command line a good part of its start.
 
 /// A JSON value.
 ///
 ///     JSON.object([("step", 12), ("loss", 0.25)]).text   // {"step":12,"loss":0.25}
-package indirect enum JSON: Sendable {
+package enum JSON: Sendable {
   case null
   case bool(Bool)
   /// A number written without point and exponent that fits 64 bits.
@@ -20,7 +20,7 @@ package indirect enum JSON: Sendable {
   /// The member of that name, where this is an object that has one.
   package subscript(key: String) -> JSON? {
     guard case .object(let members) = self else { return nil }
-    return members.first { $0.0 == key }?.1
+    return members.first { ByteName($0.0) == ByteName(key) }?.1
   }
 
   package var members: [(String, JSON)]? {
@@ -229,7 +229,7 @@ private struct JSONParser {
     try enter()
     skipSpace()
     var members: [(String, JSON)] = []
-    var names = Set<String>()
+    var names = Set<ByteName>()
     if next == UInt8(ascii: "}") {
       _ = try goesOn(until: "}")
       return .object(members)
@@ -241,7 +241,7 @@ private struct JSONParser {
         throw fail("a member has no name", expected: "a name in quotes")
       }
       let name = try string()
-      guard names.insert(name).inserted else {
+      guard names.insert(ByteName(name)).inserted else {
         throw fail("the member '\(name)' stands twice", at: start, expected: "unique names")
       }
       skipSpace()
@@ -292,7 +292,18 @@ private struct JSONParser {
   mutating func string() throws -> String {
     let start = offset
     offset += 1
-    var result: [UInt8] = []
+    // Most strings have no escapes and are taken as they stand.
+    while let byte = next, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 {
+      offset += 1
+    }
+    let plain = bytes[start + 1..<offset]
+    if next == UInt8(ascii: "\""),
+      let text = plain.withUnsafeBufferPointer({ String(validating: $0, as: UTF8.self) })
+    {
+      offset += 1
+      return text
+    }
+    var result = Array(plain)
     while true {
       guard let byte = next else {
         throw fail("a string is not closed", at: start, expected: "'\"'")

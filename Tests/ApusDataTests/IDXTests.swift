@@ -1,7 +1,8 @@
 // IDX files of every element type, compressed or not, and broken ones.
 
 import ApusGraph
-import CZlib
+import Foundation
+import TestSupport
 import Testing
 
 @testable import ApusData
@@ -33,7 +34,7 @@ import Testing
 
   @Test func severalGzipMembersAreOneStream() throws {
     let plain = try contents(fixture("u1.idx"))
-    let parts = try [plain[..<5], plain[5...]].map { try gzipped(Array($0)) }
+    let parts = [plain[..<5], plain[5...]].map { ZipBuilder.deflated(Array($0)) }
     #expect(try IDX.parse(parts[0] + parts[1]).integers == Self.unsigned)
   }
 
@@ -81,7 +82,7 @@ import Testing
   }
 
   @Test func damagedCompressionIsNamedWithItsOffset() throws {
-    let whole = try gzipped(Self.plain)
+    let whole = ZipBuilder.deflated(Self.plain)
     let short = error { _ = try IDX.parse(Array(whole.dropLast(9)), path: "x.gz") }
     #expect(short?.location?.hasPrefix("x.gz, byte ") == true)
     #expect(short?.what.contains("ends early") == true)
@@ -96,10 +97,54 @@ import Testing
   }
 
   @Test func aStreamThatInflatesWithoutEndIsRefused() throws {
-    let zeros = try gzipped([UInt8](repeating: 0, count: 4 << 20))
-    let failure = error { _ = try Gzip.inflate(zeros, path: "bomb", limit: 1 << 20) }
-    #expect(failure?.what.contains("more than 1048576") == true)
-    #expect(try Gzip.inflate(zeros, path: "fits", limit: 4 << 20).count == 4 << 20)
+    let zeros = ByteSource.memory(ZipBuilder.deflated([], zeros: 4 << 20), path: "bomb")
+    let failure = error { _ = try Gzip.contents(zeros, limit: MemoryLimit(1 << 20)) }
+    #expect(failure?.kind == .resource && failure?.location == "bomb")
+    #expect(failure?.expected?.contains("at most 1048576") == true)
+    #expect(try Gzip.contents(zeros, limit: MemoryLimit(4 << 20)).count == 4 << 20)
+  }
+
+  @Test func aCompressedFileIsInflatedToWhatItsHeaderSays() throws {
+    // 6 elements, and then 4 MB of zeros.
+    let long = ZipBuilder.deflated(Self.plain, zeros: 4 << 20)
+    let failure = error { _ = try IDX.parse(long, path: "x.gz") }
+    #expect(failure?.location == "x.gz (decompressed), byte 18")
+    #expect(failure?.what.contains("bytes follow") == true)
+    // A header that claims more than so few bytes can hold, and one beyond the limit.
+    let header: [UInt8] = [0, 0, 8, 2, 0, 16, 0, 0, 0, 1, 0, 0]
+    let lie = error { _ = try IDX.parse(ZipBuilder.deflated(header)) }
+    #expect(lie?.what.contains("ends within its elements") == true)
+    let images = ZipBuilder.deflated([0, 0, 8, 1, 0, 1, 0, 0], zeros: 1 << 16)
+    #expect(try IDX.parse(images, limit: 1 << 16).count == 1 << 16)
+    let large = error { _ = try IDX.parse(images, path: "x.gz", limit: 1 << 16 - 1) }
+    #expect(large?.kind == .resource)
+    #expect(large?.what == "the array, u8[65536], would take 65536 bytes")
+    #expect(large?.expected?.hasPrefix("at most 65535 bytes") == true)
+    #expect(error { _ = try IDX.parse(images, limit: -1) }?.kind == .invalidArgument)
+  }
+
+  @Test func zerosAfterACompressedStreamAreLegal() throws {
+    let whole = ZipBuilder.deflated(Self.plain)
+    let padding = [UInt8](repeating: 0, count: 1 << 17)
+    #expect(try IDX.parse(whole + padding).integers == [1, 2, 3, 4, 5, 6])
+    let failure = error { _ = try IDX.parse(whole + padding + [7], path: "x.gz") }
+    #expect(failure?.what == "something follows the compressed stream")
+    #expect(failure?.location == "x.gz, byte \(whole.count)")
+  }
+
+  @Test func aPipeOrDeviceIsRefusedAndNotWaitedFor() throws {
+    try withTemporaryFolder { folder in
+      #expect(mkfifo("\(folder)/pipe", 0o600) == 0)
+      for path in ["\(folder)/pipe", "/dev/zero", "/dev/null"] {
+        for read in [
+          { _ = try IDX.read(path) }, { _ = try CSV.read(path) }, { _ = try NPY.read(path) },
+          { _ = try NPZ.read(path) }, { _ = try SafetensorsFile(path) },
+        ] as [() throws -> Void] {
+          let failure = error { try read() }
+          #expect(failure?.kind == .io && failure?.what.contains("not a regular file") == true)
+        }
+      }
+    }
   }
 
   @Test func mutatedFilesAreReadOrRefused() throws {
@@ -107,26 +152,5 @@ import Testing
     let files = try names.map { try contents(fixture($0)) }
     let refused = fuzz(files, rounds: 6000, seed: 1) { _ = try IDX.parse($0) }
     #expect(refused > 3000)
-  }
-
-  private func gzipped(_ bytes: [UInt8]) throws -> [UInt8] {
-    var stream = z_stream()
-    deflateInit2_(
-      &stream, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY, zlibVersion(),
-      Int32(MemoryLayout<z_stream>.size))
-    defer { deflateEnd(&stream) }
-    var source = bytes
-    var target = [UInt8](repeating: 0, count: bytes.count + 1024)
-    let count = source.withUnsafeMutableBufferPointer { source in
-      target.withUnsafeMutableBufferPointer { target -> Int in
-        stream.next_in = source.baseAddress
-        stream.avail_in = UInt32(source.count)
-        stream.next_out = target.baseAddress
-        stream.avail_out = UInt32(target.count)
-        #expect(deflate(&stream, Z_FINISH) == Z_STREAM_END)
-        return target.count - Int(stream.avail_out)
-      }
-    }
-    return Array(target[..<count])
   }
 }

@@ -7,7 +7,7 @@ import Testing
 
 @Suite struct SafetensorsTests {
   /// What the reference files hold.
-  static let arrays: [String: NDArray] = [
+  static let arrays: NamedArrays = [
     "blocks.0.weight": NDArray([0, 0.5, 1, 1.5, 2, 2.5], shape: [2, 3]),
     "blocks.0.bias": NDArray([1, 2, 3], shape: [3]),
     "half": NDArray(doubles: [1, -2, 0.5], type: .f16(3)),
@@ -37,7 +37,7 @@ import Testing
       let path = "\(folder)/a.safetensors"
       try SafetensorsFile.write(Self.arrays, metadata: ["format": "pt"], to: path)
       #expect(try contents(path) == (try contents(fixture("padded.safetensors"))))
-      try SafetensorsFile.write([:], to: path)
+      try SafetensorsFile.write(NamedArrays(), to: path)
       #expect(try contents(path) == (try contents(fixture("none.safetensors"))))
       #expect(try SafetensorsFile(path).arrays().isEmpty)
       #expect(try names(in: folder) == ["a.safetensors"])
@@ -62,6 +62,31 @@ import Testing
       let metadata = ["step": "12", "a \"b\"\n": "\u{1}é\\", "": ""]
       try SafetensorsFile.write(["x": NDArray(1)], metadata: metadata, to: "\(folder)/x")
       #expect(try SafetensorsFile("\(folder)/x").metadata == metadata)
+    }
+  }
+
+  @Test func namesAreToldApartByTheirBytes() throws {
+    let one = "\u{e9}", two = "e\u{301}"
+    #expect(one == two)
+    var arrays = NamedArrays()
+    arrays[one] = NDArray(1)
+    arrays[two] = NDArray(2)
+    try withTemporaryFolder { folder in
+      let pairs = [(key: one, value: "a"), (key: two, value: "b")]
+      try SafetensorsFile.write(arrays, metadata: pairs, to: "\(folder)/x")
+      let file = try SafetensorsFile("\(folder)/x")
+      #expect(try file.array(one).scalar == 1)
+      #expect(try file.array(two).scalar == 2)
+      #expect(try file.arrays() == arrays)
+      // Sorted by bytes, so the decomposed one is first.
+      #expect(file.metadataPairs.map(\.value) == ["b", "a"])
+      try SafetensorsFile.write(
+        try file.arrays(), metadata: file.metadataPairs, to: "\(folder)/y")
+      #expect(try contents("\(folder)/x") == contents("\(folder)/y"))
+      let twice = error {
+        try SafetensorsFile.write(Array(arrays) + Array(arrays), to: "\(folder)/z")
+      }
+      #expect(twice?.kind == .invalidArgument)
     }
   }
 

@@ -62,6 +62,27 @@ import Testing
     #expect(try ordered.makeIterator(epoch: 0).next()!.y!.floats[2] == 6)
   }
 
+  @Test func tablesOfOtherNumbers() throws {
+    let folder = try Book.folder()
+    try Data("2019,2020\n0.5,\n".utf8).write(to: URL(fileURLWithPath: "\(folder)/orders.csv"))
+    try Data("id\n16777217\n3\n".utf8).write(to: URL(fileURLWithPath: "\(folder)/keys.csv"))
+    let orders = try CSV.read("\(folder)/orders.csv", header: .present, missing: .nan, type: .f64)
+    let keys = try CSV.read("\(folder)/keys.csv", type: .i64).column("id")  // i64[2]
+    #expect(orders.names == ["2019", "2020"] && orders.values.doubles[1].isNaN)
+    #expect(keys.integers == [16_777_217, 3])
+    #expect(throws: ApusError.self) { try CSV.read("\(folder)/keys.csv") }
+  }
+
+  @Test func archives() throws {
+    let folder = try Book.folder()
+    try NPZ.write(["x": NDArray([1, 2], shape: [2])], to: "\(folder)/data.npz")
+    let arrays = try NPZ.read("\(folder)/data.npz", limit: 1 << 30)
+    let file = try NPZFile("\(folder)/data.npz")
+    let first = try file.array("x")
+    print(arrays.names, file.names, file.otherNames, first.type)
+    #expect(arrays["x"] == first && first.floats == [1, 2])
+  }
+
   @Test func aDataSetOfYourOwn() throws {
     let batch = try Squares().batched(100, shuffle: nil).makeIterator(epoch: 0).next()!
     #expect(batch.y!.shape == [100, 1] && abs(batch.y!.floats[50] - 0.0025) < 1e-7)

@@ -93,7 +93,8 @@ private struct GANRun {
     _ change: (inout [String: NDArray], inout [String: String]) -> Void
   ) throws -> String {
     let file = try SafetensorsFile(path)
-    var arrays = try file.arrays(), metadata = file.metadata
+    var arrays = Dictionary(uniqueKeysWithValues: try file.arrays().map { $0 }),
+      metadata = file.metadata
     change(&arrays, &metadata)
     let target = folder.appendingPathComponent("d.safetensors").path
     try SafetensorsFile.write(arrays, metadata: metadata, to: target)
