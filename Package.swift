@@ -90,7 +90,7 @@ let package = Package(
     .testTarget(name: "HouseTests", exclude: ["PublicNames.txt"]),
     // Random cases: a few in `make test`, for a given time under sanitizers in `make fuzz`.
     .testTarget(
-      name: "FuzzTests", dependencies: ["Apus", "ApusPasses", "TestSupport"]),
+      name: "FuzzTests", dependencies: ["Apus", "ApusData", "ApusPasses", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]
 )
