@@ -24,7 +24,11 @@ typedef enum ck_norm_op {
 ///     rms:   mean = 0,       rstd = 1 / sqrt(Σ x² / C + epsilon)
 ///     y = (x - mean) rstd gamma + beta
 ///
-/// in f32; bf16 elements are widened on loading and rounded, to nearest even, on storing.
+/// The rounding error of the mean is taken out again: a row of equal numbers gives 0 (and beta),
+/// exactly. Rows whose squares leave the range of f32 are scaled by a power of two meanwhile. With
+/// an epsilon of 0, rstd is 0 where the spread is.
+///
+/// In f32; bf16 elements are widened on loading and rounded, to nearest even, on storing.
 typedef struct ck_norm_args {
   void *y;             // [rows, cols], y_dtype; may be the very array x, of one type
   float *mean;         // [rows], or NULL; not written by rms

@@ -4,17 +4,29 @@
 #include "norm_plan.h"
 #include "norm_rows.h"
 
-/// A row on its way through the forward pass.
+/// A row on its way through the forward pass: v = (x scale - mean) rstd + shift, where the shift is
+/// what rounding the mean has left out, times -rstd.
 typedef struct forward_row {
   void *y;
   const void *x;
   const float *gamma, *beta;
-  ck_v16f mean, rstd;
+  ck_v16f mean, rstd, shift;
 } forward_row;
 
-/// y_i … of `count` elements x_i ….
-CK_INLINE ck_v16f normalised(const forward_row *r, ck_v16f x, int64_t i, int count) {
-  const ck_v16f v = (x - r->mean) * r->rstd;
+CK_INLINE forward_row forward_of(const ck_norm_args *a, int64_t row, row_statistics s,
+                                 ck_dtype x_type, ck_dtype y_type) {
+  return (forward_row){(void *)row_of(a->y, row, a->cols, y_type),
+                       row_of(a->x, row, a->x_stride, x_type),
+                       a->gamma,
+                       a->beta,
+                       ck_splat(s.mean),
+                       ck_splat(s.rstd),
+                       ck_splat(-s.rest * s.rstd)};
+}
+
+/// y_i … of `count` elements x_i scale ….
+CK_INLINE ck_v16f normalised(const forward_row *r, ck_v16f x, int64_t i, int count, bool centered) {
+  const ck_v16f v = centered ? ck_fma(x - r->mean, r->rstd, r->shift) : x * r->rstd;
   if (r->gamma != NULL && r->beta != NULL) {
     return ck_fma(v, load_lanes(r->gamma, i, count, CK_F32), load_lanes(r->beta, i, count, CK_F32));
   }
@@ -23,10 +35,32 @@ CK_INLINE ck_v16f normalised(const forward_row *r, ck_v16f x, int64_t i, int cou
 }
 
 /// The same from row to row.
-CK_INLINE void normalise(const forward_row *r, int64_t i, int count, bool streams, ck_dtype x_type,
-                         ck_dtype y_type) {
-  const ck_v16f v = normalised(r, load_lanes(r->x, i, count, x_type), i, count);
+CK_INLINE void normalise(const forward_row *r, int64_t i, int count, bool streams, bool centered,
+                         ck_dtype x_type, ck_dtype y_type) {
+  const ck_v16f v = normalised(r, load_lanes(r->x, i, count, x_type), i, count, centered);
   store_lanes(r->y, i, v, count, y_type, streams);
+}
+
+CK_INLINE void put_statistics(const ck_norm_args *a, int64_t row, row_statistics s, bool centered) {
+  if (centered && a->mean != NULL) a->mean[row] = s.mean;
+  if (a->rstd != NULL) a->rstd[row] = s.rstd;
+}
+
+/// The whole of a row that is not for the usual way: its elements are scaled as they are read.
+static __attribute__((noinline)) void careful_forward(const ck_norm_args *a, int64_t row,
+                                                      bool centered, ck_dtype x_type,
+                                                      ck_dtype y_type) {
+  const void *x = row_of(a->x, row, a->x_stride, x_type);
+  const careful_row s = careful_statistics(x, a->cols, a->epsilon, centered, x_type);
+  put_statistics(a, row, s.own, centered);
+  const forward_row r = forward_of(a, row, s.scaled, x_type, y_type);
+  for (int64_t i = 0; i < a->cols; i += CK_LANES) {
+    const int count = lanes_left(a->cols - i);
+    const ck_v16f scaled = load_any(x, i, count, x_type) * s.scale;
+    const ck_v16f v =
+        centered ? normalised(&r, scaled, i, count, true) : normalised(&r, scaled, i, count, false);
+    store_any(r.y, i, v, count, y_type);
+  }
 }
 
 CK_INLINE void forward_rows(const ck_norm_args *a, const ck_thread *t, bool centered,
@@ -38,28 +72,28 @@ CK_INLINE void forward_rows(const ck_norm_args *a, const ck_thread *t, bool cent
   ck_share(a->rows, t, &begin, &end);
   for (int64_t row = begin; row < end; ++row) {
     const void *x = row_of(a->x, row, a->x_stride, x_type);
-    const row_statistics known = statistics_of(x, n, a->epsilon, centered, x_type);
-    if (centered && a->mean != NULL) a->mean[row] = known.mean;
-    if (a->rstd != NULL) a->rstd[row] = known.rstd;
-    const forward_row r = {(void *)row_of(a->y, row, n, y_type),
-                           x,
-                           a->gamma,
-                           a->beta,
-                           ck_splat(known.mean),
-                           ck_splat(known.rstd)};
+    row_statistics known;
+    if (!usual_statistics(&known, x, n, a->epsilon, centered, x_type)) {
+      careful_forward(a, row, centered, x_type, y_type);
+      continue;
+    }
+    put_statistics(a, row, known, centered);
+    const forward_row r = forward_of(a, row, known, x_type, y_type);
     int64_t i = 0;
     for (; i + 4 * CK_LANES <= n; i += 4 * CK_LANES) {
       for (int j = 0; j < 4; j += 2) {
         const int64_t at = i + j * CK_LANES;
         ck_v16f v[2];
         load_two(v, r.x, at, x_type);
-        v[0] = normalised(&r, v[0], at, CK_LANES);
-        v[1] = normalised(&r, v[1], at + CK_LANES, CK_LANES);
+        v[0] = normalised(&r, v[0], at, CK_LANES, centered);
+        v[1] = normalised(&r, v[1], at + CK_LANES, CK_LANES, centered);
         store_two(r.y, at, v, y_type, streams);
       }
     }
-    for (; i + CK_LANES <= n; i += CK_LANES) normalise(&r, i, CK_LANES, streams, x_type, y_type);
-    if (i < n) normalise(&r, i, (int)(n - i), false, x_type, y_type);
+    for (; i + CK_LANES <= n; i += CK_LANES) {
+      normalise(&r, i, CK_LANES, streams, centered, x_type, y_type);
+    }
+    if (i < n) normalise(&r, i, (int)(n - i), false, centered, x_type, y_type);
   }
   if (streams) ck_stream_end();
 }
@@ -135,8 +169,9 @@ CK_INLINE void backward(const ck_norm_backward_args *a, int64_t row, float *dgam
   if (a->rstd == NULL) {
     known = statistics_of(x, n, a->epsilon, centered, types.x);
   } else {
-    known = (row_statistics){centered ? a->mean[row] : 0.0f, a->rstd[row]};
+    known = (row_statistics){.mean = centered ? a->mean[row] : 0.0f, .rstd = a->rstd[row]};
   }
+  if (!centered) known.mean = 0;  // known to the compiler, which leaves the subtraction out
   const backward_row r = {(void *)row_of(a->dx, row, n, types.dx),
                           dy,
                           x,

@@ -195,6 +195,68 @@ import Testing
     }
   }
 
+  /// y, and the statistics, of rows that are not for the usual way.
+  func forward(
+    _ x: [Float], cols: Int, epsilon: Float, centered: Bool, _ isRight: @escaping ([Float]) -> Bool
+  ) {
+    let rows = x.count / cols
+    everyWay(table, centered ? CK_NORM_LAYER_FORWARD : CK_NORM_RMS_FORWARD, "\(cols) \(x[0])") {
+      run in
+      let input = Guarded(x), y = Guarded(Float(9), count: x.count)
+      let (mean, rstd) = (Guarded(Float(9), count: rows), Guarded(Float(9), count: rows))
+      var args = ck_norm_args()
+      args.y = UnsafeMutableRawPointer(y.pointer)
+      args.mean = mean.pointer
+      args.rstd = rstd.pointer
+      args.x = UnsafeRawPointer(input.pointer)
+      (args.rows, args.cols, args.x_stride) = (Int64(rows), Int64(cols), Int64(cols))
+      args.epsilon = epsilon
+      run(args)
+      #expect(isRight(y.array), "\(run.name): \(y.array.prefix(8))")
+      #expect(y.isIntact && mean.isIntact && rstd.isIntact, "\(run.name)")
+      return y.bytes + mean.bytes + rstd.bytes
+    }
+  }
+
+  @Test(arguments: [1, 6, 16, 33, 64, 768, 1023, 4096])
+  func equalNumbers_haveNoDeviation(cols: Int) {
+    for number in [0.1, 7.3, 10000.1, 1e8, -3e30, 1e-30] as [Float] {
+      for epsilon in [1e-5, 0] as [Float] {
+        forward(
+          [Float](repeating: number, count: 2 * cols), cols: cols, epsilon: epsilon, centered: true
+        ) {
+          $0.allSatisfy { $0 == 0 }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: [2, 16, 50, 800]) func farRows_areScaled(cols: Int) {
+    for unit in [1e19, 1e30, 1e38, 1e-25, 1e-36] as [Float] {
+      for centered in [true, false] {
+        // A usual row between two far ones.
+        let signs = (0..<cols).map { Float($0 % 2 == 0 ? 1 : -1) }
+        let x = signs.map { $0 * unit } + signs + signs.map { $0 * unit * -1 }
+        let even = cols % 2 == 0 ? signs : []
+        forward(x, cols: cols, epsilon: 0, centered: centered) { y in
+          zip(y, even + even + even.map { -$0 }).allSatisfy { abs($0 - $1) < 1e-6 }
+        }
+      }
+    }
+  }
+
+  @Test func theMeanOfAFirstPart_maySayLittle() {
+    // The first sixteen are far from the rest.
+    let x = (0..<400).map { $0 < 16 ? Float(1000) : Float($0 % 5) * 1e-2 }
+    let mean = x.reduce(0) { $0 + Double($1) } / 400
+    let variance = x.reduce(0) { $0 + (Double($1) - mean) * (Double($1) - mean) } / 400
+    forward(x, cols: 400, epsilon: 1e-5, centered: true) { y in
+      zip(x, y).allSatisfy {
+        abs((Double($0) - mean) / (variance + 1e-5).squareRoot() - Double($1)) < 1e-6
+      }
+    }
+  }
+
   @Test func nan_staysInItsRow() {
     var x = [Float](repeating: 1, count: 60)
     for i in x.indices { x[i] = Float(i % 7) }

@@ -5,7 +5,9 @@ import CKernels
 import Glibc
 
 /// `y = (x - mean) rstd γ + β` over the last axis (Ba, Kiros, Hinton, 2016), with
-/// `mean = Σ x / C` and `rstd = 1 / sqrt(Σ (x - mean)² / C + ε)`.
+/// `mean = Σ x / C` and `rstd = 1 / sqrt(Σ (x - mean)² / C + ε)`, which is 0 where both are.
+///
+/// The rounding error of the mean is taken out again, so that a row of equal numbers gives exactly 0.
 ///
 /// Operands: x `[rows…, C]`, and optionally γ `[C]`, and then β `[C]`. Results: y, and mean and rstd
 /// `[rows…]`, which the gradient reads. Element types: ``NormOp``.
@@ -39,9 +41,12 @@ package struct LayerNorm: NormOp {
   package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let x = operands[0].cast(to: arithmetic(operands.map(\.type)))
     let mean = x.sum(axes: [-1], keepDims: true) / x.scalar(Double(x.shape[-1]))
-    let centered = x - mean
-    let variance = (centered * centered).sum(axes: [-1], keepDims: true) / Double(x.shape[-1])
-    let rstd = 1 / sqrt(variance + epsilon)
+    let deviation = x - mean
+    // Of the rounded mean; mathematically 0, and so are all its derivatives.
+    let rest = deviation.mean(axes: [-1], keepDims: true).stopGradient()
+    let centered = deviation - rest
+    let rstd = reciprocalRoot(
+      (centered * centered).sum(axes: [-1], keepDims: true), x.shape[-1], epsilon: epsilon)
     var y = centered * rstd
     if operands.count > 1 { y = y * operands[1] }
     if operands.count > 2 { y = y + operands[2] }
@@ -124,7 +129,11 @@ package struct LayerNormGradient: NormGradientOp {
 ///     let h = layerNorm(x, gamma: scale, beta: shift)   // f32[8,128,768], f32[768], f32[768]
 ///
 /// - `beta`: needs `gamma`.
-/// - `epsilon`: added to the variance, 0 or more (else `invalidArgument`).
+/// A row of equal numbers gives 0 (and `beta`), exactly. 16-bit floats are computed in `f32` and rounded
+/// once.
+///
+/// - `epsilon`: added to the variance, 0 or more (else `invalidArgument`). With 0, a row of equal numbers
+///   has no derivative: it is taken to be 0.
 public func layerNorm(
   _ x: Tensor, gamma: Tensor? = nil, beta: Tensor? = nil, epsilon: Double = 1e-5,
   file: StaticString = #fileID, line: UInt = #line
@@ -134,17 +143,29 @@ public func layerNorm(
     return .poisoned(error, like: x, location: location)
   }
   var operands = [x]
-  if let gamma { operands.append(gamma) }
+  if let gamma { operands.append(widened(gamma, like: x, location)) }
   if let beta {
     guard gamma != nil else {
       return .poisoned(
         ApusError(.invalidArgument, "layerNorm: beta without gamma", expected: "both or gamma"),
         like: x, location: location)
     }
-    operands.append(beta)
+    operands.append(widened(beta, like: x, location))
   }
   return Tensor.applyAll(
-    LayerNorm(epsilon: epsilon), to: operands, resultCount: 3, location: location)[0]
+    LayerNorm(epsilon: epsilon, result: x.dtype.isHalf ? x.dtype : nil), to: operands,
+    resultCount: 3, location: location)[0]
+}
+
+/// A parameter of rows of 16-bit floats, which are computed in `f32`.
+func widened(_ parameter: Tensor, like x: Tensor, _ location: String) -> Tensor {
+  x.dtype.isHalf && parameter.dtype == x.dtype
+    ? parameter.cast(to: .f32, location: location) : parameter
+}
+
+extension DType {
+  /// Whether it is `bf16` or `f16`: what is computed in `f32` and rounded.
+  var isHalf: Bool { self == .bf16 || self == .f16 }
 }
 
 /// What is wrong with a number that is added to a mean of squares, whose root is then divided by.

@@ -49,6 +49,14 @@ extension RowNormOp {
     }
   }
 
+  /// `1 / sqrt(squares / C + ε)` in primitives, from sums of squares; 0 where both are 0.
+  func reciprocalRoot(_ squares: Tensor, _ columns: Int, epsilon: Double) -> Tensor {
+    let square = squares / Double(columns) + epsilon
+    guard epsilon < Double(Float.leastNormalMagnitude) else { return 1 / sqrt(square) }
+    let isFlat = square .== 0
+    return `where`(isFlat, 0, 1 / sqrt(`where`(isFlat, 1, square)))
+  }
+
   /// The forward pass in double; results y, (mean,) rstd.
   func normReference(
     _ operands: [NDArray], _ results: [TensorType], epsilon: Double, isCentered: Bool
@@ -62,9 +70,11 @@ extension RowNormOp {
     var rstds: [Double] = []
     for i in 0..<results[1].count {
       let row = x[i * columns..<(i + 1) * columns]
-      let mean = isCentered ? row.reduce(0, +) / Double(columns) : 0
-      let square = row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(columns)
-      let rstd = 1 / sqrt(square + epsilon)
+      var mean = isCentered ? row.reduce(0, +) / Double(columns) : 0
+      // The mean's rounding error is taken out: equal numbers have no deviation at all.
+      if isCentered { mean += row.reduce(0) { $0 + ($1 - mean) } / Double(columns) }
+      let square = row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(columns) + epsilon
+      let rstd = square == 0 ? 0 : 1 / sqrt(square)
       means.append(mean)
       rstds.append(rstd)
       for (c, value) in row.enumerated() {

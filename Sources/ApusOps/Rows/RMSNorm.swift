@@ -3,7 +3,8 @@
 import ApusGraph
 import CKernels
 
-/// `y = x rstd γ` over the last axis (Zhang, Sennrich, 2019), with `rstd = 1 / sqrt(Σ x² / C + ε)`.
+/// `y = x rstd γ` over the last axis (Zhang, Sennrich, 2019), with `rstd = 1 / sqrt(Σ x² / C + ε)`, which is 0
+/// where both are.
 ///
 /// Operands: x `[rows…, C]`, and optionally γ `[C]`. Results: y, and rstd `[rows…]`, which the gradient
 /// reads. Element types: ``NormOp``.
@@ -36,8 +37,8 @@ package struct RMSNorm: NormOp {
 
   package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let x = operands[0].cast(to: arithmetic(operands.map(\.type)))
-    let square = (x * x).sum(axes: [-1], keepDims: true) / Double(x.shape[-1])
-    let rstd = 1 / sqrt(square + epsilon)
+    let rstd = reciprocalRoot(
+      (x * x).sum(axes: [-1], keepDims: true), x.shape[-1], epsilon: epsilon)
     let y = operands.count > 1 ? x * rstd * operands[1] : x * rstd
     return [stored(y), rstd.reshaped(x.shape.withoutLast)]
   }
@@ -102,15 +103,20 @@ package struct RMSNormGradient: NormGradientOp {
 ///
 ///     let h = rmsNorm(x, gamma: scale)   // f32[8,128,768], f32[768] → f32[8,128,768]
 ///
-/// - `epsilon`: added to the mean square, 0 or more (else `invalidArgument`).
+/// 16-bit floats are computed in `f32` and rounded once.
+///
+/// - `epsilon`: added to the mean square, 0 or more (else `invalidArgument`). With 0, a row of zeros gives
+///   zeros, and its derivative is taken to be 0.
 public func rmsNorm(
   _ x: Tensor, gamma: Tensor? = nil, epsilon: Double = 1e-6, file: StaticString = #fileID,
   line: UInt = #line
 ) -> Tensor {
+  let location = sourceLocation(file, line)
   if let error = mistake(ofEpsilon: epsilon, "rmsNorm") {
-    return .poisoned(error, like: x, location: sourceLocation(file, line))
+    return .poisoned(error, like: x, location: location)
   }
   return Tensor.applyAll(
-    RMSNorm(epsilon: epsilon), to: [x] + (gamma.map { [$0] } ?? []), resultCount: 2,
-    location: sourceLocation(file, line))[0]
+    RMSNorm(epsilon: epsilon, result: x.dtype.isHalf ? x.dtype : nil),
+    to: [x] + (gamma.map { [widened($0, like: x, location)] } ?? []), resultCount: 2,
+    location: location)[0]
 }
