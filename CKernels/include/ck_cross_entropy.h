@@ -37,10 +37,11 @@ typedef enum ck_reduction {
 /// loss.
 ///
 /// A row whose label is `ignore_index` has loss and gradient 0 and no weight in
-/// D (with every row ignored the mean is 0 / 0, NaN, as in PyTorch). So has a
-/// row whose label is outside 0 ..< cols, which is noted in `error`. All is
-/// computed in f32; bf16 logits are widened on loading, a bf16 gradient is
-/// rounded, to nearest even, on storing.
+/// D (with every row ignored, or of weight 0, the mean is 0 / 0, NaN, as in PyTorch, and its
+/// gradient 0). A class whose q is 0 takes no part, whatever its logit, as where a mask makes that
+/// -Inf. So has a row whose label is outside 0 ..< cols, which is noted in `error`. All is computed
+/// in f32; bf16 logits are widened on loading, a bf16 gradient is rounded, to nearest even, on
+/// storing.
 typedef struct ck_cross_entropy_args {
   float *loss;                 // [rows] where the reduction is none, else [1]
   float *log_sum;              // [rows]

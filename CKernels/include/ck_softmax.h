@@ -30,9 +30,10 @@ typedef enum ck_softmax_op {
   CK_SOFTMAX_BACKWARD_OF_LOGITS = 4,
 } ck_softmax_op;
 
-/// A row of -Inf only, or with +Inf or NaN in it, gives NaN, as in PyTorch. All
-/// is computed in f32; bf16 elements are widened on loading and rounded, to
-/// nearest even, on storing.
+/// A row with +Inf or NaN in it gives NaN, as in PyTorch. One of -Inf alone, a row whose classes
+/// are all masked, has the probabilities 0 (PyTorch: NaN), -Inf as their logarithms, and the
+/// gradient 0 through either. All is computed in f32; bf16 elements are widened on loading and
+/// rounded, to nearest even, on storing.
 typedef struct ck_softmax_args {
   void *out;       // [rows, cols], out_dtype; may be the very array x, y or dy, of
                    // one type

@@ -84,6 +84,32 @@ CK_INLINE ck_v16f soft_lanes(const ck_cross_entropy_args *a, const constants *k,
   return k->smooth ? keep_lanes(q, count, 0) : q;
 }
 
+/// What a class adds to Σ q (x - m) is q times this; 0 where q is: a masked class may have the
+/// logit -∞.
+CK_INLINE ck_v16f counted(ck_v16f q, ck_v16f shifted) {
+  return ck_select(q == 0, ck_splat(0), shifted);
+}
+
+/// Σ q (x - m) of the classes that count, or without a target Σ w (x - m): for where the plain sum
+/// is a NaN. In the same order.
+static __attribute__((noinline)) float counted_terms(const ck_cross_entropy_args *a,
+                                                     const constants *k, const void *x, float m,
+                                                     const float *target, ck_dtype type) {
+  ck_v16f sum = ck_splat(0);
+  for (int64_t c = 0; c < a->cols; c += CK_LANES) {
+    const int count = lanes_left(a->cols - c);
+    const ck_v16f shifted = keep_lanes(load_any(x, c, count, type) - ck_splat(m), count, 0);
+    ck_v16f q = ck_splat(1);
+    if (target != NULL) {
+      q = soft_lanes(a, k, target, c, count);
+    } else if (a->class_weights != NULL) {
+      q = load_lanes(a->class_weights, c, count, CK_F32);
+    }
+    sum = ck_fma(q, counted(q, shifted), sum);
+  }
+  return ck_sum(sum);
+}
+
 /// The row's sums over classes, where they are needed at all. Before the gradient is written, which
 /// may be where the logits are.
 CK_INLINE row_target target_sums(const ck_cross_entropy_args *a, const constants *k, const void *x,
@@ -92,7 +118,7 @@ CK_INLINE row_target target_sums(const ck_cross_entropy_args *a, const constants
   if (target == NULL) {
     const float w = class_weight(a, label) * k->hard;
     sums.q = w;
-    sums.qx = w * (load_lanes(x, label, 1, type)[0] - m);
+    sums.qx = w == 0 ? 0 : w * (load_lanes(x, label, 1, type)[0] - m);
     if (!k->smooth) return sums;
     ck_v16f qx = ck_splat(0);
     for (int64_t c = 0; c < a->cols; c += CK_LANES) {
@@ -103,7 +129,9 @@ CK_INLINE row_target target_sums(const ck_cross_entropy_args *a, const constants
                : ck_fma(load_lanes(a->class_weights, c, count, CK_F32), shifted, qx);
     }
     sums.q += k->soft * k->weight_sum;
-    sums.qx += k->soft * ck_sum(qx);
+    float flat = ck_sum(qx);
+    if (flat != flat) flat = counted_terms(a, k, x, m, NULL, type);
+    sums.qx += k->soft * flat;
     return sums;
   }
   ck_v16f q = ck_splat(0), qx = ck_splat(0);
@@ -116,6 +144,7 @@ CK_INLINE row_target target_sums(const ck_cross_entropy_args *a, const constants
   }
   sums.q = ck_sum(q);
   sums.qx = ck_sum(qx);
+  if (sums.qx != sums.qx) sums.qx = counted_terms(a, k, x, m, target, type);
   return sums;
 }
 
@@ -240,9 +269,10 @@ CK_INLINE void zero_row(void *p, int64_t n, ck_dtype type) {
   memset(p, 0, (size_t)n * ck_dtype_bytes(type));
 }
 
-/// The gradient of row i's part of the loss, over D.
+/// The gradient of row i's part of the loss, over D; 0 where there is nothing that counts.
 CK_INLINE float upstream_of(const ck_cross_entropy_args *a, int64_t i, float divisor) {
   const float *u = a->upstream;
+  if (divisor == 0) return 0;
   return (u == NULL ? 1 : a->reduction == CK_REDUCTION_NONE ? u[i] : u[0]) / divisor;
 }
 
@@ -302,12 +332,13 @@ static __attribute__((noinline)) double short_rows(const ck_cross_entropy_args *
     at_label = ck_select(hit, shifted, at_label);
     if (weights != NULL) weight = ck_select(hit, ck_splat(weights[c]), weight);
     if (k->smooth) {
-      flat_terms[c] = weights == NULL ? shifted : ck_fma(ck_splat(weights[c]), shifted, zero);
+      const ck_v16f w = ck_splat(weights == NULL ? 1 : weights[c]);
+      flat_terms[c] = ck_fma(w, counted(w, shifted), zero);
     }
     v[c] = exp_falling(shifted);
   }
   const ck_v16f s = short_sum(v, a->cols), log_s = ck_vlog(s);
-  ck_v16f q = weight * k->hard, qx = q * at_label;
+  ck_v16f q = weight * k->hard, qx = q * counted(q, at_label);
   const ck_v16f hard = q;
   if (k->smooth) {
     q += k->soft * k->weight_sum;

@@ -186,7 +186,9 @@ void ck_linear_cross_entropy_any(const void *args, const ck_thread *t) {
       has_gradient(a) ? CK_CROSS_ENTROPY_COMBINED : CK_CROSS_ENTROPY_FORWARD, (ck_isa)a->isa);
   const bool reduces = a->reduction != CK_REDUCTION_NONE;
   const double divisor = divisor_of(a);
-  const float upstream = (reduces && a->upstream != NULL ? *a->upstream : 1) / (float)divisor;
+  // A mean of nothing that counts is a NaN without a gradient.
+  const float upstream =
+      divisor == 0 ? 0 : (reduces && a->upstream != NULL ? *a->upstream : 1) / (float)divisor;
   const int64_t chunk_rows = ck_linear_cross_entropy_chunk(a->rows, a->cols);
   double loss = 0;
   // With no rows at all, the gradients of W and bias are written by products over no rows.

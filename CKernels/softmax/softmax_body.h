@@ -58,6 +58,18 @@ CK_INLINE float row_dot(const void *dy, const probabilities *p, int64_t n, const
   return ck_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
+/// What a row is shifted by, whose greatest element is m. A row of -∞ alone, all of whose classes
+/// are masked, has the probabilities 0: it is shifted by nothing, so that its exponentials are 0.
+CK_INLINE float shift_of(float m) { return m == -INFINITY ? 0 : m; }
+CK_INLINE ck_v16f shifts_of(ck_v16f m) {
+  return ck_select(m == ck_splat(-INFINITY), ck_splat(0), m);
+}
+
+/// 1 / Σ and log Σ of such exponentials; 0 where all of them are.
+CK_INLINE float scale_of(float sum) { return sum == 0 ? 0 : 1.0f / sum; }
+CK_INLINE ck_v16f scales_of(ck_v16f sum) { return ck_select(sum == 0, ck_splat(0), 1.0f / sum); }
+CK_INLINE ck_v16f logs_of(ck_v16f sum) { return ck_vlog(ck_select(sum == 0, ck_splat(1), sum)); }
+
 // MARK: Short rows
 
 /// Softmax or its logarithm of as many of the rows as are best taken together; returns the first
@@ -68,14 +80,14 @@ static __attribute__((noinline)) int64_t short_rows_forward(const ck_softmax_arg
   for (int rows; (rows = rows_together(row, end, a->cols)) > 0; row += rows) {
     short_columns v;
     load_short(v, row_of(a->x, row, a->x_stride, types.in), a->x_stride, a->cols, rows, types.in);
-    const ck_v16f m = short_max(v, a->cols);
+    const ck_v16f m = shifts_of(short_max(v, a->cols));
     if (of_log) {
       short_columns e;
       for (int64_t c = 0; c < a->cols; ++c) e[c] = exp_falling(v[c] - m);
-      const ck_v16f log_sum = ck_vlog(short_sum(e, a->cols));
+      const ck_v16f log_sum = logs_of(short_sum(e, a->cols));
       for (int64_t c = 0; c < a->cols; ++c) v[c] = (v[c] - m) - log_sum;
     } else {
-      const ck_v16f scale = 1.0f / short_exp_sum(v, m, a->cols);
+      const ck_v16f scale = scales_of(short_exp_sum(v, m, a->cols));
       for (int64_t c = 0; c < a->cols; ++c) v[c] *= scale;
     }
     void *out = (void *)row_of(a->out, row, a->out_stride, types.out);
@@ -96,7 +108,8 @@ static __attribute__((noinline)) int64_t short_rows_backward(const ck_softmax_ar
     load_short(v, row_of(a->dy, row, a->dy_stride, types.dy), a->dy_stride, a->cols, rows,
                types.dy);
     if (from == LOGITS) {
-      const ck_v16f scale = 1.0f / short_exp_sum(y, short_max(y, a->cols), a->cols);
+      const ck_v16f m = shifts_of(short_max(y, a->cols));
+      const ck_v16f scale = scales_of(short_exp_sum(y, m, a->cols));
       for (int64_t c = 0; c < a->cols; ++c) y[c] *= scale;
     }
     for (int64_t c = 0; c < a->cols; ++c) {
@@ -106,6 +119,12 @@ static __attribute__((noinline)) int64_t short_rows_backward(const ck_softmax_ar
     for (int64_t c = 0; c < a->cols; ++c) {
       v[c] = from == LOG_RESULT ? ck_fnma(exp_any(y[c]), dot, v[c]) : y[c] * (v[c] - dot);
     }
+    if (from == LOG_RESULT && a->cols > 0 && ck_any(y[0] == ck_splat(-INFINITY))) {
+      const ck_v16i masked = short_max(y, a->cols) == ck_splat(-INFINITY);
+      for (int64_t c = 0; c < a->cols; ++c) {
+        v[c] = ck_select(masked & (y[c] == y[c]), ck_splat(0), v[c]);
+      }
+    }
     void *out = (void *)row_of(a->out, row, a->out_stride, types.out);
     store_short(out, a->out_stride, v, a->cols, rows, types.out);
   }
@@ -113,6 +132,23 @@ static __attribute__((noinline)) int64_t short_rows_backward(const ck_softmax_ar
 }
 
 // MARK: Rows
+
+/// Whether a row, which is not empty, begins with -∞.
+CK_INLINE bool begins_masked(const void *y, ck_dtype type) {
+  uint32_t bits = 0;
+  memcpy(type == CK_BF16 ? (char *)&bits + 2 : (char *)&bits, y, ck_dtype_bytes(type));
+  return bits == 0xff800000u;
+}
+
+/// Whether a row of logarithms is -∞ throughout, as where all classes are masked.
+static __attribute__((noinline)) bool is_masked(const void *y, int64_t n, ck_dtype type) {
+  for (int64_t i = 0; i < n; i += CK_LANES) {
+    const int count = lanes_left(n - i);
+    const ck_v16f v = keep_lanes(load_any(y, i, count, type), count, -INFINITY);
+    if (ck_any(~(v == ck_splat(-INFINITY)))) return false;
+  }
+  return true;
+}
 
 /// A row's probabilities from its exponentials.
 CK_INLINE void write_scaled(void *out, const float *e, ck_v16f scale, int64_t n, bool streams,
@@ -148,9 +184,9 @@ CK_INLINE void forward(const ck_softmax_args *a, const ck_thread *t, bool stream
     void *out = (void *)row_of(a->out, row, a->out_stride, types.out);
     // Where the exponentials are until their sum is known.
     float *e = types.out == CK_F32 && !streams ? out : n <= CK_KEPT_COLUMNS ? kept : NULL;
-    const float m = row_max(x, n, types.in);
+    const float m = shift_of(row_max(x, n, types.in));
     const void *next = row_of(x, 1, a->x_stride, types.in);
-    const float scale = 1.0f / row_exp_sum(e, x, m, n, next, types.in);
+    const float scale = scale_of(row_exp_sum(e, x, m, n, next, types.in));
     if (e != NULL) {
       write_scaled(out, e, ck_splat(scale), n, streams, types.out);
     } else {
@@ -183,10 +219,10 @@ CK_INLINE void log_forward(const ck_softmax_args *a, const ck_thread *t, bool st
   for (; row < end; ++row) {
     const void *x = row_of(a->x, row, a->x_stride, types.in);
     void *out = (void *)row_of(a->out, row, a->out_stride, types.out);
-    const float m = row_max(x, n, types.in);
+    const float m = shift_of(row_max(x, n, types.in));
     const void *next = row_of(x, 1, a->x_stride, types.in);
     const float sum = row_exp_sum(NULL, x, m, n, next, types.in);
-    write_logarithms(out, x, ck_splat(m), ck_vlog(ck_splat(sum)), n, streams, types);
+    write_logarithms(out, x, ck_splat(m), logs_of(ck_splat(sum)), n, streams, types);
   }
   if (streams) ck_stream_end();
 }
@@ -227,12 +263,17 @@ CK_INLINE void backward(const ck_softmax_args *a, const ck_thread *t, source fro
     void *out = (void *)row_of(a->out, row, a->out_stride, types.out);
     probabilities p = {y, ck_splat(0)};
     if (from == LOGITS) {
-      const float m = row_max(y, n, types.in);
+      const float m = shift_of(row_max(y, n, types.in));
       const void *next = row_of(y, 1, stride, types.in);
       const float sum = row_exp_sum(kept, y, m, n, next, types.in);
-      p = (probabilities){kept, ck_splat(1.0f / sum)};
+      p = (probabilities){kept, ck_splat(scale_of(sum))};
     }
     float dot;
+    if (from == LOG_RESULT && n > 0 && __builtin_expect(begins_masked(y, types.in), false) &&
+        is_masked(y, n, types.in)) {
+      memset(out, 0, (size_t)n * ck_dtype_bytes(types.out));
+      continue;
+    }
     if (from == LOG_RESULT) {
       dot = row_sum(dy, n, types.dy);
     } else {

@@ -11,7 +11,6 @@ private let wrong: [[TensorType]] = [[.i32(3, 17)], [.f32(3)], [.f32()]]
 
 private func twice(_ cases: [[TensorType]]) -> [[TensorType]] { cases.map { $0 + $0 } }
 
-private let infinity = Float.infinity
 
 private let softmaxSpecs: [OpSpec] = [
   OpSpec(
@@ -25,7 +24,7 @@ private let softmaxSpecs: [OpSpec] = [
       .init(
         [NDArray([-infinity, -infinity], shape: [1, 2])],
         gives: [
-          NDArray([.nan, .nan], shape: [1, 2])
+          NDArray([0, 0], shape: [1, 2])
         ]),
     ]),
   OpSpec(Softmax(axis: 1), on: [[.bf16(3, 4)]], relativeTolerance: 1e-2),

@@ -111,7 +111,9 @@ import Testing
     }
   }
 
-  @Test(arguments: [13, 37]) func softmax_ofInfinitiesAndNaN_isAsInPyTorch(cols: Int) {
+  @Test(arguments: [13, 37]) func softmax_ofInfinitiesAndNaN_isAsInPyTorch_butZeroWhereAllIsMasked(
+    cols: Int
+  ) {
     var c = Case(cols: cols)
     let (first, second, third, fourth) = (0, c.stride, 2 * c.stride, 3 * c.stride)
     for j in 0..<c.cols { c.x[first + j] = -.infinity }  // nothing to choose from
@@ -120,14 +122,16 @@ import Testing
     c.x[fourth + cols - 1] = .nan
     check(CK_SOFTMAX_FORWARD, c) { i in
       switch i {
-      case 0, 2, 3: return Array(repeating: .nan, count: cols)
+      case 0: return Array(repeating: 0, count: cols)
+      case 2, 3: return Array(repeating: .nan, count: cols)
       case 1: return [1] + Array(repeating: 0, count: cols - 1)
       default: return softmax(c.row(c.x, i))
       }
     }
     check(CK_SOFTMAX_LOG_FORWARD, c) { i in
       switch i {
-      case 0, 2, 3: return Array(repeating: .nan, count: cols)
+      case 0: return Array(repeating: -.infinity, count: cols)
+      case 2, 3: return Array(repeating: .nan, count: cols)
       case 1: return [0] + Array(repeating: -.infinity, count: cols - 1)
       default: return softmax(c.row(c.x, i)).map(log)
       }

@@ -74,7 +74,10 @@ package struct CrossEntropy: CrossEntropyOp {
     let m = greatestAlong(x, x.rank - 1)
     let shifted = x - m
     let logSum = log(exp(shifted).sum(axes: [-1], keepDims: true))
-    let terms = `where`(equal(q, 0), 0, q * (logSum - shifted))
+    // A class of weight 0 may have the logit -∞: 0 · ∞ must not be met, here or in a derivative.
+    let surprise = logSum - shifted
+    let counted = `where`(logicalAnd(q .== 0, surprise .== .infinity), 0, surprise)
+    let terms = q * counted
     let rows = terms.sum(axes: [-1])
     return [
       rule.reduction == .none ? rows : rows.sum() / divisor,
@@ -91,7 +94,7 @@ package struct CrossEntropy: CrossEntropyOp {
 }
 
 /// The gradient of the loss of ``CrossEntropy`` for its logits, written in one pass:
-/// `u / D (exp(x - logSum) Σ q - q)`.
+/// `u / D (exp(x - logSum) Σ q - q)`; 0 where D is.
 ///
 /// Operands: logits, log-sum-exp, the gradient `u` of the loss, labels or a distribution, and optionally
 /// class weights.
@@ -134,7 +137,8 @@ package struct CrossEntropyGradient: CrossEntropyOp {
         continue
       }
       let total = q.reduce(0, +)
-      let scale = upstream[rule.reduction == .none ? i : 0] / rows.divisor
+      let u = upstream[rule.reduction == .none ? i : 0]
+      let scale = rows.divisor == 0 ? 0 : u / rows.divisor
       for c in 0..<classes {
         values.append(scale * (total * exp(x[i * classes + c] - logSums[i]) - q[c]))
       }
@@ -148,7 +152,10 @@ package struct CrossEntropyGradient: CrossEntropyOp {
     let column = operands[1].shape.appendingOne
     let p = exp(x - operands[1].reshaped(column))
     let upstream = rule.reduction == .none ? operands[2].reshaped(column) : operands[2]
-    return [stored(upstream / divisor * (p * q.sum(axes: [-1], keepDims: true) - q))]
+    // A mean of nothing that counts is a NaN without a gradient.
+    let hasDivisor = rule.reduction == .mean && !operands[3].dtype.isFloat
+    let scale = hasDivisor ? `where`(divisor .== 0, 0, upstream / divisor) : upstream / divisor
+    return [stored(scale * (p * q.sum(axes: [-1], keepDims: true) - q))]
   }
 
   package func lower(_ site: LoweringSite) throws -> KernelCall {
@@ -174,6 +181,10 @@ package struct CrossEntropyGradient: CrossEntropyOp {
 /// - `ignoreIndex`: rows with this label count for nothing.
 /// - `labelSmoothing`: the part of the target that is spread evenly over all classes.
 /// - `reduction`: a scalar (the mean or the sum), or a loss for each row.
+/// A class that the target gives nothing may have a logit of -∞ (PyTorch gives NaN for such a
+/// distribution). Where no row counts, all of them ignored or of weight 0, the mean is NaN, as in PyTorch,
+/// and the gradient 0.
+///
 /// - Returns: the loss. A label outside the classes is an `outOfRange` error of the run.
 public func crossEntropy(
   _ logits: Tensor, _ target: Tensor, weights: Tensor? = nil, ignoreIndex: Int = -100,

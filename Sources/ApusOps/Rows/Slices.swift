@@ -28,9 +28,10 @@ func greatestAlong(_ x: Tensor, _ axis: Int) -> Tensor {
   x.stopGradient().max(axes: [axis], keepDims: true)
 }
 
-/// Softmax of a slice.
+/// Softmax of a slice; zeros where all of it is -∞.
 func probabilities(_ x: [Double]) -> [Double] {
   let m = x.reduce(-.infinity, greatest)
+  if m == -.infinity { return x.map { _ in 0 } }
   let e = x.map { exp($0 - m) }
   let sum = e.reduce(0, +)
   return e.map { $0 / sum }
@@ -39,6 +40,24 @@ func probabilities(_ x: [Double]) -> [Double] {
 /// Softmax in primitives.
 func probabilities(_ x: Tensor, _ axis: Int) -> Tensor {
   guard x.shape[axis] > 0 else { return x }
-  let e = exp(x - greatestAlong(x, axis))
-  return e / e.sum(axes: [axis], keepDims: true)
+  let mask = MaskedSlices(x, axis)
+  let e = exp(x - mask.shift)
+  return e / mask.orOne(e.sum(axes: [axis], keepDims: true))
+}
+
+/// Which slices are -∞ throughout, as where all classes are masked: their probabilities are 0.
+struct MaskedSlices {
+  /// Whether one is: bool, the axis kept.
+  let isMasked: Tensor
+  /// What a softmax is shifted by: the greatest element, or 0 in such a slice.
+  let shift: Tensor
+
+  init(_ x: Tensor, _ axis: Int) {
+    let greatest = greatestAlong(x, axis)
+    isMasked = greatest .== -.infinity
+    shift = `where`(isMasked, 0, greatest)
+  }
+
+  /// A sum over the axis, or 1 in such a slice.
+  func orOne(_ sum: Tensor) -> Tensor { `where`(isMasked, 1, sum) }
 }

@@ -6,7 +6,8 @@ import Glibc
 
 /// `y = exp(x - m) / Σ exp(x - m)` along `axis`, with `m` the greatest element there.
 ///
-/// A slice of -∞ only, or with +∞ or NaN in it, gives NaN, as in PyTorch.
+/// A slice with +∞ or NaN in it gives NaN, as in PyTorch. One of -∞ alone, whose classes are all masked,
+/// gives zeros, and its gradient is 0; PyTorch gives NaN for both.
 package struct Softmax: PlainSoftmaxOp {
   package static let mnemonic = "softmax"
   package static let rowOperands = 1
@@ -107,7 +108,8 @@ package struct SoftmaxGradient: SoftmaxOp {
   }
 }
 
-/// Probabilities along `axis`: positive, and their sum is 1.
+/// Probabilities along `axis`: positive, and their sum is 1; zeros where all logits are -∞, as in a row of
+/// attention that is masked throughout.
 ///
 ///     let p = softmax(logits)   // f32[64,10], each row sums to 1
 public func softmax(
