@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../core/index.h"
+#include "scatter_plan.h"
 
 #define CK_GATHER(level, operation, function, same_bits) \
   void function(const void *, const ck_thread *);
@@ -27,6 +28,12 @@ const ck_entry *ck_gather_entries(size_t *count) {
 
 ck_kernel ck_gather(ck_gather_op op, ck_isa isa) {
   return ck_entry_find(entries, sizeof entries / sizeof entries[0], (int32_t)op, isa);
+}
+
+size_t ck_scatter_workspace_bytes(const ck_scatter_args *args) {
+  // A block and what roundings have left out, each as large as the result.
+  if (!scatter_has_blocks(args)) return 0;
+  return (size_t)(args->outer * args->axis * args->inner) * 2 * sizeof(float);
 }
 
 /// The index at flat place `at`, or -1 (noted) where it is outside 0 ..< limit.

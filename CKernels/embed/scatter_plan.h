@@ -46,6 +46,19 @@ static inline int64_t scatter_row(const ck_scatter_args *a, const scatter_box *b
   return row >= box->d0 && row < box->d1 ? row : -1;
 }
 
+/// Updates that are added up by themselves before they go to the result, so that a row which many
+/// meet does not get stuck: 1024, or as many for each row of the table that starting anew and
+/// adding up cost little beside them. A result that takes no more than that at once needs nothing
+/// of it.
+static inline int64_t scatter_block(const ck_scatter_args *a) {
+  const int64_t most = a->axis > 1 << 22 ? a->axis : 1 << 22;
+  const int64_t block = a->axis < most / 64 ? a->axis * 64 : most;
+  return block < 1024 ? 1024 : block;
+}
+static inline bool scatter_has_blocks(const ck_scatter_args *a) {
+  return a->count > scatter_block(a) && a->outer * a->axis * a->inner > 0;
+}
+
 /// dst = base, or zeros, in the box.
 static inline void scatter_start(const ck_scatter_args *a, const scatter_box *box, size_t size) {
   if (a->base == a->dst) return;

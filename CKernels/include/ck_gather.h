@@ -49,13 +49,16 @@ typedef struct ck_gather_args {
 /// dst[o, indices[o·index_outer + k·index_count + i·index_inner], i] += updates[o, k, i].
 ///
 /// Each element receives its updates in that order whatever the number of threads, so the bits do
-/// not depend on it. The additions of floats are f32; updates may be bf16.
+/// not depend on it. The additions of floats are f32; updates may be bf16. Many updates of f32 are
+/// added up in blocks, and the blocks with what their roundings leave out: a row that 2^24 ones
+/// meet goes on counting.
 typedef struct ck_scatter_args {
   void *dst;            // [outer, axis, inner]
   const void *base;     // [outer, axis, inner], may be dst itself; NULL: zeros
   const void *updates;  // [outer, count, inner]
   const void *indices;  // index_dtype
   int64_t *error;       // a ck_index_error, or NULL
+  void *workspace;      // ck_scatter_workspace_bytes, for f32 alone
   int64_t outer;
   int64_t axis;
   int64_t count;
@@ -66,6 +69,9 @@ typedef struct ck_scatter_args {
   int32_t index_dtype;   // CK_I32, CK_I64 or CK_U8
   int32_t update_dtype;  // CK_SCATTER_ADD_F32: CK_F32 or CK_BF16; the others take their own alone
 } ck_scatter_args;
+
+/// What a scatter-add of f32 needs beside its arrays; 0 where the table takes all updates at once.
+size_t ck_scatter_workspace_bytes(const ck_scatter_args *args);
 
 /// dst[o, d, i] = on where indices[o, i] = d, else off; for o < outer, d < depth, i < inner.
 typedef struct ck_one_hot_args {

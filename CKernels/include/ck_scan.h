@@ -28,7 +28,8 @@ typedef enum ck_scan_kind {
 /// y_k = x_0 ∘ … ∘ x_k, or without x_k where exclusive (starting from the neutral element: 0, 1,
 /// the least, the greatest value), or from the far end where reverse.
 ///
-/// Float sums along a dense axis (inner 1) add in a fixed tree within each 16 elements.
+/// Float sums are made in blocks, and what the blocks' sums leave out by rounding is carried along.
+/// Along a dense axis (inner 1) they add in a fixed tree within each 16 elements.
 typedef struct ck_scan_args {
   void *y;        // [outer, axis, inner]; may be the very array x
   const void *x;  // [outer, axis, inner]

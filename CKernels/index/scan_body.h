@@ -60,41 +60,120 @@ CK_INLINE ck_v16f reversed(ck_v16f v) {
   return __builtin_shufflevector(v, v, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
 }
 
-CK_INLINE void sum_row(float *y, const float *x, int64_t n, bool exclusive, bool reverse) {
-  float carry = 0;
-  for (int64_t i = 0; i < n; i += CK_LANES) {
-    const int count = n - i < CK_LANES ? (int)(n - i) : CK_LANES;
-    const int64_t at = reverse ? n - i - count : i;
-    float edge[CK_LANES] = {0};
-    ck_v16f v;
-    if (count == CK_LANES) {
-      v = reverse ? reversed(ck_load(x + at)) : ck_load(x + at);
-    } else {
-      for (int j = 0; j < count; ++j) edge[j] = x[reverse ? at + count - 1 - j : at + j];
-      v = ck_load(edge);
-    }
-    const ck_v16f sums = prefix(v) + ck_splat(carry);
-    ck_v16f out = sums;
-    if (exclusive) {
-      out = __builtin_shufflevector(ck_splat(carry), sums, 0, 16, 17, 18, 19, 20, 21, 22, 23, 24,
-                                    25, 26, 27, 28, 29, 30);
-    }
-    carry = sums[15];
-    if (count == CK_LANES) {
-      ck_store(y + at, reverse ? reversed(out) : out);
-    } else {
-      ck_store(edge, out);
-      for (int j = 0; j < count; ++j) y[reverse ? at + count - 1 - j : at + j] = edge[j];
-    }
+// Sums drift if each rounding goes into the next. They are made in blocks: what comes before a
+// block is kept in two numbers, a sum and what its roundings have left out, and the second is the
+// block's first summand. Short sums are one block.
+#define BLOCK_VECTORS 16  // of a dense row
+#define BLOCK_ROWS 64     // of columns
+
+/// What is lost where a + b is rounded to `sum` (Knuth, "The Art of Computer Programming", 4.2.2);
+/// 0 where that is not finite.
+CK_INLINE ck_v16f lost(ck_v16f a, ck_v16f b, ck_v16f sum) {
+  const ck_v16f part = sum - a;
+  const ck_v16f e = (a - (sum - part)) + (b - part);
+  return ck_select(e == e, e, ck_splat(0));
+}
+
+/// How a row is added up.
+typedef struct row_way {
+  bool exclusive, reverse;
+} row_way;
+
+/// One vector whose elements come after `part` in their block, which comes after `whole`; returns
+/// what the block adds up to with it.
+CK_INLINE float sum_vector(float *y, ck_v16f v, float part, float whole, bool has_whole,
+                           row_way way) {
+  const ck_v16f sums = prefix(v) + ck_splat(part);
+  ck_v16f out = sums;
+  if (way.exclusive) {
+    out = __builtin_shufflevector(ck_splat(part), out, 0, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25,
+                                  26, 27, 28, 29, 30);
   }
+  if (has_whole) out += ck_splat(whole);
+  ck_store(y, way.reverse ? reversed(out) : out);
+  return sums[15];
+}
+
+/// The vectors from i to `end` of a row, one after the other; returns what the block adds up to.
+CK_INLINE float sum_vectors(float *y, const float *x, int64_t n, int64_t i, int64_t end, float part,
+                            float whole, bool has_whole, row_way way) {
+  for (; i < end; i += CK_LANES) {
+    const int64_t at = way.reverse ? n - i - CK_LANES : i;
+    const ck_v16f v = way.reverse ? reversed(ck_load(x + at)) : ck_load(x + at);
+    part = sum_vector(y + at, v, part, whole, has_whole, way);
+  }
+  return part;
+}
+
+CK_INLINE void sum_row(float *y, const float *x, int64_t n, bool exclusive, bool reverse) {
+  const row_way way = {exclusive, reverse};
+  const int64_t vectors = n / CK_LANES * CK_LANES, size = BLOCK_VECTORS * CK_LANES;
+  float whole = 0, part = 0;
+  for (int64_t i = 0; i < vectors; i += size) {
+    const int64_t end = i + size < vectors ? i + size : vectors;
+    if (i == 0) {
+      part = sum_vectors(y, x, n, i, end, part, whole, false, way);
+    } else {
+      part = sum_vectors(y, x, n, i, end, part, whole, true, way);
+    }
+    if (end < i + size) break;
+    const float next = whole + part;
+    part = lost(ck_splat(whole), ck_splat(part), ck_splat(next))[0];
+    whole = next;
+  }
+  if (vectors == n) return;
+  const int count = (int)(n - vectors);
+  const int64_t at = reverse ? 0 : vectors;
+  float edge[CK_LANES] = {0};
+  for (int j = 0; j < count; ++j) edge[j] = x[reverse ? count - 1 - j : at + j];
+  sum_vector(edge, ck_load(edge), part, whole, true, (row_way){exclusive, false});
+  for (int j = 0; j < count; ++j) y[reverse ? count - 1 - j : at + j] = edge[j];
 }
 
 // MARK: Any kind, any inner size
 
-/// `width` neighbouring columns, walked together; stride from one index of the axis to the next.
+/// The rows from `begin` to `end` of `count` neighbouring columns; returns what the block adds up
+/// to.
+CK_INLINE ck_v16f sum_rows(float *y, const float *x, int64_t n, int64_t stride, int64_t begin,
+                           int64_t end, int count, ck_v16f part, ck_v16f whole, bool has_whole,
+                           row_way way) {
+  for (int64_t k = begin; k < end; ++k) {
+    const int64_t at = (way.reverse ? n - 1 - k : k) * stride;
+    const ck_v16f v = count == CK_LANES ? ck_load(x + at) : ck_load_n(x + at, count);
+    const ck_v16f next = part + v;
+    ck_v16f out = way.exclusive ? part : next;
+    if (has_whole) out += whole;
+    if (count == CK_LANES) {
+      ck_store(y + at, out);
+    } else {
+      ck_store_n(y + at, out, count);
+    }
+    part = next;
+  }
+  return part;
+}
+
+/// `count` neighbouring columns, walked together; stride from one index of the axis to the next.
+CK_INLINE void sum_columns(float *y, const float *x, int64_t n, int64_t stride, int count,
+                           bool exclusive, bool reverse) {
+  const row_way way = {exclusive, reverse};
+  ck_v16f whole = ck_splat(0), part = ck_splat(0);
+  for (int64_t begin = 0; begin < n; begin += BLOCK_ROWS) {
+    const int64_t end = begin + BLOCK_ROWS < n ? begin + BLOCK_ROWS : n;
+    if (begin == 0) {
+      part = sum_rows(y, x, n, stride, begin, end, count, part, whole, false, way);
+    } else {
+      part = sum_rows(y, x, n, stride, begin, end, count, part, whole, true, way);
+    }
+    const ck_v16f next = whole + part;
+    part = lost(whole, part, next);
+    whole = next;
+  }
+}
+
 CK_INLINE void scan_columns(float *y, const float *x, int64_t n, int64_t stride, int width,
                             ck_scan_kind kind, bool exclusive, bool reverse) {
-  if (width == 1) {
+  if (kind != CK_SCAN_SUM && width == 1) {
     float sum = neutral_of(kind);
     for (int64_t k = 0; k < n; ++k) {
       const int64_t at = (reverse ? n - 1 - k : k) * stride;
@@ -106,6 +185,10 @@ CK_INLINE void scan_columns(float *y, const float *x, int64_t n, int64_t stride,
   }
   for (int c = 0; c < width; c += CK_LANES) {
     const int count = width - c < CK_LANES ? width - c : CK_LANES;
+    if (kind == CK_SCAN_SUM) {
+      sum_columns(y + c, x + c, n, stride, count, exclusive, reverse);
+      continue;
+    }
     ck_v16f sum = ck_splat(neutral_of(kind));
     for (int64_t k = 0; k < n; ++k) {
       const int64_t at = (reverse ? n - 1 - k : k) * stride + c;

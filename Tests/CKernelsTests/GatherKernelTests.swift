@@ -132,7 +132,11 @@ import Testing
       (args.index_outer, args.index_count) = (Int64(c.strides[0]), Int64(c.strides[1]))
       args.index_inner = Int64(c.strides[2])
       args.index_dtype = Int32(CK_I64.rawValue)
+      let bytes = op == CK_GATHER_SCATTER_ADD_F32 ? ck_scatter_workspace_bytes(&args) : 0
+      let workspace = Guarded(UInt8(0xff), count: bytes)
+      args.workspace = UnsafeMutableRawPointer(workspace.pointer)
       run(args)
+      #expect(workspace.isIntact, "\(run.name)")
       // Sums are in the order of k, so even floats are exactly equal.
       #expect(dst.array == expected && dst.isIntact, "\(run.name)")
       #expect(error.pointer[0] == Int64(firstBad?.0 ?? -1), "\(run.name)")
@@ -149,6 +153,42 @@ import Testing
         checkScatter(CK_GATHER_SCATTER_ADD_I32, c, base: base) { Int32($0 % 97) - 11 }
         checkScatter(CK_GATHER_SCATTER_ADD_I64, c, base: base) { Int64($0 % 97) - 11 }
       }
+    }
+  }
+
+  /// Whole numbers, whose sums are exact in any order. 2^24 ones meet in a row by way of a base.
+  @Test(arguments: Pattern.allCases) func scatterAdd_ofManyUpdates_addsInBlocks(pattern: Pattern) {
+    for (outer, inner) in [(1, 1), (1, 5), (2, 3), (9, 1), (1, 150)] {
+      for base in [false, true] {
+        let c = Case(outer, 11, 2500, inner, pattern)
+        checkScatter(CK_GATHER_SCATTER_ADD_F32, c, base: base) { Float($0 % 97) - 11 }
+      }
+    }
+    var c = Case(1, 11, 2500, 3, pattern)
+    c.indices[1300] = 11
+    checkScatter(CK_GATHER_SCATTER_ADD_F32, c, base: true, { Float($0 % 5) }, firstBad: (1300, 11))
+  }
+
+  @Test func scatterAdd_whatIsSmallBesideASum_isNotLost() {
+    everyWay(table, CK_GATHER_SCATTER_ADD_F32) { run in
+      let updates = Guarded([Float](repeating: 0.25, count: 4096))
+      let indices = Guarded([UInt8](repeating: 0, count: 4096))
+      let dst = Guarded([Float](repeating: 0x1p24, count: 2))
+      let error = Guarded([Int64(-1), 0])
+      var args = ck_scatter_args()
+      args.dst = UnsafeMutableRawPointer(dst.pointer)
+      args.base = UnsafeRawPointer(dst.pointer)
+      args.updates = UnsafeRawPointer(updates.pointer)
+      args.indices = UnsafeRawPointer(indices.pointer)
+      args.error = error.pointer
+      (args.outer, args.axis, args.count, args.inner) = (1, 2, 4096, 1)
+      args.index_count = 1
+      args.index_dtype = Int32(CK_U8.rawValue)
+      let workspace = Guarded(UInt8(0xff), count: ck_scatter_workspace_bytes(&args))
+      args.workspace = UnsafeMutableRawPointer(workspace.pointer)
+      run(args)
+      #expect(dst.array == [0x1p24 + 1024, 0x1p24], "\(run.name)")
+      return dst.bytes
     }
   }
 

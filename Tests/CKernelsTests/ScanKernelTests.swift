@@ -92,6 +92,32 @@ import Testing
     }
   }
 
+  @Test(arguments: [[1, 777, 1], [3, 600, 17], [2, 700, 2], [1, 530, 65]])
+  func longSums_matchPlainLoops(shape: [Int]) {
+    var numbers = TestNumbers(seed: UInt64(shape[1]))
+    let x = numbers.floats(shape.reduce(1, *))
+    for (exclusive, reverse) in [(false, false), (true, false), (false, true), (true, true)] {
+      let expected = scan(
+        x.map(Double.init), shape, exclusive: exclusive, reverse: reverse, 0, { $0 + $1 })
+      check(CK_SCAN_F32, CK_SCAN_SUM, x, shape, exclusive: exclusive, reverse: reverse) {
+        isClose($0, expected, 1e-5)
+      }
+    }
+  }
+
+  @Test(arguments: [1, 2, 17]) func sums_doNotDrift(inner: Int) {
+    let axis = 100_000
+    let tenth = Double(Float(0.1))
+    check(
+      CK_SCAN_F32, CK_SCAN_SUM, [Float](repeating: 0.1, count: axis * inner), [1, axis, inner],
+      exclusive: false, reverse: false
+    ) { y in
+      [999, 5000, axis - 1].allSatisfy { k in
+        abs(Double(y[k * inner]) / (Double(k + 1) * tenth) - 1) < 1e-6
+      }
+    }
+  }
+
   @Test(arguments: [1, 20]) func nan_staysOnceMet(inner: Int) {
     let axis = 40
     var x = [Float](repeating: 2, count: axis * inner)

@@ -7,7 +7,8 @@ import CKernels
 /// integers of the second say: `y[o…, indices[k…], i…] += x[o…, k…, i…]`, or with an index for each
 /// element where `isAlong` (see ``Gather``).
 ///
-/// Elements that meet are added in the order of k, whatever the number of threads. The sums have the
+/// Elements that meet are added in the order of k, whatever the number of threads; many in blocks, so that
+/// a sum does not get stuck where single elements are lost in it. The sums have the
 /// updates' type, unless `result` is given: then the updates may be of any float type.
 package struct ScatterAdd: Op {
   package static let mnemonic = "scatter_add"
@@ -135,6 +136,10 @@ package struct ScatterAdd: Op {
     call.bind(\ck_scatter_args.updates, to: .operand(0))
     call.bind(\ck_scatter_args.indices, to: .operand(1))
     call.bind(\ck_scatter_args.error, to: .errorSlot)
+    if dtype == .f32 {
+      call.workspaceBytes = ck_scatter_workspace_bytes(&args)
+      call.bind(\ck_scatter_args.workspace, to: .workspace)
+    }
     call.checkedIndices = (1, self.extent)
     call.flops = Double(site.operands[0].count)
     return call
