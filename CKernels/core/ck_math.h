@@ -366,7 +366,8 @@ CK_INLINE ck_v16f ck_vclamp(ck_v16f x, ck_v16f low, ck_v16f high) {
 }
 CK_INLINE ck_v16f ck_vsign(ck_v16f x) {
   const ck_v16f one = ck_copysign(ck_splat(1), x);
-  return ((x > 0) | (x < 0)) ? one : x;
+  // Of 0, of what is flushed to it, and of NaN, which stays one.
+  return ((x > 0) | (x < 0)) ? one : x * 0;
 }
 /// Klambauer et al., "Self-Normalizing Neural Networks" (2017).
 CK_INLINE ck_v16f ck_vselu(ck_v16f x) {

@@ -35,8 +35,9 @@ typedef struct pair {
 
 #define SMALL 48  // below it, insertion
 
+/// NaN is greater than all else.
 static uint32_t key_of_float(float x, bool descending) {
-  if (x != x) return UINT32_MAX;
+  if (x != x) return descending ? 0 : UINT32_MAX;
   uint32_t bits;
   memcpy(&bits, &x, 4);
   if (x == 0) bits = 0;
@@ -152,11 +153,14 @@ static void put(const ck_sort_args *a, int64_t base, int64_t out, int64_t index)
   }
 }
 
+/// Whether a heap finds the first few: they alone need memory then.
+static bool takes_few(const ck_sort_args *a) { return a->k > 0 && a->k < a->axis / 8; }
+
 /// The k least packed keys of a line, in order, at the returned place. A heap of the k least so far
 /// where k is a small part; else everything is sorted.
 static const uint64_t *first_packed(const ck_sort_args *a, int64_t base, uint64_t *v) {
   const int64_t n = a->axis, k = a->k;
-  if (k > 0 && k < n / 8) {
+  if (takes_few(a)) {
     for (int64_t i = 0; i < k; ++i) v[i] = key_at(a, base + i * a->inner) << 32 | (uint64_t)i;
     for (int64_t i = k / 2 - 1; i >= 0; --i) sift_down(v, k, i);
     for (int64_t i = k; i < n; ++i) {
@@ -179,7 +183,24 @@ static const uint64_t *first_packed(const ck_sort_args *a, int64_t base, uint64_
   return v;
 }
 
+/// The first of the least keys, which needs no memory, however long the line.
+static int64_t first_index(const ck_sort_args *a, int64_t base) {
+  uint64_t least = key_at(a, base);
+  int64_t index = 0;
+  for (int64_t i = 1; i < a->axis; ++i) {
+    const uint64_t key = key_at(a, base + i * a->inner);
+    if (key >= least) continue;
+    least = key;
+    index = i;
+  }
+  return index;
+}
+
 static void sort_line(const ck_sort_args *a, int64_t base, int64_t out, void *scratch) {
+  if (a->k == 1) {
+    put(a, base, out, first_index(a, base));
+    return;
+  }
   if (a->dtype == CK_I64) {
     pair *v = scratch;
     for (int64_t i = 0; i < a->axis; ++i) {
@@ -196,7 +217,9 @@ static void sort_line(const ck_sort_args *a, int64_t base, int64_t out, void *sc
 }
 
 size_t ck_sort_scratch_bytes(const ck_sort_args *args) {
-  return (size_t)args->axis * 2 * (args->dtype == CK_I64 ? sizeof(pair) : sizeof(uint64_t));
+  if (args->k == 1) return 0;
+  if (args->dtype == CK_I64) return (size_t)args->axis * 2 * sizeof(pair);
+  return (size_t)(takes_few(args) ? args->k : args->axis * 2) * sizeof(uint64_t);
 }
 
 void ck_top_k_ref(const void *args, const ck_thread *t) {

@@ -126,7 +126,16 @@ private let sortSpecs: [OpSpec] = [
           NDArray([2, 0, 3, 1] as [Int64], shape: [1, 4]),
         ])
     ]),
-  OpSpec(Sort(axis: 0, isDescending: true), .distinct(step: 0.25), on: columns),
+  OpSpec(
+    Sort(axis: 0, isDescending: true), .distinct(step: 0.25), on: columns,
+    examples: [
+      .init(
+        [NDArray([2, .nan, 1, .nan, .infinity], shape: [5])],
+        gives: [
+          NDArray([.nan, .nan, .infinity, 2, 1], shape: [5]),
+          NDArray([1, 3, 4, 0, 2] as [Int64], shape: [5]),
+        ])
+    ]),
   OpSpec(
     Sort(axis: 1, isDescending: true), .integers(0...9),
     on: [[.i32(3, 40)], [.i64(3, 100)], [.u8(3, 40, 2)], [.i32(2, 300)]], smoothness: .none),
@@ -137,7 +146,7 @@ private let sortSpecs: [OpSpec] = [
       .init(
         [NDArray([2, .nan, 1, 2], shape: [1, 4])],
         gives: [
-          NDArray([2, 2, 1], shape: [1, 3]), NDArray([0, 3, 2] as [Int64], shape: [1, 3]),
+          NDArray([.nan, 2, 2], shape: [1, 3]), NDArray([1, 0, 3] as [Int64], shape: [1, 3]),
         ])
     ]),
   OpSpec(TopK(2, axis: 0, isLargest: false), .distinct(step: 0.25), on: columns),

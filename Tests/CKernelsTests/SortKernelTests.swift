@@ -17,7 +17,10 @@ import Testing
         func element(_ n: Int) -> E { x[(o * axis + n) * inner + i] }
         let order = (0..<axis).sorted { a, b in
           let (u, v) = (element(a), element(b))
-          if isNaN(u) || isNaN(v) { return isNaN(u) == isNaN(v) ? a < b : isNaN(v) }
+          // The greatest of all.
+          if isNaN(u) || isNaN(v) {
+            return isNaN(u) == isNaN(v) ? a < b : isNaN(descending ? u : v)
+          }
           if u != v { return descending ? u > v : u < v }
           return a < b
         }

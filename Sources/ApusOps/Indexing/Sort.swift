@@ -5,7 +5,8 @@ import CKernels
 
 /// The elements along `axis` in order, and the indices they came from (`i64`).
 ///
-/// Equal elements keep their order; NaN is last whichever the direction.
+/// Equal elements keep their order. NaN is greater than all numbers, as in PyTorch and for
+/// ``ApusGraph/Tensor/argmax(axis:keepDims:file:line:)``: last, or first where descending.
 package struct Sort: Op {
   package static let mnemonic = "sort"
   /// From 0.
@@ -49,7 +50,8 @@ package struct Sort: Op {
 }
 
 extension Tensor {
-  /// The elements along `axis` in order, and the indices they came from.
+  /// The elements along `axis` in order, and the indices they came from. Equal elements keep their order;
+  /// NaN is greater than all numbers.
   ///
   ///     let (sorted, order) = scores.sorted(isDescending: true)   // f32[8,100], i64[8,100]
   public func sorted(
@@ -99,7 +101,8 @@ extension Op {
   ) -> [NDArray] {
     if x.dtype.isFloat {
       return sorted(x, x.doubles, axis, results) { u, v in
-        if u.isNaN || v.isNaN { return !u.isNaN }
+        // NaN is the greatest.
+        if u.isNaN || v.isNaN { return isDescending ? u.isNaN && !v.isNaN : !u.isNaN && v.isNaN }
         return isDescending ? u > v : u < v
       }
     }
@@ -146,6 +149,12 @@ extension Op {
         expected: "f32, i32, i64 or u8")
     }
     let (outer, extent, inner) = type.shape.split(at: axis)
+    // An element's place is the lower half of its key. The one first of all is found without keys.
+    guard k == 1 || type.dtype == .i64 || extent <= 1 << 32 else {
+      throw ApusError(
+        .unsupported, "\(mnemonic): \(extent) elements along axis \(axis)",
+        expected: "at most 2^32")
+    }
     var args = ck_sort_args()
     (args.outer, args.axis, args.inner) = (Int64(outer), Int64(extent), Int64(inner))
     args.k = Int64(k)

@@ -4,7 +4,7 @@ import ApusGraph
 
 /// The `k` greatest (least) elements along `axis` in order, and the indices they came from (`i64`).
 ///
-/// Of equals the first come first; NaN is taken last whichever the direction.
+/// Of equals the first come first; NaN is greater than all numbers, as for ``Sort``.
 package struct TopK: Op {
   package static let mnemonic = "top_k"
   package let k: Int
@@ -60,7 +60,7 @@ package struct TopK: Op {
 
 extension Tensor {
   /// The `k` greatest elements along `axis`, greatest first (the least where `isLargest` is false), and
-  /// the indices they came from.
+  /// the indices they came from. NaN is greater than all numbers: `topK(1)` finds what `argmax` finds.
   ///
   ///     let (scores, classes) = logits.topK(5)   // f32[64,1000] → f32[64,5], i64[64,5]
   public func topK(

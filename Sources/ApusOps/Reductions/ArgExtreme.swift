@@ -82,6 +82,11 @@ extension ArgExtremeOp {
         .unsupported, "\(mnemonic) has no kernel for \(type.dtype)", expected: "f32 or integers")
     }
     let (outer, extent, inner) = type.shape.split(at: axis)
+    guard extent <= Int(Int32.max) else {
+      throw ApusError(
+        .unsupported, "\(mnemonic): \(type) has \(extent) elements along axis \(axis)",
+        expected: "fewer than 2^31 floats: reshape, and take the extreme of the extremes")
+    }
     var args = ck_arg_args()
     (args.outer, args.axis, args.inner) = (Int64(outer), Int64(extent), Int64(inner))
     args.index_dtype = DType.i64.kernelCode
@@ -133,7 +138,8 @@ extension Tensor {
     }
   }
 
-  /// The index of the least element along `axis`: the first of equals, or the first NaN.
+  /// The index of the least element along `axis`: the first of equals, or the first NaN, as in NumPy and
+  /// PyTorch and as `min` has it. (In `sorted` and `topK`, NaN is the greatest.)
   public func argmin(
     axis: Int = -1, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
