@@ -25,5 +25,6 @@ ck_kernel ck_bound(ck_bound_op op, ck_isa isa) {
 size_t ck_bound_workspace_bytes(const ck_bound_args *args) {
   int64_t tiles = 0;
   for (int32_t i = 0; i < args->arrays; ++i) tiles += ck_bound_tiles(&ck_bound_arrays(args)[i]);
-  return (size_t)(tiles + args->arrays) * sizeof(uint32_t);
+  // Whichever op it is for: two words a tile hold either.
+  return (size_t)(2 * tiles + args->arrays) * sizeof(uint32_t);
 }

@@ -3,8 +3,10 @@
 // The bits of a number without its sign order as its magnitude does, infinities above all finite
 // numbers and NaNs above those: the maximum of integers finds all three in any order, so tiles may
 // be looked at by whoever comes to them.
+#include <math.h>
 #include <string.h>
 
+#include "../core/ck_rows.h"
 #include "ck_bound.h"
 
 typedef uint32_t bound_lanes __attribute__((vector_size(64)));
@@ -68,6 +70,12 @@ CK_INLINE float from_bits(uint32_t bits) {
   return x;
 }
 
+static int64_t tile_count(const ck_bound_args *a) {
+  int64_t tiles = 0;
+  for (int32_t n = 0; n < a->arrays; ++n) tiles += ck_bound_tiles(&ck_bound_arrays(a)[n]);
+  return tiles;
+}
+
 /// The magnitudes of the tiles [begin, end) of all arrays' tiles.
 CK_INLINE void look_at_tiles(const ck_bound_args *a, int64_t begin, int64_t end) {
   int64_t first = 0;
@@ -116,10 +124,90 @@ CK_INLINE float bound_of(const ck_bound_args *a, int64_t tiles) {
 
 void CK_NAME(ck_magnitude)(const void *args, const ck_thread *t) {
   const ck_bound_args *a = args;
-  const int64_t tiles = (int64_t)(ck_bound_workspace_bytes(a) / sizeof(uint32_t)) - a->arrays;
+  const int64_t tiles = tile_count(a);
   int64_t begin, end;
   ck_share(tiles, t, &begin, &end);
   look_at_tiles(a, begin, end);
   ck_barrier(t);
   if (t->index == 0) *a->out = bound_of(a, tiles);
+}
+
+// MARK: The norm
+
+/// Σ x² of `count` elements, in f32.
+CK_INLINE float squares_of(const void *x, int64_t count, ck_dtype type) {
+  ck_v16f sums[4] = {0};
+  int64_t i = 0;
+  for (; i + 4 * CK_LANES <= count; i += 4 * CK_LANES) {
+    for (int j = 0; j < 4; ++j) {
+      const ck_v16f v = load_lanes(x, i + j * CK_LANES, CK_LANES, type);
+      sums[j] = ck_fma(v, v, sums[j]);
+    }
+  }
+  for (; i < count; i += CK_LANES) {
+    const ck_v16f v = load_lanes(x, i, lanes_left(count - i), type);
+    sums[0] = ck_fma(v, v, sums[0]);
+  }
+  return ck_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+/// The same in double, which no square of an f32 leaves.
+static __attribute__((noinline)) double wide_squares_of(const void *x, int64_t count,
+                                                        ck_dtype type) {
+  double sums[CK_LANES] = {0};
+  for (int64_t i = 0; i < count; i += CK_LANES) {
+    const ck_v16f v = load_any(x, i, lanes_left(count - i), type);
+    for (int j = 0; j < CK_LANES; ++j) sums[j] += (double)v[j] * (double)v[j];
+  }
+  double sum = 0;
+  for (int j = 0; j < CK_LANES; ++j) sum += sums[j];
+  return sum;
+}
+
+/// The squares of the tiles [begin, end) of all arrays' tiles.
+CK_INLINE void square_tiles(const ck_bound_args *a, int64_t begin, int64_t end, bool is_wide) {
+  double *sums = (double *)a->workspace;
+  int64_t first = 0;
+  for (int32_t n = 0; n < a->arrays && first < end; ++n) {
+    const ck_bound_array *x = &ck_bound_arrays(a)[n];
+    const ck_dtype type = (ck_dtype)x->dtype;
+    const int64_t tiles = ck_bound_tiles(x);
+    const int64_t from = begin > first ? begin - first : 0;
+    const int64_t to = end - first < tiles ? end - first : tiles;
+    for (int64_t tile = from; tile < to; ++tile) {
+      const int64_t start = tile * CK_BOUND_TILE;
+      const int64_t left = x->count - start;
+      const int64_t count = left < CK_BOUND_TILE ? left : CK_BOUND_TILE;
+      const void *data = (const char *)x->data + start * (int64_t)ck_dtype_bytes(type);
+      sums[first + tile] = is_wide           ? wide_squares_of(data, count, type)
+                           : type == CK_BF16 ? squares_of(data, count, CK_BF16)
+                                             : squares_of(data, count, CK_F32);
+    }
+    first += tiles;
+  }
+}
+
+static double sum_of_tiles(const ck_bound_args *a, int64_t tiles) {
+  const double *sums = (const double *)a->workspace;
+  double sum = 0;
+  for (int64_t i = 0; i < tiles; ++i) sum += sums[i];
+  return sum;
+}
+
+void CK_NAME(ck_norm_of_arrays)(const void *args, const ck_thread *t) {
+  const ck_bound_args *a = args;
+  const int64_t tiles = tile_count(a);
+  int64_t begin, end;
+  ck_share(tiles, t, &begin, &end);
+  square_tiles(a, begin, end, false);
+  ck_barrier(t);
+  // Every thread sees the same sum, and so takes the same way.
+  double sum = sum_of_tiles(a, tiles);
+  if (!(sum >= 0x1p-60 && sum <= 0x1p+126)) {
+    ck_barrier(t);
+    square_tiles(a, begin, end, true);
+    ck_barrier(t);
+    sum = sum_of_tiles(a, tiles);
+  }
+  if (t->index == 0) *a->out = (float)sqrt(sum);
 }

@@ -1,8 +1,8 @@
-// A bound of the absolute values of arrays and of matrix products that are not computed: whether
-// any of them holds, or would hold, a number that is not finite.
+// A bound of the absolute values of arrays and of matrix products that are not computed, which says
+// whether any of them holds, or would hold, a number that is not finite; and the joint norm of
+// arrays.
 //
-// Not here: norms, which are sums (ck_loop.h). A bound needs a look at each factor of a product,
-// which is much less than the product.
+// A bound needs a look at each factor of a product, which is much less than the product.
 #ifndef CK_BOUND_H
 #define CK_BOUND_H
 
@@ -14,6 +14,7 @@ extern "C" {
 
 typedef enum ck_bound_op {
   CK_BOUND_MAGNITUDE = 0,
+  CK_BOUND_NORM = 1,
 } ck_bound_op;
 
 /// Elements of an array that one thread looks at at a time.
@@ -40,11 +41,14 @@ typedef struct ck_bound_product {
 /// NaN, and not finite where one holds an infinity or a product may overflow f32: sums of `terms`
 /// products in any order are no greater than the bound.
 ///
+/// The norm has no products, and all arrays are plain: out = √Σ x² over all of them, right wherever
+/// an f32 holds it: squares that leave f32 are added up in double. 0 without elements.
+///
 /// One block of memory: this header, then `arrays` ck_bound_array, then `products`
 /// ck_bound_product.
 typedef struct ck_bound_args {
   float *out;           // one number
-  uint32_t *workspace;  // ck_bound_workspace_bytes
+  uint32_t *workspace;  // ck_bound_workspace_bytes, 64-byte aligned
   int32_t arrays;
   int32_t products;
 } ck_bound_args;
@@ -64,7 +68,7 @@ static inline size_t ck_bound_args_bytes(int32_t arrays, int32_t products) {
 static inline int64_t ck_bound_tiles(const ck_bound_array *array) {
   return (array->count + CK_BOUND_TILE - 1) / CK_BOUND_TILE;
 }
-/// What the threads share: a number for each tile, and one for each array.
+/// What the threads share: a number, of the norm a double, for each tile, and one for each array.
 size_t ck_bound_workspace_bytes(const ck_bound_args *args);
 
 /// The entry point of `op` at `isa`.

@@ -230,12 +230,6 @@ public final class StepRecorder {
   }
 }
 
-/// √Σ‖g‖² over several tensors.
-private func jointNorm(_ gradients: [Tensor]) -> Tensor {
-  let squares = gradients.map { ($0 * $0).sum() }
-  return sqrt(squares.dropFirst().reduce(squares[0]) { $0 + $1 })
-}
-
 /// What came of a `minimize`: the gradients, before clipping.
 public struct Minimization {
   let trace: Trace

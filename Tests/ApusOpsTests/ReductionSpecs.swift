@@ -35,6 +35,23 @@ let reductionSpecs: [OpSpec] = [
   OpSpec(
     Product(axes: [0], keepDims: false), .integers(-3...3), on: [[.i32(5)]], smoothness: .none),
   OpSpec(
+    ScaledProduct(axes: [1], keepDims: false), .uniform(0.5...1.5), on: rows + empty,
+    rejects: wrong + [[.bool(2, 3)], [.i32(2, 3)]],
+    examples: [
+      .init([NDArray([2, -3, 4, 0.25], shape: [1, 4])], gives: [NDArray([-6], shape: [1])]),
+      .init(
+        [NDArray([1e20, 1e20, 1e-20, 1e-20, 0, .infinity, 1, 1], shape: [2, 4])],
+        gives: [NDArray([1, .nan], shape: [2])]),
+      .init(
+        [NDArray([3e38, 3e38, -1e-30, 1e-30, 0, -1e30, 1e30, 1], shape: [2, 4])],
+        gives: [NDArray([-.infinity, 0], shape: [2])]),
+    ], relativeTolerance: 1e-4),
+  OpSpec(
+    ScaledProduct(axes: [0], keepDims: true), .integers(0...3), on: [[.f32(5)], [.f32(3, 17)]]),
+  OpSpec(
+    ScaledProduct(axes: [0, 2], keepDims: false), .uniform(-1.5...1.5),
+    on: [[.f32(3, 4, 5)], [.f32(1, 2, 1)]], relativeTolerance: 1e-5),
+  OpSpec(
     ReduceMax(axes: [1], keepDims: false), .distinct(step: 0.125), on: rows,
     rejects: wrong + empty + [[.bool(2, 3)]],
     examples: [

@@ -11,7 +11,6 @@ private let wrong: [[TensorType]] = [[.i32(3, 17)], [.f32(3)], [.f32()]]
 
 private func twice(_ cases: [[TensorType]]) -> [[TensorType]] { cases.map { $0 + $0 } }
 
-
 private let softmaxSpecs: [OpSpec] = [
   OpSpec(
     Softmax(axis: 1), .uniform(-8...8), on: rows, rejects: wrong,

@@ -229,6 +229,26 @@ struct RingClassifier: Module {
     let moved = try trainer.model.weight.value().doubles
     for (got, wanted) in zip(moved, [-0.3, 0, -0.4]) { #expect(abs(got - wanted) < 1e-6) }
   }
+
+  /// The square of such a gradient is beyond f32.
+  @Test(arguments: [1e20, 1e30] as [Float])
+  func aGradientFarFromOne_isClippedLikeAnyOther(unit: Float) throws {
+    struct Two: Module {
+      let weight = Parameter([2], .zeros)
+      let bias = Parameter([1], .zeros)
+    }
+    let trainer = try Trainer(
+      Two(), optimizer: SGD(learningRate: 1), options: StepOptions(clipNorm: 0.5)
+    ) { model, batch in
+      (model.weight.tensor * batch.x).sum() + (model.bias.tensor * batch.y).sum()
+    }
+    try trainer.train(
+      on: Batch([
+        "x": NDArray([3 * unit, 1], shape: [2]), "y": NDArray([-4 * unit], shape: [1]),
+      ]))
+    let moved = try trainer.model.weight.value().doubles + trainer.model.bias.value().doubles
+    for (got, wanted) in zip(moved, [-0.3, 0, 0.4]) { #expect(abs(got - wanted) < 1e-6) }
+  }
 }
 
 @Suite struct ProgressBarTests {

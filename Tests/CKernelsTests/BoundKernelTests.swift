@@ -73,7 +73,7 @@ import Testing
   }
 
   private func check(_ test: Case, _ comment: String) throws {
-    for entry in table {
+    for entry in table where entry.op == Int32(CK_BOUND_MAGNITUDE.rawValue) {
       for threads in [1, 2, 7] {
         let found = try #require(try test.found(entry.kernel, threads: threads), "\(comment)")
         if test.expected.isNaN {
@@ -105,7 +105,7 @@ import Testing
           var values = Self.numbers(count)
           values[place] = bad
           let test = Case([Self.numbers(70), values], plain: [0, 1])
-          for entry in table {
+          for entry in table {  // of a norm too
             let found = try #require(try test.found(entry.kernel, threads: 2))
             #expect(!found.isFinite, "\(bad) at \(place) of \(count), \(entry.name)")
           }
@@ -121,10 +121,35 @@ import Testing
     // Factors that are large alone, and a product that overflows f32.
     try check(Case([[1e30], [1e-30]], plain: [], products: [(0, 1, 1)]), "cancelling")
     let test = Case([[1e20], [1e20]], plain: [], products: [(0, 1, 1)])
-    for entry in table {
+    for entry in table where entry.op == Int32(CK_BOUND_MAGNITUDE.rawValue) {
       #expect(try test.found(entry.kernel, threads: 1) == .infinity)
     }
     try check(Case([[.infinity], [0]], plain: [], products: [(0, 1, 1)]), "infinity times 0")
+  }
+
+  /// The norm of arrays whose elements are of the size of `unit`, against double; the same bits always.
+  @Test(arguments: [1, 1e-3, 1e18, 1e20, 2e36, 1e-20, 1e-32] as [Float], [false, true])
+  func norms_areRight_farFromOneToo(unit: Float, narrow: Bool) throws {
+    for counts in [[0], [1], [17, 0, 70], [4096], [4097, 9000, 3]] {
+      let arrays = counts.enumerated().map { index, count in
+        Self.numbers(count, seed: UInt64(index)).map { $0 * unit }
+      }
+      let test = Case(arrays, narrow: narrow, plain: Set(arrays.indices))
+      let squares = arrays.flatMap { $0 }.map { value in
+        let value = narrow ? Float(bitPattern: value.bitPattern & 0xffff_0000) : value
+        return Double(value) * Double(value)
+      }
+      let expected = squares.reduce(0, +).squareRoot()
+      var bits: Set<UInt32> = []
+      for entry in table where entry.op == Int32(CK_BOUND_NORM.rawValue) {
+        for threads in [1, 2, 7] {
+          let found = try #require(try test.found(entry.kernel, threads: threads))
+          bits.insert(found.bitPattern)
+          #expect(abs(Double(found) - expected) <= 1e-6 * expected, "\(counts) of \(unit)")
+        }
+      }
+      #expect(bits.count == 1)
+    }
   }
 
   @Test func manyArrays_manyTiles() throws {

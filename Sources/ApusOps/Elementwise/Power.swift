@@ -11,16 +11,21 @@ package struct Power: PlainElementwiseOp {
 
   package init() {}
 
-  // dy/da = b aᵇ⁻¹, 0 where b is 0; dy/db = y ln a, 0 where a is 0 (its limit for b > 0). The logarithm
-  // is taken of a base that is never 0: a NaN there would come back through the second derivative.
+  // dy/da = b aᵇ⁻¹, 0 where b is 0; dy/db = y ln a, 0 where a is 0 (its limit for b > 0; for b < 0, where y
+  // itself is infinite, PyTorch has -∞). No factor is infinite where the other is 0, here or in the second
+  // derivative: that would be NaN.
   package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (g, a, b) = (context.gradient, context.operands[0], context.operands[1])
     let isZero = equal(a, 0)
-    let slope = `where`(equal(b, 0), 0, b * pow(a, b - 1))
+    var slope: Tensor?
+    if context.isNeeded[0] {
+      let isFlat = equal(b, 0)
+      slope = `where`(isFlat, 0, b * pow(`where`(isFlat, 1, a), b - 1))
+    }
     return [
-      context.isNeeded[0] ? g * slope : nil,
+      slope.map { g * $0 },
       context.isNeeded[1]
-        ? g * (context.result * `where`(isZero, 0, log(`where`(isZero, 1, a)))) : nil,
+        ? g * (`where`(isZero, 0, context.result) * log(`where`(isZero, 1, a))) : nil,
     ]
   }
 

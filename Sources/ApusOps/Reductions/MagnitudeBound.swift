@@ -112,6 +112,20 @@ package struct MagnitudeBound: CompositeOp {
       throw ApusError(
         .unsupported, "\(Self.mnemonic) has no kernel for these types", expected: "f32 or bf16")
     }
+    return boundCall(site, CK_BOUND_MAGNITUDE, "ck_magnitude_\(site.isa.name)", products) {
+      plain.contains($0)
+    }
+  }
+}
+
+extension Op {
+  /// The call of a kernel of ck_bound.h, which reads all operands.
+  ///
+  /// - `isPlain`: whether the operand at that place counts by itself.
+  func boundCall(
+    _ site: LoweringSite, _ op: ck_bound_op, _ name: String,
+    _ products: [MagnitudeBound.Product] = [], isPlain: (Int) -> Bool
+  ) -> KernelCall {
     var header = ck_bound_args()
     header.arrays = Int32(site.operands.count)
     header.products = Int32(products.count)
@@ -120,7 +134,7 @@ package struct MagnitudeBound: CompositeOp {
       var array = ck_bound_array()
       array.count = Int64(type.count)
       array.dtype = type.dtype.kernelCode
-      array.is_plain = plain.contains(index) ? 1 : 0
+      array.is_plain = isPlain(index) ? 1 : 0
       withUnsafeBytes(of: array) { bytes += $0 }
     }
     for product in products {
@@ -129,9 +143,7 @@ package struct MagnitudeBound: CompositeOp {
       withUnsafeBytes(of: block) { bytes += $0 }
     }
     var call = KernelCall(
-      "ck_magnitude_\(site.isa.name)",
-      entry: KernelEntry(ck_bound(CK_BOUND_MAGNITUDE, ck_isa(site.isa))), bytes: bytes
-    )
+      name, entry: KernelEntry(ck_bound(op, ck_isa(site.isa))), bytes: bytes)
     call.bind(MemoryLayout<ck_bound_args>.offset(of: \.out)!, to: .result(0))
     call.bind(MemoryLayout<ck_bound_args>.offset(of: \.workspace)!, to: .workspace)
     for index in site.operands.indices {

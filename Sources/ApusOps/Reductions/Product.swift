@@ -2,7 +2,8 @@
 
 import ApusGraph
 
-/// `y = Π x` over `axes`.
+/// `y = Π x` over `axes`, as it comes: of floats, what is on its way may leave the range of the type
+/// (``ScaledProduct``).
 package struct Product: ReductionOp {
   package static let mnemonic = "reduce_product"
   package static let identity = 1.0
@@ -37,32 +38,28 @@ package struct Product: ReductionOp {
 }
 
 extension Tensor {
-  /// The product over `axes`, all of them by default. Integers and bools are multiplied as `i64`.
+  /// The product over `axes`, all of them by default. That of floats, and its gradient, are right wherever the
+  /// type holds them, whatever single factors are. Integers and bools are multiplied as `i64`.
   ///
   ///     x.product(axes: [0])   // f32[64,10] → f32[10]
   public func product(
     axes: [Int]? = nil, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
-    summable(sourceLocation(file, line))
-      .reduce(axes, file, line) { Product(axes: $0, keepDims: keepDims) }
+    guard dtype.isFloat else {
+      return summable(sourceLocation(file, line))
+        .reduce(axes, file, line) { Product(axes: $0, keepDims: keepDims) }
+    }
+    return reduce(axes, file, line) { ScaledProduct(axes: $0, keepDims: keepDims) }
   }
 
   /// For each element of each row, the product of those before it (after it, where reversed), in
   /// log₂ n steps (Hillis & Steele 1986, "Data Parallel Algorithms").
   fileprivate func productBefore(isReversed: Bool) -> Tensor {
-    func shifted(_ x: Tensor, by distance: Int) -> Tensor {
-      let count = shape[1]
-      let kept =
-        isReversed
-        ? x.sliced(axis: 1, from: distance) : x.sliced(axis: 1, from: 0, to: count - distance)
-      return kept.padded(
-        low: [0, isReversed ? 0 : distance], high: [0, isReversed ? distance : 0], value: 1)
-    }
     guard shape[1] > 1 else { return scalar(1).broadcast(to: shape) }
-    var product = shifted(self, by: 1)
+    var product = shifted(by: 1, isReversed, 1)
     var reach = 1
     while reach < shape[1] {
-      product = product * shifted(product, by: reach)
+      product = product * product.shifted(by: reach, isReversed, 1)
       reach *= 2
     }
     return product

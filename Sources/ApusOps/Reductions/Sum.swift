@@ -36,7 +36,8 @@ extension Tensor {
       .reduce(axes, file, line) { Sum(axes: $0, keepDims: keepDims) }
   }
 
-  /// The mean over `axes`, all of them by default; NaN where there is nothing to average.
+  /// The mean over `axes`, all of them by default; NaN where there is nothing to average. Of 16-bit floats
+  /// it is computed in `f32`.
   public func mean(
     axes: [Int]? = nil, keepDims: Bool = false, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
@@ -48,7 +49,13 @@ extension Tensor {
         like: self, location: sourceLocation(file, line))
     }
     return located(file, line) {
-      sum(axes: axes, keepDims: keepDims, file: file, line: line) / Double(foldedCount(axes))
+      // A sum of 16-bit floats, or the number of them, may be none, where the mean is one.
+      guard dtype.isHalf else {
+        return sum(axes: axes, keepDims: keepDims, file: file, line: line)
+          / Double(foldedCount(axes))
+      }
+      return cast(to: .f32).mean(axes: axes, keepDims: keepDims, file: file, line: line)
+        .cast(to: dtype)
     }
   }
 }
