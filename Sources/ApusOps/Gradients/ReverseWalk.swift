@@ -18,6 +18,8 @@ package struct ReverseWalk {
   private let start: Int
   /// The sum of what has flowed into each value so far.
   private var accumulated: [ValueID: Tensor] = [:]
+  /// Where the sum is 0 because `where` took the other branch; only of values that nobody else uses.
+  private var masks: [ValueID: BranchMask] = [:]
   /// Copies of checkpointed values, by region and value.
   private var recomputed: [Int: [ValueID: Tensor]] = [:]
   private var recomputations = 0
@@ -87,15 +89,24 @@ package struct ReverseWalk {
         expected: "one for each of \(node.operands.count) operands")
     }
     trace.withOrigin(origin) {
+      let mask = node.op is any ElementwiseOp ? masks[node.results[0]] : nil
       for (position, gradient) in gradients.enumerated() where isNeeded[position] {
-        if let gradient { accumulate(gradient, into: node.operands[position].value) }
+        guard let gradient else { continue }
+        let kept = mask?.applied(to: gradient, of: node.op) ?? gradient
+        let own = BranchMask(mask, of: node.op, position, context)
+        accumulate(kept, into: node.operands[position].value, own)
       }
     }
   }
 
   /// Adds `flow`, which may have been broadcast or promoted on its way, to what `value` has received.
-  private mutating func accumulate(_ flow: Tensor, into value: ValueID) {
+  private mutating func accumulate(
+    _ flow: Tensor, into value: ValueID, _ mask: BranchMask? = nil
+  ) {
     let type = trace.graph.type(of: value)
+    // A mask goes on while shapes stay as they are and nothing else flows here.
+    let isFirst = accumulated[value] == nil
+    masks[value] = isFirst && flow.shape == type.shape ? mask : nil
     let flow = flow.sum(to: type.shape).cast(to: type.dtype)
     accumulated[value] = accumulated[value].map { $0 + flow } ?? flow
   }
@@ -117,6 +128,44 @@ package struct ReverseWalk {
       for (value, copy) in zip(node.results, results) { copies[value] = copy }
     }
     recomputed[region] = copies
+  }
+}
+
+/// Where a gradient is 0 because `where` took the other branch.
+///
+/// `where(x > 0, sqrt(x), x)` has the derivative 1 at -1, whatever the root has there. Its slope, NaN, times
+/// the 0 that flows into it is NaN all the same: so the mask goes along with the gradient, and what ops
+/// whose slopes may be infinite make of it is masked again. That is right because the function does not
+/// depend on a branch where it is not taken; a rule that 0 times anything is 0 would not be.
+private struct BranchMask {
+  /// Conditions, of the gradient's shape, and whether the branch is taken where they hold.
+  private var conditions: [(condition: Tensor, isTakenWhereTrue: Bool)] = []
+
+  /// Elementwise ops whose derivatives are infinite or NaN somewhere.
+  private static let steep: Set<String> = [
+    Acos.mnemonic, Acosh.mnemonic, Asin.mnemonic, Atanh.mnemonic, Atan2.mnemonic, Cosh.mnemonic,
+    Divide.mnemonic, Exp.mnemonic, Exp2.mnemonic, Expm1.mnemonic, Log.mnemonic, Log10.mnemonic,
+    Log1p.mnemonic, Log2.mnemonic, Multiply.mnemonic, Power.mnemonic, Reciprocal.mnemonic,
+    Rsqrt.mnemonic, Sinh.mnemonic, Sqrt.mnemonic, Square.mnemonic, Tan.mnemonic,
+  ]
+
+  /// Of the gradient for an operand of an elementwise op whose result has that mask; nil where all counts.
+  init?(_ mask: BranchMask?, of op: any Op, _ position: Int, _ context: GradientContext) {
+    if let mask { self = mask }
+    if op is Select, position > 0, context.operands[0].shape == context.result.shape {
+      conditions.append((context.operands[0], position == 1))
+    }
+    if conditions.isEmpty { return nil }
+  }
+
+  /// The gradient for an operand of `op`, before it is added up over repeated elements.
+  func applied(to gradient: Tensor, of op: any Op) -> Tensor {
+    guard Self.steep.contains(op.mnemonic) else { return gradient }
+    return conditions.reduce(gradient) { flow, entry in
+      guard flow.shape == entry.condition.shape else { return flow }
+      return entry.isTakenWhereTrue
+        ? `where`(entry.condition, flow, 0) : `where`(entry.condition, 0, flow)
+    }
   }
 }
 
