@@ -119,6 +119,7 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
   ("take", { [$0.x.take($0.indices, axis: $0.n)] }),
   ("takeAlong", { [$0.x.takeAlong($0.indices, axis: $0.n)] }),
   ("scatterAdd", { [$0.x.scatterAdd($0.x, at: $0.indices, axis: $0.n)] }),
+  ("scatterAddAlong", { [$0.x.scatterAddAlong($0.x, at: $0.indices, axis: $0.n)] }),
   ("oneHot", { [$0.indices.oneHot($0.n, dtype: $0.dtype)] }),
   ("full", { [Tensor.full($0.shape, $0.d, $0.dtype), $0.x.fullLike($0.d)] }),
   ("zeros", { [Tensor.zeros($0.shape, $0.dtype)] }), ("ones", { [Tensor.ones($0.shape)] }),
@@ -235,7 +236,7 @@ private func built(_ x: Tensor, _ make: () -> some Layer) -> [Tensor] {
         _ = rate.value(at: a.n)
       }
       _ = EarlyStopping(patience: n, delta: a.d)
-      _ = Checkpointing("a file", everySteps: n)
+      _ = Checkpointing("a file", every: .steps(n))
     }
   }
 

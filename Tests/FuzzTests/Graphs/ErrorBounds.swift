@@ -178,7 +178,8 @@ private struct Step {
       if isExact { return 0 }
       return least(operands[1]) > 0.25 ? 16 * greatest(x) : nil
     case is Sum, is CumulativeSum: return isWithin(x, 1e3) ? Double(x.array.count) : nil
-    case is Product: return isExact && isWithin(x, 4) && x.array.count < 8 ? 0 : nil
+    case is Product, is ScaledProduct:
+      return isExact && isWithin(x, 4) && x.array.count < 8 ? 0 : nil
     case is MatMul:
       return operands.allSatisfy { isWithin($0, 1e3) }
         ? 2 * Double(x.array.count) * operands.map { greatest($0) }.max()! : nil
