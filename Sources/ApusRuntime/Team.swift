@@ -156,15 +156,12 @@ package final class Team: Sendable {
       }
       let planned = steps(members)
       let start = Self.seconds(CLOCK_MONOTONIC)
-      let processor = Self.seconds(CLOCK_THREAD_CPUTIME_ID)
       let slept = sleep(of: members, state)
       try run(planned, on: members, scratchBytes, &state)
-      let end = Self.seconds(CLOCK_MONOTONIC)
       let run = TeamSize.Run(
-        work: work, seconds: end - start,
-        slept: Double(sleep(of: members, state) - slept) * 1e-9,
-        processor: Self.seconds(CLOCK_THREAD_CPUTIME_ID) - processor)
-      state.size.note(run, at: end)
+        work: work, start: start, end: Self.seconds(CLOCK_MONOTONIC),
+        slept: Double(sleep(of: members, state) - slept) * 1e-9)
+      state.size.note(run) { Self.seconds(CLOCK_THREAD_CPUTIME_ID) }
       state.slept = ck_team_slept(handle.pointer)
     }
   }

@@ -11,12 +11,11 @@ struct TeamSize: Sendable {
   struct Run: Sendable {
     /// What the plan predicts for it: the unit in which runs of several plans are compared.
     var work: Double
-    /// Seconds.
-    var seconds: Double
-    /// Of them those in which the caller slept at a barrier.
+    /// When it began and ended, in seconds.
+    var start: Double
+    var end: Double
+    /// Seconds that the caller slept at barriers.
     var slept: Double
-    /// Of them those in which the caller had a processor.
-    var processor: Double
   }
 
   /// All the threads there are.
@@ -25,7 +24,7 @@ struct TeamSize: Sendable {
   private(set) var members: Int
 
   private var phase = Phase.calm(until: 0)
-  private var window = Window()
+  private var window: Window?
   /// Seconds for which the latest choice is kept, doubled each time it is made again.
   private var hold = 0.0
   private var latestChoice: Int
@@ -41,16 +40,23 @@ struct TeamSize: Sendable {
     case settled(since: Double)
   }
 
+  /// Runs one after the other. What lies between two counts as well: there, too, the scheduler may give the
+  /// processor to another process.
   private struct Window {
+    var start = 0.0
+    var end = 0.0
     var work = 0.0
-    var seconds = 0.0
     var slept = 0.0
+    /// Seconds of the caller on a processor, when the window began.
     var processor = 0.0
+    var seconds: Double { end - start }
     var rate: Double { work / max(seconds, 1e-9) }
   }
 
   /// Some ten slices of a scheduler: what a window sees is then its share, not a slice.
-  private static let windowSeconds = 0.15
+  private static let windowSeconds = 0.2
+  /// Seconds between two runs after which something else was done: they belong to no window.
+  private static let longestPause = 0.1
   /// The part of its time that a caller sleeps where the team is not at fault.
   private static let usualSleep = 0.15
   /// A size is better where it does so much more.
@@ -72,18 +78,23 @@ struct TeamSize: Sendable {
   mutating func noteSleep(at now: Double) {
     guard most > 1, case .calm(let until) = phase, now >= until else { return }
     phase = .watching
-    window = Window()
+    window = nil
   }
 
   /// Notes a run that was timed and has just ended.
-  mutating func note(_ run: Run, at now: Double) {
-    window.work += run.work
-    window.seconds += run.seconds
-    window.slept += run.slept
-    window.processor += run.processor
-    guard window.seconds >= Self.windowSeconds else { return }
-    let seen = window
-    window = Window()
+  ///
+  /// - `processor`: tells the seconds that the caller has had on a processor, by a call of the system that is
+  ///   made once a window: a scheduler may take it for an offer to switch.
+  mutating func note(_ run: Run, processor: () -> Double) {
+    if window.map({ run.start - $0.end > Self.longestPause }) ?? true {
+      window = Window(start: run.start, end: run.start, processor: processor())
+    }
+    window!.end = run.end
+    window!.work += run.work
+    window!.slept += run.slept
+    guard let seen = window, seen.seconds >= Self.windowSeconds || isHopeless(seen) else { return }
+    window = nil
+    let now = run.end
     switch phase {
     case .calm: break
     case .watching:
@@ -100,8 +111,8 @@ struct TeamSize: Sendable {
       }
     case .settled(let since):
       // Where the caller has a processor to itself again, the others may have theirs.
-      let isQuiet = seen.processor > 0.97 * seen.seconds
-      if now - since >= (isQuiet ? Self.leastHold / 2 : hold) {
+      let isQuiet = processor() - seen.processor > 0.98 * seen.seconds
+      if now - since >= (isQuiet ? hold / 4 : hold) {
         attempt(beyond: members, rate: seen.rate, isGrowing: true, at: now)
       } else if members > 1, seen.slept > Self.usualSleep * seen.seconds,
         now - since >= Self.leastHold
@@ -109,6 +120,12 @@ struct TeamSize: Sendable {
         attempt(beyond: members, rate: seen.rate, isGrowing: false, at: now)
       }
     }
+  }
+
+  /// Whether a size that is tried does so much worse that a part of its window shows it.
+  private func isHopeless(_ window: Window) -> Bool {
+    guard case .trying(_, let rate, _) = phase else { return false }
+    return window.seconds >= Self.windowSeconds / 2 && window.rate < 0.6 * rate
   }
 
   /// Tries the size after `size`, which does `rate`, or stays with that where there is none.

@@ -70,9 +70,9 @@ extension Module {
     for place in tree.places {
       aliases[ObjectIdentifier(place.state), default: []].append(place.path)
     }
-    let known = Set(tree.places.map(\.path))
+    let known = Set(tree.places.map { ByteName($0.path) })
     var report = LoadReport()
-    report.unexpected = file.names.filter { !known.contains($0) }.sorted()
+    report.unexpected = file.names.filter { !known.contains(ByteName($0)) }.sorted()
     var found: [(ModelState, NDArray)] = []
     for (name, state) in tree.states {
       guard let stored = aliases[ObjectIdentifier(state)]!.first(where: { file.entry($0) != nil }),

@@ -26,9 +26,9 @@ import Testing
       now += run
       let slept = machine.slept(size.members) * run
       if size.isMeasuring {
-        size.note(
-          TeamSize.Run(
-            work: work, seconds: run, slept: slept, processor: machine.processor * run), at: now)
+        size.note(TeamSize.Run(work: work, start: now - run, end: now, slept: slept)) {
+          machine.processor * now
+        }
       } else if slept > 0 {
         size.noteSleep(at: now)
       }
@@ -53,15 +53,15 @@ import Testing
     }
   }
 
-  @Test func whenTheMachineIsQuietAgain_allWorkWithinTwoSeconds() {
+  @Test func whenTheMachineIsQuietAgain_allWorkWithinThreeSeconds() {
     var size = TeamSize(most: 2)
     let busy = Machine(rate: { $0 == 1 ? 1 : 0.3 })
     _ = work(&size, on: busy, seconds: 30)
     #expect(size.members == 1)
     let quiet = Machine(rate: { Double($0) }, slept: { _ in 0 }, processor: 1)
-    _ = work(&size, on: quiet, seconds: 2, from: 30)
+    _ = work(&size, on: quiet, seconds: 3, from: 30)
     #expect(size.members == 2)
-    _ = work(&size, on: quiet, seconds: 2, from: 32)
+    _ = work(&size, on: quiet, seconds: 2, from: 33)
     #expect(size.members == 2 && !size.isMeasuring)
   }
 

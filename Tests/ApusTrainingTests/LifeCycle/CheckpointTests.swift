@@ -171,6 +171,19 @@ import Testing
     #expect(throws: ApusError.self) { try model.load(path, strict: false) }
   }
 
+  @Test func namesOfOtherBytes_areOtherNames_whateverUnicodeSays() throws {
+    struct Named: Module { let parts: [String: Linear] }
+    let path = try LifeCycle.folder().appendingPathComponent("names.safetensors").path
+    let model = Named(parts: ["\u{e9}": Linear(2, 2, bias: false)])
+    try model.initialize()
+    try SafetensorsFile.write(
+      ["parts.e\u{301}.weight": NDArray(zeros: .f32(2, 2))], metadata: [:], to: path)
+    let report = try model.load(path, strict: false)
+    #expect(report.loaded.isEmpty)
+    #expect(report.missing.map { Array($0.utf8) } == [Array("parts.\u{e9}.weight".utf8)])
+    #expect(report.unexpected.map { Array($0.utf8) } == [Array("parts.e\u{301}.weight".utf8)])
+  }
+
   @Test func weightsThatAreNoNumbers_doNotReplaceAGoodFile() throws {
     let path = try LifeCycle.folder().appendingPathComponent("w.safetensors").path
     let trainer = try Self.trainer()
