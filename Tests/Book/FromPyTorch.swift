@@ -42,6 +42,7 @@ import Testing
         einsum("ij,jk->ik", x, w), concat([x, x], axis: 1), stack([x, x]),
         `where`(x .> 0, x, w0), clamp(x, low: 0, high: 1), (x .== x).cast(to: .f32),
         x.takeAlong(i, axis: 1), x.take(j), x.cast(to: .f32), x.cast(to: .i32), x.stopGradient(),
+        j / 2, floorDivide(j, 2), truncatingDivide(j, 2),
       ]
       #expect(x.shape == [2, 4] && x.dtype == .f32)
       return results
@@ -52,6 +53,7 @@ import Testing
     let shapes: [Shape] = [
       [3], [2, 3], [2, 4], [1, 4, 2], [4, 2], [2, 4], [2, 1], [], [2], [2, 3], [2, 3], [2, 8],
       [2, 2, 4], [2, 4], [2, 4], [2, 4], [2, 1], [1, 4], [2, 4], [2, 4], [2, 4],
+      [1], [1], [1],
     ]
     #expect(results.map(\.shape) == shapes)
   }

@@ -70,7 +70,7 @@ import Testing
       listing.output.split(separator: "\n").map { String($0.split(separator: "/")[0]) })
     let expected: Set = [
       "Package.swift", "CKernels", "Sources", "Tests", "Benchmarks", "Docs", "README.md", "LICENSE",
-      "Makefile", ".ci", ".gitignore", ".swift-format", ".clang-format",
+      "Makefile", "findings", ".ci", ".gitignore", ".swift-format", ".clang-format",
     ]
     #expect(entries.subtracting(expected).isEmpty)
   }
