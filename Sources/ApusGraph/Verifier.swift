@@ -1,7 +1,7 @@
 // The rules that every graph keeps, checked after every pass.
 
 extension Graph {
-  /// Checks that every value is defined once and before it is read, that results have the types of
+  /// Checks that every value is defined once and before it is read, that nodes have results, of the types of
   /// their op's rule, that views stay within their values, that names are unique and that assignments
   /// go to states, once each, with the state's type.
   ///
@@ -57,6 +57,9 @@ extension Graph {
       let (op, operands, results) = (nodes[index].op, nodes[index].operands, nodes[index].results)
       // The line is built only for an error: printing every node would cost more than checking it.
       do {
+        guard !results.isEmpty else {
+          throw fail("\(op.mnemonic) has no results", "", expected: "one or more")
+        }
         for operand in operands { try read(operand, "") }
         let types = operands.map { type(of: $0) }
         let wanted = try op.resultTypes(types)

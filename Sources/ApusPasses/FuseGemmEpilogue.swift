@@ -131,7 +131,8 @@ private struct EpilogueFinder {
       members = (members + [next]).sorted()
       inside.insert(graph.nodes[next].results[0])
       // The product itself is no output of a program: it must be used up inside.
-      if let outputs = outputs(members, inside), !outputs.contains(product) {
+      // Without outputs it is dead code, where the pass that removes it is left out.
+      if let outputs = outputs(members, inside), !outputs.isEmpty, !outputs.contains(product) {
         best = Epilogue(members: members, outputs: outputs)
       }
     }

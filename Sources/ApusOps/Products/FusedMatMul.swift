@@ -59,6 +59,10 @@ package struct FusedMatMul: Op {
       throw ApusError(
         .invalidGraph, "fused_matmul: its program reduces", expected: "elementwise instructions")
     }
+    guard !program.outputs.isEmpty else {
+      throw ApusError(
+        .invalidGraph, "fused_matmul: no outputs", expected: "a value that somebody reads")
+    }
     let types = try program.types(read, domain: domain, reducedAxes: [])
     return try program.outputs.map { output in
       guard types.indices.contains(output), types[output].shape == domain else {
