@@ -42,7 +42,7 @@ extension NDArray {
   ///       NDArray([300, -1, .nan, 1e20], shape: [4]).cast(to: .u8)   // 44, 255, 0, 0
   public func cast(to dtype: DType) -> NDArray {
     if dtype == self.dtype { return self }
-    var result = NDArray(zeros: type.with(dtype))
+    let result = NDArray(zeros: type.with(dtype))
     let bytes = storage.bytes
     func elements<T: BitwiseCopyable>(_: T.Type) -> UnsafeMutableBufferPointer<T> {
       bytes.bindMemory(to: T.self)
@@ -67,53 +67,45 @@ extension NDArray {
   }
 
   /// Writes floats.
-  private mutating func fill<
-    C: RandomAccessCollection<T>, T: BitwiseCopyable, F: BinaryFloatingPoint
-  >(
-    with source: C, _ read: (T) -> F
-  ) where C.Index == Int {
-    func write<Element: BitwiseCopyable>(_: Element.Type, _ convert: (F) -> Element) {
-      let target = storage.bytes.bindMemory(to: Element.self)
-      var index = 0
-      for element in source {
-        target[index] = convert(read(element))
-        index += 1
-      }
-    }
+  private func fill<C: Collection, F: BinaryFloatingPoint>(
+    with source: C, _ read: (C.Element) -> F
+  ) {
     switch dtype {
-    case .f32: write(Float.self) { Float($0) }
-    case .bf16: write(UInt16.self) { BFloat16.bits(ofDouble: Double($0)) }
-    case .f16: write(UInt16.self) { Half.bits(ofDouble: Double($0)) }
-    case .f64: write(Double.self) { Double($0) }
-    case .i32: write(Int32.self) { whole(Double($0)) }
-    case .i64: write(Int64.self) { whole(Double($0)) }
-    case .u8: write(UInt8.self) { UInt8(truncatingIfNeeded: whole(Double($0)) as Int32) }
-    case .bool: write(UInt8.self) { $0 != 0 ? 1 : 0 }
+    case .f32: write(source, read) { Float($0) }
+    case .bf16: write(source, read) { BFloat16.bits(ofDouble: Double($0)) }
+    case .f16: write(source, read) { Half.bits(ofDouble: Double($0)) }
+    case .f64: write(source, read) { Double($0) }
+    case .i32: write(source, read) { whole(Double($0)) as Int32 }
+    case .i64: write(source, read) { whole(Double($0)) as Int64 }
+    case .u8: write(source, read) { UInt8(truncatingIfNeeded: whole(Double($0)) as Int32) }
+    case .bool: write(source, read) { ($0 != 0 ? 1 : 0) as UInt8 }
     }
   }
 
   /// Writes integers.
-  private mutating func fill<C: RandomAccessCollection<T>, T: BitwiseCopyable>(
-    with source: C, _ read: (T) -> Int64
-  ) where C.Index == Int {
-    func write<Element: BitwiseCopyable>(_: Element.Type, _ convert: (Int64) -> Element) {
-      let target = storage.bytes.bindMemory(to: Element.self)
-      var index = 0
-      for element in source {
-        target[index] = convert(read(element))
-        index += 1
-      }
-    }
+  private func fill<C: Collection>(with source: C, _ read: (C.Element) -> Int64) {
     switch dtype {
-    case .f32: write(Float.self) { Float($0) }
+    case .f32: write(source, read) { Float($0) }
     // As the kernels do, which have no way but that through f32.
-    case .bf16: write(UInt16.self) { BFloat16.bits(of: Float($0)) }
-    case .f16: write(UInt16.self) { Half.bits(of: Float($0)) }
-    case .f64: write(Double.self) { Double($0) }
-    case .i32: write(Int32.self) { Int32(truncatingIfNeeded: $0) }
-    case .i64: write(Int64.self) { $0 }
-    case .u8: write(UInt8.self) { UInt8(truncatingIfNeeded: $0) }
-    case .bool: write(UInt8.self) { $0 != 0 ? 1 : 0 }
+    case .bf16: write(source, read) { BFloat16.bits(of: Float($0)) }
+    case .f16: write(source, read) { Half.bits(of: Float($0)) }
+    case .f64: write(source, read) { Double($0) }
+    case .i32: write(source, read) { Int32(truncatingIfNeeded: $0) }
+    case .i64: write(source, read) { $0 }
+    case .u8: write(source, read) { UInt8(truncatingIfNeeded: $0) }
+    case .bool: write(source, read) { ($0 != 0 ? 1 : 0) as UInt8 }
+    }
+  }
+
+  /// Writes what `convert` makes of the elements, into storage that is this array's alone.
+  private func write<C: Collection, Value, Element: BitwiseCopyable>(
+    _ source: C, _ read: (C.Element) -> Value, _ convert: (Value) -> Element
+  ) {
+    let target = storage.bytes.bindMemory(to: Element.self)
+    var index = 0
+    for element in source {
+      target[index] = convert(read(element))
+      index += 1
     }
   }
 
