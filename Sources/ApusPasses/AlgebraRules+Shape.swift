@@ -181,15 +181,18 @@ extension AlgebraRules {
       let folded = try s.make(Swift.type(of: op).init(axes: all, keepDims: false), x)
       return try s.reshape(folded, s.type.shape)
     },
-    // Σ over a repeated axis is its extent times the element.
+    // Σ over a repeated axis is its extent times the element, where the type has that number: f16 ends at
+    // 65504.
     .init("sum-of-repeated", Sum.self) { s, op in
       guard let x = s.operands(of: s[0], Broadcast.self)?[0] else { return nil }
       let wide = s.type(of: s[0]).shape
       let narrow = s.type(of: x).shape.withLeadingOnes(rank: wide.rank)
       let repeated = op.axes.filter { narrow[$0] == 1 && wide[$0] > 1 }
       guard !repeated.isEmpty else { return nil }
-      let once = try s.make(op, s.reshape(x, narrow))
       let count = repeated.reduce(1.0) { $0 * Double(wide[$1]) }
+      let stored = NDArray(doubles: [count], type: TensorType(s.type.dtype, []))
+      guard stored.scalar == count else { return nil }
+      let once = try s.make(op, s.reshape(x, narrow))
       return try s.fit(s.make(Multiply(), once, s.scalar(count)))
     },
     // Folding equal elements gives that element.

@@ -124,6 +124,11 @@ import Testing
     #expect(try answer([longs(.max, 1)]) { $0[0].sum() }.integers == [.min])
   }
 
+  @Test func aSumOfWhatIsRepeated_needsNoCountThatTheTypeLacks() throws {
+    let x = NDArray(doubles: [0.5], type: .f16(1))
+    #expect(try answer([x]) { ($0[0] * 0).broadcast(to: [100_000]).sum() }.doubles == [0])
+  }
+
   // MARK: Fractions beside integers
 
   @Test func fractionsBesideIntegersAreNotCut() throws {
