@@ -31,7 +31,7 @@ extension NDArray {
     fill(with: integers) { $0 }
   }
 
-  /// The array converted to another element type, by the rule of ``Tensor/cast(to:file:line:)``:
+  /// The array converted to another element type, by the rule of the op `cast`:
   ///
   /// - to a float: the nearest, ties to even, rounded once;
   /// - from a float to an integer: truncated towards zero; what `i32` or `i64` cannot hold, NaN too, is its

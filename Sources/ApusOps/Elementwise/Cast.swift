@@ -2,7 +2,7 @@
 
 import ApusGraph
 
-/// `y = dtype(x)`, by the rule of ``NDArray/cast(to:)``.
+/// `y = dtype(x)`, by the rule of `NDArray.cast(to:)`.
 package struct Cast: ElementwiseOp {
   package static let mnemonic = "cast"
   package static let arity = 1
