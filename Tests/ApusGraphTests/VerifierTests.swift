@@ -20,6 +20,25 @@ import Testing
     #expect(Self.refuses("input %0 \"x\" : f32[2]\n%1 = exp(%0) : f32[3]", "by its rule"))
   }
 
+  @Test func foldedAxes_areCountedFrom0_eachOnce_inOrder() {
+    for axes in ["[-1]", "[1, 0]", "[0, 0]", "[2]"] {
+      for op in ["sum", "reduce_max", "product"] {
+        let text =
+          "input %0 \"x\" : f32[2,3]\n%1 = \(op)(%0) {axes=\(axes), keepDims=false} : f32[2]"
+        #expect(Self.refuses(text, "axes \(axes)"), "\(op) \(axes)")
+      }
+    }
+  }
+
+  @Test func view_withExtremeStrides_isRefused() {
+    let text =
+      "input %0 \"x\" : f32[4]\n%1 = exp(%0 view [4] strides [9223372036854775807] offset 1)"
+    #expect(Self.refuses(text + " : f32[4]", "reads elements"))
+    let far =
+      "input %0 \"x\" : f32[4]\n%1 = exp(%0 view [2,2] strides [-9223372036854775807,-2] offset 0)"
+    #expect(Self.refuses(far + " : f32[2,2]", "reads elements"))
+  }
+
   @Test func view_mustStayWithinTheValue() {
     let text = "input %0 \"x\" : f32[2]\n%1 = exp(%0 view [3] strides [1] offset 0) : f32[3]"
     #expect(Self.refuses(text, "reads elements"))

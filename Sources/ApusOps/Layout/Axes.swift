@@ -45,6 +45,18 @@ extension Op {
     }
     return axis
   }
+
+  /// Axes as ops keep them: from 0, each once, in order. Calls of users bring them there; texts may not.
+  ///
+  /// - Throws: `invalidArgument` for other ones.
+  func checkedAxes(_ shape: Shape, _ axes: [Int]) throws -> [Int] {
+    guard axes == (try? shape.normalized(axes: axes)) else {
+      throw ApusError(
+        .invalidArgument, "\(mnemonic): axes \(axes) of \(shape)",
+        expected: "axes in 0..<\(shape.rank), in order, each once")
+    }
+    return axes
+  }
 }
 
 extension TensorType {

@@ -47,7 +47,7 @@ package struct Loop: Op {
         .shapeMismatch, "loop: \(operand) does not broadcast to the domain \(domain)",
         expected: "extents that are equal or 1")
     }
-    let axes = try domain.normalized(axes: reducedAxes)
+    let axes = try checkedAxes(domain, reducedAxes)
     let types = try program.types(operands, domain: domain, reducedAxes: axes)
     guard !program.outputs.isEmpty else {
       throw ApusError(.invalidGraph, "loop: no outputs", expected: "a value that somebody reads")

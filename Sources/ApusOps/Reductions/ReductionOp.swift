@@ -40,7 +40,7 @@ extension ReductionOp {
   package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(1, operands)
     let shape = operands[0].shape
-    let axes = try shape.normalized(axes: axes)
+    let axes = try checkedAxes(shape, axes)
     guard (operands[0].dtype == .bool) == Self.foldsBools else {
       throw ApusError(
         .dtypeMismatch, "\(mnemonic): not defined for \(operands[0])",

@@ -33,7 +33,7 @@ package struct ScaledProduct: CompositeOp {
       throw ApusError(
         .dtypeMismatch, "product: not defined for \(operands[0])", expected: "floats")
     }
-    let axes = try operands[0].shape.normalized(axes: axes)
+    let axes = try checkedAxes(operands[0].shape, axes)
     return [operands[0].with(operands[0].shape.reducing(axes, keepDims: keepDims))]
   }
 
