@@ -1,8 +1,8 @@
 // How many threads of a team work while other processes want the processors.
 //
 // A member whose processor serves another process is waited for at every barrier, and who waits sleeps and
-// gives the rest of his slice away. With eight busy processes on two processors a team of two then gets a
-// fifth of the share that one thread would. So the time of runs is watched where members sleep, smaller
+// gives the rest of his slice away: a team may then get less of the machine than fewer threads would, the
+// less the more members it has. So the time of runs is watched where members sleep, smaller
 // teams are tried, and the best is kept for a while. Bits do not depend on it.
 
 /// The choice, from what runs take. A value without a clock of its own, so that tests can tell it any story.

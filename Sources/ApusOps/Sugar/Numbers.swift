@@ -33,12 +33,10 @@ extension Tensor {
     if holdsBelow == holdsAbove { return all(holdsBelow) }
     if value < Double(range.lowerBound) { return all(holdsAbove) }
     if value >= Double(range.upperBound) { return all(holdsBelow) }
-    let below = Int64(value.rounded(.down))
-    let bound =
-      (try? NDArray(integers: [below], type: TensorType(dtype, []))).map(trace.constant)
-      ?? scalar(0)
+    // Within the range only fractions are left, and what lies below one is exact in a double.
+    let below = scalar(value.rounded(.down))
     return holdsBelow
-      ? .apply(LessOrEqual(), to: self, bound, location: location)
-      : .apply(Greater(), to: self, bound, location: location)
+      ? .apply(LessOrEqual(), to: self, below, location: location)
+      : .apply(Greater(), to: self, below, location: location)
   }
 }
