@@ -5,6 +5,9 @@
 // fused multiply-adds; all sums live in registers until the end. With PACK it copies B on the way,
 // which costs nothing beside the multiply-adds.
 
+// Elements from the tile's start to row i of an array whose rows lie `row` apart.
+#define ROW(i, row) ((i) * (row) + ((i) < HALF ? 0 : c_apart))
+
 static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, const int ROWS,
                                                             const int NV, const int PACK) {
   vec sum[TILE_ROWS][4];
@@ -15,55 +18,72 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
 
   const int64_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, c_row = t->c_row;
   float *c = t->c;
+  // Rows from here on are the second half, which may lie apart.
+  const int HALF = (ROWS + 1) / 2;
+  const int64_t a_apart = t->halves ? t->a_half : HALF * a_row;
+  const int64_t c_apart = t->halves ? t->c_half - HALF * c_row : 0;
 #pragma clang loop unroll(full)
   for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
     for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
-      __builtin_prefetch(c + i * c_row + v * VECTOR, 1);
+      __builtin_prefetch(c + ROW(i, c_row) + v * VECTOR, 1);
   if (t->combination == CK_GEMM_MOMENTUM) {
     // `other` is mostly where C is.
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
       for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
-        __builtin_prefetch(t->new_weight + i * c_row + v * VECTOR, 1);
+        __builtin_prefetch(t->new_weight + ROW(i, c_row) + v * VECTOR, 1);
   } else if (t->combination != CK_GEMM_ALONE) {
     // Not into L1: rows a power of two apart would drive one another out of it.
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
       for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
-        __builtin_prefetch(t->other + i * t->other_row + v * VECTOR, 0, 2);
+        __builtin_prefetch(t->other + ROW(i, t->other_row) + v * VECTOR, 0, 2);
   }
 
   // Four rows share a pointer, so that the addresses need few registers: base + {0, 1, 2, 3} rows.
-  const float *a[(TILE_ROWS + 3) / 4];
-#pragma clang loop unroll(full)
-  for (int q = 0; q < (ROWS + 3) / 4; q++) a[q] = t->a + 4 * q * a_row;
+  const int QUARTERS = (HALF + 3) / 4;
+  const float *a[2 * ((TILE_ROWS + 7) / 8)];
   const float *b = t->b;
   float *packed = t->packed;
-  for (int64_t p = t->K; p > 0; p--) {
-    vec bv[4];
-    // A's columns may lie anywhere; its rows, read along, the processor fetches by itself.
-    __builtin_prefetch(a[0] + A_AHEAD * a_col);
-    if (ROWS > 8) __builtin_prefetch(a[0] + A_AHEAD * a_col + (ROWS - 1) * a_row);
-#pragma clang loop unroll(full)
-    for (int v = 0; v < NV; v++) {
-      bv[v] = load(b + v * VECTOR);
-      if (PACK) store(packed + v * VECTOR, bv[v]);
-      if (v % (16 / VECTOR) == 0)
-        __builtin_prefetch(b + v * VECTOR + (PACK ? PACK_AHEAD : PREFETCH_STEPS) * b_row);
+  int64_t segment = 0;
+  const int64_t segments = t->segments && !PACK ? t->segment_count : 1;
+  for (; segment < segments; segment++) {
+    const float *start = t->a;
+    if (!PACK && t->segments) {
+      start += t->segments[segment].a;
+      b = t->b + t->segments[segment].b;
     }
 #pragma clang loop unroll(full)
-    for (int i = 0; i < ROWS; i++) {
-      const vec av = (vec)a[i / 4][(i % 4) * a_row];
+    for (int q = 0; q < QUARTERS; q++) a[q] = start + 4 * q * a_row;
 #pragma clang loop unroll(full)
-      for (int v = 0; v < NV; v++) sum[i][v] = __builtin_elementwise_fma(av, bv[v], sum[i][v]);
+    for (int q = 0; q < QUARTERS; q++) a[QUARTERS + q] = start + a_apart + 4 * q * a_row;
+    for (int64_t p = t->K; p > 0; p--) {
+      vec bv[4];
+      // A's columns may lie anywhere; its rows, read along, the processor fetches by itself.
+      __builtin_prefetch(a[0] + A_AHEAD * a_col);
+      if (ROWS > 8) __builtin_prefetch(a[0] + A_AHEAD * a_col + (ROWS - 1) * a_row);
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV; v++) {
+        bv[v] = load(b + v * VECTOR);
+        if (PACK) store(packed + v * VECTOR, bv[v]);
+        if (v % (16 / VECTOR) == 0)
+          __builtin_prefetch(b + v * VECTOR + (PACK ? PACK_AHEAD : PREFETCH_STEPS) * b_row);
+      }
+#pragma clang loop unroll(full)
+      for (int i = 0; i < ROWS; i++) {
+        const int q = i < HALF ? i / 4 : QUARTERS + (i - HALF) / 4;
+        const vec av = (vec)a[q][((i < HALF ? i : i - HALF) % 4) * a_row];
+#pragma clang loop unroll(full)
+        for (int v = 0; v < NV; v++) sum[i][v] = __builtin_elementwise_fma(av, bv[v], sum[i][v]);
+      }
+#pragma clang loop unroll(full)
+      for (int q = 0; q < 2 * QUARTERS; q++) a[q] += a_col;
+      b += b_row;
+      if (PACK) packed += NV * VECTOR;
     }
-#pragma clang loop unroll(full)
-    for (int q = 0; q < (ROWS + 3) / 4; q++) a[q] += a_col;
-    b += b_row;
-    if (PACK) packed += NV * VECTOR;
   }
 
   const vec alpha = (vec)t->alpha;
@@ -73,7 +93,7 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
     for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
       for (int v = 0; v < NV; v++) {
-        const float *at = c + i * c_row + v * VECTOR;
+        const float *at = c + ROW(i, c_row) + v * VECTOR;
         const vec old = v == NV - 1 && last < VECTOR ? load_part(at, last) : load(at);
         sum[i][v] = __builtin_elementwise_fma(alpha, sum[i][v], old);
       }
@@ -101,8 +121,8 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
     for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
       for (int v = 0; v < NV; v++) {
-        const int64_t at = i * t->other_row + v * VECTOR;
-        float *to = t->new_weight + i * c_row + v * VECTOR;
+        const int64_t at = ROW(i, t->other_row) + v * VECTOR;
+        float *to = t->new_weight + ROW(i, c_row) + v * VECTOR;
         const bool part = v == NV - 1 && last < VECTOR;
         const vec old = part ? load_part(t->other + at, last) : load(t->other + at);
         const vec weight = part ? load_part(t->weight + at, last) : load(t->weight + at);
@@ -119,7 +139,7 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
     for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
       for (int v = 0; v < NV; v++) {
-        const float *at = t->other + i * t->other_row + v * VECTOR;
+        const float *at = t->other + ROW(i, t->other_row) + v * VECTOR;
         const vec other = v == NV - 1 && last < VECTOR ? load_part(at, last) : load(at);
         sum[i][v] = t->combination == CK_GEMM_ADD ? sum[i][v] + other : gate(other, sum[i][v]);
       }
@@ -134,13 +154,15 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
-      for (int v = 0; v < NV; v++) store(c + i * c_row + v * VECTOR, sum[i][v]);
+      for (int v = 0; v < NV; v++) store(c + ROW(i, c_row) + v * VECTOR, sum[i][v]);
   } else {
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++) {
 #pragma clang loop unroll(full)
-      for (int v = 0; v < NV - 1; v++) store(c + i * c_row + v * VECTOR, sum[i][v]);
-      store_part(c + i * c_row + (NV - 1) * VECTOR, sum[i][NV - 1], last);
+      for (int v = 0; v < NV - 1; v++) store(c + ROW(i, c_row) + v * VECTOR, sum[i][v]);
+      store_part(c + ROW(i, c_row) + (NV - 1) * VECTOR, sum[i][NV - 1], last);
     }
   }
 }
+
+#undef ROW

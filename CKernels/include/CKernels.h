@@ -5,6 +5,7 @@
 #include "ck_base.h"
 #include "ck_bench.h"
 #include "ck_bound.h"
+#include "ck_conv.h"
 #include "ck_copy.h"
 #include "ck_cross_entropy.h"
 #include "ck_entry.h"

@@ -35,7 +35,7 @@ package enum Pipeline {
     // else goes into the last layer's products.
     FuseLinearCrossEntropy(),
     // Before loops are made, which would take the arithmetic that can stay in the product's registers.
-    FuseGemmEpilogue(),
+    FuseEpilogues(),
     // After contractions have taken their epilogues: what is left between them becomes loops.
     FuseElementwise(),
     // After all fusion: what still crosses between nodes is what memory holds.

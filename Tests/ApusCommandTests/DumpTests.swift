@@ -76,7 +76,7 @@ import Testing
   @Test func passesCanBeSwitchedOff() throws {
     let all = try apus("dump", "mlp_small")
     let fewer = try apus(
-      "dump", "mlp_small", "--disable-pass", "fuse-gemm-epilogue", "--disable-pass", "dead-code")
+      "dump", "mlp_small", "--disable-pass", "fuse-epilogues", "--disable-pass", "dead-code")
     #expect(fewer.status == 0, "\(fewer.errors)")
     #expect(fewer.lines.count > all.lines.count)
   }

@@ -4,14 +4,14 @@ import ApusGraph
 import ApusOps
 import TestSupport
 
-private let biasAndRelu = FusedMatMul(
+private let biasAndRelu = Fused(
   MatMul(transposeB: true),
   program: LoopProgram(
     [.init(.apply(Add()), [.operand(0), .operand(1)]), .init(.apply(Relu()), [.value(0)])],
     outputs: [1]))
 
 /// `relu(product + row + matrix)`, in registers.
-private let biasResidualAndRelu = FusedMatMul(
+private let biasResidualAndRelu = Fused(
   MatMul(),
   program: LoopProgram(
     [
@@ -19,12 +19,12 @@ private let biasResidualAndRelu = FusedMatMul(
       .init(.apply(Add()), [.operand(1), .value(0)]), .init(.apply(Relu()), [.value(1)]),
     ], outputs: [2]))
 
-private let gated = FusedMatMul(
+private let gated = Fused(
   MatMul(transposeB: true),
   program: LoopProgram([.init(.apply(Gate()), [.operand(1), .operand(0)])], outputs: [0]))
 
 /// `round(gate(widened, product))`, the rectifier's gradient where activations are stored as bf16.
-private let gatedByNarrow = FusedMatMul(
+private let gatedByNarrow = Fused(
   MatMul(result: .f32),
   program: LoopProgram(
     [
@@ -34,7 +34,7 @@ private let gatedByNarrow = FusedMatMul(
     ], outputs: [2]))
 
 /// `relu(product + widened)`, a residual that is stored as bf16.
-private let addedNarrow = FusedMatMul(
+private let addedNarrow = Fused(
   MatMul(transposeB: true, result: .f32),
   program: LoopProgram(
     [
@@ -99,7 +99,7 @@ let matMulSpecs: [OpSpec] = [
     isConsistent: false),
   OpSpec(MatMul(result: .i32), on: [], rejects: [[.f32(3, 4), .f32(4, 5)]]),
   OpSpec(
-    FusedMatMul(
+    Fused(
       MatMul(result: .f32),
       program: LoopProgram(
         [
@@ -168,7 +168,7 @@ let matMulSpecs: [OpSpec] = [
     gated, on: [[.bf16(33, 20), .bf16(40, 20), .bf16(33, 40)]], smoothness: .unchecked,
     relativeTolerance: 2e-2, absoluteTolerance: 2e-2, isConsistent: false),
   OpSpec(
-    FusedMatMul(
+    Fused(
       MatMul(),
       program: LoopProgram(
         [

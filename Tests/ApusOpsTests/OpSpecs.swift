@@ -5,6 +5,7 @@ import TestSupport
 
 let opSpecs: [OpSpec] = [
   boundSpecs,
+  convolutionSpecs,
   coreSpecs,
   elementwiseSpecs,
   matMulSpecs,

@@ -31,7 +31,7 @@ private func roundingOperands(_ graph: Graph) throws -> Graph {
     let op: any Op
     switch node.op {
     case let product as MatMul: op = rounding(product)
-    case let fused as FusedMatMul: op = FusedMatMul(rounding(fused.product), program: fused.program)
+    case let fused as Fused<MatMul>: op = Fused(rounding(fused.producer), program: fused.program)
     default:
       try rewriter.copy(node)
       continue

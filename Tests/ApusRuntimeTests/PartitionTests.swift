@@ -89,10 +89,10 @@ import Testing
         precision: .mixed, label)
       try check(product, [.f32(m, k), .f32(n, k)], reads: [0, 1], precision: .mixed, label)
       try check(
-        FusedMatMul(product, program: rounded), [.bf16(m, k), .f32(n, k), .f32(n)],
+        Fused(product, program: rounded), [.bf16(m, k), .f32(n, k), .f32(n)],
         reads: [0, 1], precision: .mixed, label)
       try check(
-        FusedMatMul(product, program: bias), [.bf16(m, k), .bf16(n, k), .f32(m, 1)],
+        Fused(product, program: bias), [.bf16(m, k), .bf16(n, k), .f32(m, 1)],
         reads: [0, 1], precision: .mixed, label)
     }
     try check(MatMul(), [.bf16(3, 20, 12), .bf16(12, 30)], reads: [0, 1], "narrow, one B")
@@ -102,7 +102,7 @@ import Testing
   @Test func productsWithEpiloguesKeepToThemToo() throws {
     let bias = LoopProgram([.init(.apply(Add()), [.operand(0), .operand(1)])], outputs: [0])
     try check(
-      FusedMatMul(MatMul(), program: bias), [.f32(64, 24), .f32(24, 70), .f32(70)], reads: [2])
+      Fused(MatMul(), program: bias), [.f32(64, 24), .f32(24, 70), .f32(70)], reads: [2])
     let gate = LoopProgram(
       [
         .init(.apply(Multiply()), [.operand(0), .operand(1)]),
@@ -113,12 +113,12 @@ import Testing
       LoopProgram([.init(.apply(Gate()), [.operand(1), .operand(0)])], outputs: [0]), bias,
     ] {
       try check(
-        FusedMatMul(MatMul(), program: program), [.f32(64, 24), .f32(24, 70), .f32(64, 70)],
+        Fused(MatMul(), program: program), [.f32(64, 24), .f32(24, 70), .f32(64, 70)],
         reads: [0, 2])
     }
     for (m, n) in [(64, 70), (9, 300)] {
       try check(
-        FusedMatMul(MatMul(), program: gate),
+        Fused(MatMul(), program: gate),
         [.f32(m, 24), .f32(24, n), .f32(m, n), .f32(m, 1)], knows: [0, 1], reads: [2], "\(m)x\(n)")
     }
   }

@@ -90,7 +90,7 @@ import Testing
     var generator = SplitMix("program")
     let operands = types.map { randomArray($0, &generator) }
     let registers = try KernelRunner.run(op, operands, isa: .ref)
-    let program = FusedMatMul(op.product, program: try op.program(types))
+    let program = Fused(op.product, program: try op.program(types))
     #expect(try KernelRunner.run(program, operands, isa: .ref) == registers)
   }
 

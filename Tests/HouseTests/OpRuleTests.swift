@@ -36,7 +36,7 @@ import Testing
   private var listedOps: [String] {
     get throws {
       let text = try SourceTree.file("Sources/ApusOps/OpSet.swift").text
-      return text.matches(of: /(?m)^\s+(\w+)\.self,/).map { String($0.1) }
+      return text.matches(of: /(?m)^\s+(\w+)(?:<\w+>)?\.self,/).map { String($0.1) }
     }
   }
 }

@@ -4,19 +4,45 @@
 import ApusGraph
 import CKernels
 
+extension MatMul: Contraction {
+  package var takesProgram: Bool { true }
+
+  /// Counting through the matrices, the array must advance evenly.
+  package func canFollow(_ view: View, result: Shape) -> Bool {
+    view.broadcast(to: result).advancesEvenly(result.leading.rank)
+  }
+
+  package func lower(_ site: LoweringSite, program: LoopProgram) throws -> KernelCall {
+    try GemmLowering.fused(Fused(self, program: program), site)
+  }
+}
+
+extension View {
+  /// Whether the first `axes` axes are walked in equal steps, as if they were one.
+  func advancesEvenly(_ axes: Int) -> Bool {
+    let axes = (0..<axes).filter { shape[$0] != 1 }
+    return zip(axes, axes.dropFirst()).allSatisfy { outer, inner in
+      strides[outer] == strides[inner] * shape[inner]
+    }
+  }
+}
+
 extension GemmLowering {
-  static func fused(_ op: FusedMatMul, _ site: LoweringSite) throws -> KernelCall {
+  static func fused(_ op: Fused<MatMul>, _ site: LoweringSite) throws -> KernelCall {
     let read = try op.programOperands(site.operands)
     // Followers in the machine's order: the product, further operands, results.
     let dense = View(dense: read[0].shape)
     let followers = [dense] + site.views.dropFirst(2) + site.results.map { _ in dense }
-    var product = try Product(op.product, site, followers: followers)
+    var product = try Product(op.producer, site, followers: followers)
     guard let batch = product.batchStrides else {
       throw ApusError(
         .unsupported, "fused_matmul: an operand does not advance evenly through the matrices",
-        expected: "operands that FusedMatMul.canFollow accepts")
+        expected: "operands that MatMul.canFollow accepts")
     }
-    if let epilogue = RegisterEpilogue(op.program, read, product, batch) {
+    let walk = EpilogueWalk(
+      type: product.types[2], rows: Int(product.block.M), columns: Int(product.block.N),
+      strides: batch.indices.map { [batch[$0], product.rows[$0], product.columns[$0]] })
+    if let epilogue = RegisterEpilogue(op.program, read, walk) {
       product.block.relu = epilogue.hasRelu ? 1 : 0
       product.block.combination = Int64(epilogue.combination.rawValue)
       product.types[2] = epilogue.result
@@ -29,52 +55,13 @@ extension GemmLowering {
       if epilogue.other == nil || product.combines(isa: site.isa) {
         return registerCall(epilogue, product, site)
       }
-      product = try Product(op.product, site, followers: followers)
+      product = try Product(op.producer, site, followers: followers)
     }
-    let loop = Loop(domain: read[0].shape, reducedAxes: [], program: op.program)
-    let inner = LoweringSite(
-      operands: read, views: [dense] + site.views.dropFirst(2), results: site.results,
-      isa: site.isa)
-    var compiler = LoopCompiler(loop, inner)
-    let instructions = try compiler.compileInstructions()
-    let types = read + site.results
-    let block = try epilogueBlock(
-      instructions,
-      operands: types.indices.map { index in
-        // The product comes as a tile of f32, whatever its type.
-        (
-          index == 0 ? .f32 : types[index].dtype,
-          [batch[index], product.rows[index], product.columns[index]]
-        )
-      })
+    let program = try EpilogueProgram(op.program, read, walk, site)
     product.walk(operands: site.operands.count, results: site.results.count)
-    var call = product.call(isa: site.isa, epilogue: block)
+    var call = product.call(isa: site.isa, epilogue: program.block)
     call.name += " \(op.program.instructions.count)"
-    // Of the program, whose blocks lie in the second cache: an instruction takes two cycles a vector.
-    let elements = Double(read[0].shape.count)
-    call.overhead +=
-      elements * Double(instructions.count) / rates(at: site.isa).program
-    for index in 1..<types.count {
-      let field =
-        epilogueOffset + MemoryLayout<ck_loop_args>.size
-        + index * MemoryLayout<ck_loop_operand>.stride
-        + MemoryLayout<ck_loop_operand>.offset(of: \.data)!
-      let isOperand = index < read.count
-      call.bind(field, to: isOperand ? .operand(index + 1) : .result(index - read.count))
-      let bytes = isOperand ? site.operands[index + 1].byteCount : 0
-      call.bytes += Double(isOperand ? bytes : site.results[index - read.count].byteCount)
-    }
-    // A block of the program reads all its operands' elements before it writes the results at the
-    // same places.
-    for (result, type) in site.results.enumerated() {
-      for operand in 2..<max(site.operands.count, 2)
-      where site.operands[operand].shape == dense.shape && site.views[operand].isContiguous
-        && site.views[operand].offset == 0
-        && site.operands[operand].dtype.byteCount == type.dtype.byteCount
-      {
-        call.inPlace.append((operand, result))
-      }
-    }
+    program.bind(in: &call, at: epilogueOffset)
     return noting(product, isa: site.isa, in: call)
   }
 
@@ -98,34 +85,5 @@ extension GemmLowering {
       }
     }
     return noting(product, isa: site.isa, in: call)
-  }
-
-  /// A prepared `ck_loop_args` over [matrix, row, column] and its tail.
-  private static func epilogueBlock(
-    _ instructions: [ck_loop_instruction], operands: [(dtype: DType, strides: [Int])]
-  ) throws -> [UInt8] {
-    let size = ck_loop_args_bytes(Int32(operands.count), Int32(instructions.count))
-    let block = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 64)
-    defer { block.deallocate() }
-    block.initializeMemory(as: UInt8.self, repeating: 0)
-    let args = block.baseAddress!.assumingMemoryBound(to: ck_loop_args.self)
-    args.pointee.operands = Int32(operands.count)
-    args.pointee.instructions = Int32(instructions.count)
-    args.pointee.dims = 3
-    let table = ck_loop_operands(args)!
-    for (index, operand) in operands.enumerated() {
-      table[index].dtype = Int16(operand.dtype.kernelCode)
-      table[index].stride.0 = Int64(operand.strides[0])
-      table[index].stride.1 = Int64(operand.strides[1])
-      table[index].stride.2 = Int64(operand.strides[2])
-    }
-    let code = ck_loop_instructions(args)!
-    for (index, instruction) in instructions.enumerated() { code[index] = instruction }
-    guard ck_loop_prepare_block(args) else {
-      throw ApusError(
-        .unsupported, "the tile machine refuses the epilogue of a matrix product",
-        expected: "a program that it can run")
-    }
-    return Array(block)
   }
 }

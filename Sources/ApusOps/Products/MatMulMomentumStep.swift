@@ -77,7 +77,7 @@ package struct MatMulMomentumStep: Op {
     if let call = try GemmLowering.momentum(self, site) { return call }
     // A level whose product has no such registers.
     return try GemmLowering.fused(
-      FusedMatMul(product, program: program(site.operands)), site)
+      Fused(product, program: program(site.operands)), site)
   }
 
   /// The step as a program on the product, on the same operands.

@@ -37,16 +37,16 @@ extension MatMul: NarrowableOp {
   }
 }
 
-extension FusedMatMul: NarrowableOp {
+extension Fused: NarrowableOp where Producer == MatMul {
   /// What the epilogue repeats, a bias, is small, and stays as it is.
   package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
     index < 2
-      ? product.readsNarrow(operand: index, of: node)
+      ? producer.readsNarrow(operand: index, of: node)
       : node.operands[index].count == node.results[0].count
   }
 
   package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
-    product.makesNarrow(result: index, of: node)
+    producer.makesNarrow(result: index, of: node)
   }
 
   package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
@@ -54,8 +54,8 @@ extension FusedMatMul: NarrowableOp {
     let isMixed = operands.prefix(2) != types.prefix(2)
     let epilogue = NodeTypes(
       operands: Array(node.operands.dropFirst(2)), results: node.results)
-    return FusedMatMul(
-      isMixed ? product.giving(product.result ?? types[0]) : product,
+    return Fused(
+      isMixed ? producer.giving(producer.result ?? types[0]) : producer,
       program: program.storing(
         operands: Array(operands.dropFirst(2)), results: results, of: epilogue, offset: 1))
   }

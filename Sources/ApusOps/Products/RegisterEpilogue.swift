@@ -1,4 +1,4 @@
-// The programs on a product's result that its kernel does in registers, before C is written.
+// The programs on a contraction's result that its kernel does in registers, before it is written.
 
 import ApusGraph
 import CKernels
@@ -14,14 +14,11 @@ struct RegisterEpilogue {
   /// The result's type.
   private(set) var result: DType
 
-  /// - `read`: the types of the program's operands, the product first.
-  /// - `product`: the strides of all of them.
-  /// - `batch`: their distances from matrix to matrix.
+  /// - `read`: the types of the program's operands, the contraction's result first.
+  /// - `walk`: how they lie.
   /// - Returns: nil where the program does anything else.
-  init?(
-    _ program: LoopProgram, _ read: [TensorType], _ product: GemmLowering.Product, _ batch: [Int]
-  ) {
-    result = product.types[2]
+  init?(_ program: LoopProgram, _ read: [TensorType], _ walk: EpilogueWalk) {
+    result = walk.type
     guard program.outputs == [program.instructions.count - 1], read.count <= 3 else { return nil }
     var value = LoopProgram.Argument.operand(0)
     // Operands by the instruction that widens them, which loading them does.
@@ -36,7 +33,7 @@ struct RegisterEpilogue {
     for (index, instruction) in program.instructions.enumerated() {
       let arguments = instruction.arguments
       // Nothing follows the rounding, and but for that nothing the rectifier.
-      guard result == product.types[2], case .apply(let op) = instruction.action else { return nil }
+      guard result == walk.type, case .apply(let op) = instruction.action else { return nil }
       switch op {
       case let cast as Cast where cast.dtype == .f32 && arguments != [value]:
         guard case .operand(let operand) = arguments[0], read[operand].dtype == .bf16 else {
@@ -46,7 +43,7 @@ struct RegisterEpilogue {
         continue
       case is Add where !hasRelu && other == nil && result == .f32:
         guard let operand = partner(arguments) else { return nil }
-        if bias == nil, Self.isBias(operand, read, product, batch) {
+        if bias == nil, Self.isBias(operand, read, walk) {
           bias = operand
         } else {
           (other, combination) = (operand, CK_GEMM_ADD)
@@ -66,17 +63,15 @@ struct RegisterEpilogue {
     }
     let used = [bias, other].compactMap(\.self)
     guard Set(used) == Set(1..<read.count), used.count == read.count - 1 else { return nil }
-    if let other, ![.f32, .bf16].contains(read[other].dtype) || product.columns[other] != 1 {
+    if let other, ![.f32, .bf16].contains(read[other].dtype) || walk.strides[other][2] != 1 {
       return nil
     }
   }
 
   /// Whether an operand is one dense row for all rows of all matrices.
-  private static func isBias(
-    _ operand: Int, _ read: [TensorType], _ product: GemmLowering.Product, _ batch: [Int]
-  ) -> Bool {
-    read[operand].dtype == .f32 && batch[operand] == 0
-      && (product.rows[operand] == 0 || product.block.M == 1)
-      && (product.columns[operand] == 1 || product.block.N == 1)
+  private static func isBias(_ operand: Int, _ read: [TensorType], _ walk: EpilogueWalk) -> Bool {
+    let strides = walk.strides[operand]
+    return read[operand].dtype == .f32 && strides[0] == 0 && (strides[1] == 0 || walk.rows == 1)
+      && (strides[2] == 1 || walk.columns == 1)
   }
 }

@@ -27,7 +27,7 @@ public func einsum(
   if let poisoned = operands.first(where: \.isPoisoned) { return poisoned }
   do {
     let parsed = try EinsumEquation(equation, operands.map(\.type))
-    return Contraction(parsed, file, line).result(of: operands)
+    return EinsumContraction(parsed, file, line).result(of: operands)
   } catch {
     return .poisoned(
       asApusError(error), like: operands[0], location: sourceLocation(file, line))
@@ -143,7 +143,7 @@ extension String {
 }
 
 /// Records the ops of an equation.
-private struct Contraction {
+private struct EinsumContraction {
   let equation: EinsumEquation
   /// The user's call, which stands for all that is recorded.
   let file: StaticString

@@ -1,4 +1,4 @@
-// Gives matrix products the elementwise work on their results.
+// Gives contractions (matrix products, convolutions) the elementwise work on their results.
 //
 // Assumes:    views are folded; elementwise nodes are single ones, not loops yet.
 // Guarantees: the same values, in the same bits. A value that only the program reads never reaches
@@ -13,14 +13,16 @@
 import ApusGraph
 import ApusOps
 
-/// Fuses elementwise nodes into the matrix products that feed them.
-package struct FuseGemmEpilogue: Pass {
-  package static let name = "fuse-gemm-epilogue"
+/// Fuses elementwise nodes into the contractions that feed them.
+package struct FuseEpilogues: Pass {
+  package static let name = "fuse-epilogues"
 
   package init() {}
 
   package func run(on graph: inout Graph) throws -> Statistics {
-    guard graph.nodes.indices.contains(where: { graph.nodes[$0].op is MatMul }) else { return [:] }
+    guard graph.nodes.indices.contains(where: { graph.nodes[$0].op is any Contraction }) else {
+      return [:]
+    }
     var finder = EpilogueFinder(graph)
     let epilogues = graph.nodes.indices.compactMap { finder.epilogue(of: $0) }
     var statistics = Statistics()
@@ -56,9 +58,13 @@ package struct FuseGemmEpilogue: Pass {
     builder.operands = [Operand(product.results[0])]
     for index in epilogue.members.dropFirst() { builder.add(graph.nodes[index]) }
     let origins = epilogue.members.reversed().flatMap { graph.nodes[$0].origins }.unique()
-    let op = FusedMatMul(
-      product.op as! MatMul,
-      program: LoopProgram(
+    guard let contraction = product.op as? any Contraction else {
+      throw ApusError(
+        .invalidGraph, "\(Self.name): \(product.op.mnemonic) has no epilogue",
+        expected: "a contraction")
+    }
+    let op = contraction.fused(
+      LoopProgram(
         builder.instructions, outputs: epilogue.outputs.map { builder.values[$0]! }))
     let operands = product.operands + builder.operands.dropFirst()
     let results = try rewriter.emit(
@@ -116,7 +122,8 @@ private struct EpilogueFinder {
 
   /// What the product at `index` takes in; nil where that is nothing.
   mutating func epilogue(of index: Int) -> Epilogue? {
-    guard graph.nodes[index].op is MatMul else { return nil }
+    guard let contraction = graph.nodes[index].op as? any Contraction, contraction.takesProgram
+    else { return nil }
     let product = graph.nodes[index].results[0]
     guard !updates[product.index] else { return nil }
     var best: Epilogue?
@@ -125,7 +132,7 @@ private struct EpilogueFinder {
     // Nodes that read a member, first come first: the next one may need what comes between.
     while members.count <= Self.maximumMembers,
       let next = candidates(members).first(where: {
-        canTake($0, members, inside, product)
+        canTake($0, contraction, members, inside, product)
       })
     {
       members = (members + [next]).sorted()
@@ -157,7 +164,8 @@ private struct EpilogueFinder {
   }
 
   private func canTake(
-    _ index: Int, _ members: [Int], _ inside: Set<ValueID>, _ product: ValueID
+    _ index: Int, _ contraction: any Contraction, _ members: [Int], _ inside: Set<ValueID>,
+    _ product: ValueID
   ) -> Bool {
     let node = graph.nodes[index]
     let first = graph.nodes[members[0]]
@@ -178,7 +186,7 @@ private struct EpilogueFinder {
       operands.insert(operand)
       let type = graph.type(of: operand)
       let view = operand.view ?? View(dense: type.shape)
-      if !FusedMatMul.canFollow(view, product: domain) { return false }
+      if !contraction.canFollow(view, result: domain) { return false }
     }
     let inside = inside.union(node.results)
     return operands.count <= Self.maximumOperands

@@ -1,0 +1,117 @@
+// Specs of the convolutions: one to three axes, strides, dilations, uneven padding, groups, empty batches,
+// images of one pixel.
+
+import ApusGraph
+import ApusOps
+import TestSupport
+
+/// A window and the arrays it is tried on: an image, channels of the result, groups.
+private struct Case {
+  var window: Window
+  var images: [[Int]]
+  var outputs: Int
+  var groups = 1
+
+  func types(_ image: [Int]) throws -> (x: TensorType, w: TensorType, y: TensorType) {
+    let x = TensorType(.f32, Shape(image))
+    let w = TensorType(.f32, Shape([outputs] + window.sizes + [image.last! / groups]))
+    return (x, w, try Convolution(window, groups: groups).resultTypes([x, w])[0])
+  }
+
+  /// The three ops on each image; convolutions of one geometry differ in the images' extents.
+  func specs() -> [OpSpec] {
+    let all = images.compactMap { image in (try? types(image)).map { (image, $0) } }
+    precondition(all.count == images.count, "a window that does not fit its image")
+    let geometry = ConvolutionGeometry(window, groups: groups)
+    let x = TensorType(.f32, Shape(images[0]))
+    let wrong = x.with(Shape(images[0].dropLast() + [images[0].last! + 1]))
+    return [
+      OpSpec(
+        Convolution(window, groups: groups), on: all.map { [$1.x, $1.w] },
+        rejects: [[wrong, all[0].1.w], [x.with(.i32), all[0].1.w], [all[0].1.w.with([3])]],
+        relativeTolerance: 1e-5, absoluteTolerance: 1e-5),
+      OpSpec(
+        ConvolutionWeightGradient(geometry), on: all.map { [$1.x, $1.y] },
+        rejects: [[all[0].1.y.with([2]), all[0].1.y]], relativeTolerance: 1e-5,
+        absoluteTolerance: 1e-5),
+    ]
+      + all.map { image, types in
+        OpSpec(
+          ConvolutionDataGradient(geometry, image: Array(image.dropFirst().dropLast())),
+          on: [[types.y, types.w]], rejects: [[types.y, types.x.with([2, 2])]],
+          relativeTolerance: 1e-5, absoluteTolerance: 1e-5)
+      }
+  }
+}
+
+private let cases = [
+  Case(window: Window([3]), images: [[2, 9, 2], [0, 9, 2]], outputs: 3),
+  Case(
+    window: Window([3, 3], before: [1, 1]),
+    images: [[2, 5, 6, 3], [1, 1, 1, 3], [0, 4, 4, 3]], outputs: 5),
+  Case(window: Window([3, 3], before: [1, 1]), images: [[1, 9, 17, 20]], outputs: 33),
+  Case(window: Window([1, 1]), images: [[2, 3, 4, 5]], outputs: 2),
+  Case(
+    window: Window([1, 1], strides: [2, 2]), images: [[1, 5, 5, 33]], outputs: 17),
+  Case(
+    window: Window([3, 2], strides: [2, 3], before: [0, 1], after: [1, 0]),
+    images: [[2, 7, 8, 2]], outputs: 3),
+  Case(
+    window: Window([2, 3], strides: [1, 2], dilations: [3, 2], before: [2, 3], after: [1, 0]),
+    images: [[1, 5, 8, 4]], outputs: 6, groups: 2),
+  Case(
+    window: Window([3, 3], before: [1, 1]), images: [[1, 5, 4, 3]], outputs: 3, groups: 3),
+  // Padding beyond the window: places that meet no element.
+  Case(window: Window([2, 2], before: [3, 3]), images: [[1, 2, 2, 2]], outputs: 2),
+  Case(
+    window: Window([2, 3, 2], strides: [2, 1, 1], before: [1, 1, 0]),
+    images: [[1, 3, 4, 3, 2]], outputs: 3),
+]
+
+/// `relu(convolution + bias)` and `convolution + residual`, in registers; a program of its own.
+private let fused: [OpSpec] = {
+  let window = Window([3, 3], before: [1, 1])
+  let image = TensorType.f32(2, 5, 6, 3)
+  let kernel = TensorType.f32(5, 3, 3, 3)
+  let result = TensorType.f32(2, 5, 6, 5)
+  let biasAndRelu = LoopProgram(
+    [.init(.apply(Add()), [.operand(0), .operand(1)]), .init(.apply(Relu()), [.value(0)])],
+    outputs: [1])
+  let gate = LoopProgram(
+    [.init(.apply(Gate()), [.operand(1), .operand(0)])], outputs: [0])
+  let scaled = LoopProgram(
+    [
+      .init(.apply(Multiply()), [.operand(0), .operand(1)]),
+      .init(.apply(Tanh()), [.value(0)]),
+      .init(.apply(Add()), [.value(1), .operand(2)]),
+    ], outputs: [0, 2])
+  let residual = LoopProgram(
+    [.init(.apply(Add()), [.operand(0), .operand(1)])], outputs: [0])
+  return [
+    OpSpec(
+      Fused(Convolution(window), program: biasAndRelu), on: [[image, kernel, .f32(5)]],
+      rejects: [[image, kernel, .f32(4)]], smoothness: .unchecked, relativeTolerance: 1e-5,
+      absoluteTolerance: 1e-5),
+    OpSpec(
+      Fused(Convolution(window), program: gate), on: [[image, kernel, result]],
+      smoothness: .unchecked, relativeTolerance: 1e-5, absoluteTolerance: 1e-5),
+    OpSpec(
+      Fused(Convolution(window, groups: 1), program: scaled),
+      on: [
+        [image, kernel, .f32(5), result], [.f32(0, 4, 4, 3), kernel, .f32(5), .f32(0, 4, 4, 5)],
+      ],
+      smoothness: .unchecked, relativeTolerance: 1e-5, absoluteTolerance: 1e-5),
+    OpSpec(
+      Fused(
+        ConvolutionDataGradient(ConvolutionGeometry(window), image: [5, 6]), program: residual),
+      on: [[result, kernel, image]], smoothness: .unchecked, relativeTolerance: 1e-5,
+      absoluteTolerance: 1e-5),
+    OpSpec(
+      Fused(
+        ConvolutionDataGradient(ConvolutionGeometry(window), image: [5, 6]), program: scaled),
+      on: [[result, kernel, .f32(3), image]], smoothness: .unchecked, relativeTolerance: 1e-5,
+      absoluteTolerance: 1e-5),
+  ]
+}()
+
+let convolutionSpecs: [OpSpec] = cases.flatMap { $0.specs() } + fused
