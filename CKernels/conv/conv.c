@@ -56,7 +56,7 @@ size_t ck_conv_scratch_bytes(const ck_conv_args *g, ck_conv_op op, ck_isa isa) {
     const int64_t channels = op == CK_CONV_DATA ? g->in_channels : g->out_channels;
     return (size_t)ceiling(channels, 16) * 64 + ck_loop_scratch_bytes(program);
   }
-  return op == CK_CONV_WEIGHTS ? conv_weights_scratch_bytes(g)
+  return op == CK_CONV_WEIGHTS ? conv_weights_scratch_bytes(g, level)
                                : conv_gather_scratch_bytes(g, op, level);
 }
 

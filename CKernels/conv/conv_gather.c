@@ -304,8 +304,9 @@ static void multiply_panel(const job *job, int64_t group, int64_t column, float 
   };
   tile.other_row = tile.c_row;
   const int64_t places = axis[2].count;
-  const bool pairs = 2 * places <= job->level->max_rows;
-  const int64_t tiles = ceiling(places, job->level->max_rows);
+  const int64_t most = conv_tile_rows(job->level, tile.columns);
+  const bool pairs = 2 * places <= most;
+  const int64_t tiles = ceiling(places, most);
   int64_t done = 0;
   for (int64_t k = 0; k < job->count; k++) {
     const piece *piece = &job->pieces[k];

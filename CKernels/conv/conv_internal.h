@@ -49,11 +49,21 @@ static inline int64_t conv_rows(const ck_conv_args *g) {
 /// copy of the image's row. A function of the shape alone: it decides whether padding is added.
 bool conv_joins_taps(const ck_conv_args *g);
 
+/// Whether it sums the transposed gradient, [taps and channels of the image][channels of the
+/// output]: of so few channels the joined taps fill a tile's rows, but not its columns. A function
+/// of the shape.
+bool conv_turns_weights(const ck_conv_args *g);
+
 /// The rows of a block of a group of rows of the output.
 range conv_group(const ck_conv_args *g, ck_conv_cut cut, int64_t group);
 static inline range conv_block(range group, ck_conv_cut cut, int64_t block) {
   const int64_t begin = group.begin + block * cut.rows;
   return (range){begin, least(begin + cut.rows, group.end)};
+}
+
+/// The most rows of a tile of so many columns.
+static inline int64_t conv_tile_rows(const gemm_level *level, int64_t columns) {
+  return columns <= level->vector ? level->narrow_rows : level->max_rows;
 }
 
 // MARK: The drivers
@@ -64,7 +74,7 @@ size_t conv_gather_scratch_bytes(const ck_conv_args *g, ck_conv_op op, const gem
 size_t conv_gather_workspace_bytes(const ck_conv_args *g, ck_conv_op op, const gemm_level *level);
 
 void conv_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm_level *level);
-size_t conv_weights_scratch_bytes(const ck_conv_args *g);
+size_t conv_weights_scratch_bytes(const ck_conv_args *g, const gemm_level *level);
 size_t conv_weights_workspace_bytes(const ck_conv_args *g);
 
 // The entries of the list.

@@ -102,12 +102,18 @@ enum {
   BLOCK_PLACES = 384,      // of the output, in a block of the sums of weights
   MOST_GROUPS = 16,        // of blocks, whose sums lie apart until the end
   GROUP_FLOATS = 1 << 20,  // of all of them
+  WHOLE_VECTORS = 16,      // of any level
   JOINED_CHANNELS = 32     // fewer fill a tile's columns only with the taps beside them
 };
 
 bool conv_joins_taps(const ck_conv_args *g) {
   return g->groups == 1 && g->dilation[2] == 1 && g->kernel[2] > 1 &&
          g->in_channels < JOINED_CHANNELS;
+}
+
+bool conv_turns_weights(const ck_conv_args *g) {
+  return conv_joins_taps(g) && g->kernel[2] * g->in_channels < JOINED_CHANNELS &&
+         g->out_channels % WHOLE_VECTORS == 0;
 }
 
 ck_conv_cut ck_conv_groups(const ck_conv_args *g) {

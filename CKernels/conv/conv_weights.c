@@ -9,7 +9,10 @@
 
 #include "conv_internal.h"
 
-enum { SLACK = 32 };  // floats that a vector may read beyond the last element
+enum {
+  SLACK = 32,       // floats that a vector may read beyond the last element
+  REPAID_TILES = 3  // so many read a panel of the image that was packed for them
+};
 
 /// A row of the output within a block, and where the rows that it reads are: row h of the source's
 /// plane d at source + (d - first_plane) * plane_pitch + (h - first_row) * row, planes counted by
@@ -24,14 +27,16 @@ typedef struct job {
   const ck_conv_args *g;
   const gemm_level *level;
   conv_axis axis[CK_CONV_AXES];
-  bool joins, copies;
+  bool joins, turns, copies, packs;
   int64_t row;            // floats from row to row of the source as it is read
   int64_t taps, in, out;  // channels of a group
   float *copy;
   const float *source;  // the images, or the copy
   row_place *places;
   gemm_segment *segments;
-  float *sums;  // of the group of blocks
+  gemm_segment *packed;  // of the panel
+  float *panel;          // of the image, packed
+  float *sums;           // of the group of blocks
 } job;
 
 // MARK: The source
@@ -62,10 +67,21 @@ static int64_t copy_floats(const ck_conv_args *g) {
          16;
 }
 
-size_t conv_weights_scratch_bytes(const ck_conv_args *g) {
+/// Whether the elements that a tile's columns walk along lie far apart, which neither the caches
+/// nor their prefetchers like.
+static bool packs_source(const ck_conv_args *g, const gemm_level *level) {
+  return !conv_joins_taps(g) && g->stride[2] > 1 &&
+         g->out_channels / g->groups >= REPAID_TILES * level->max_rows;
+}
+
+static int64_t panel_floats(const ck_conv_args *g, const gemm_level *level) {
+  return packs_source(g, level) ? ck_conv_groups(g).rows * g->output[2] * level->columns : 0;
+}
+
+size_t conv_weights_scratch_bytes(const ck_conv_args *g, const gemm_level *level) {
   const ck_conv_cut cut = ck_conv_groups(g);
-  return (size_t)copy_floats(g) * sizeof(float) +
-         (size_t)cut.rows * (sizeof(row_place) + sizeof(gemm_segment)) + 64;
+  return (size_t)(copy_floats(g) + panel_floats(g, level)) * sizeof(float) +
+         (size_t)cut.rows * (sizeof(row_place) + 2 * sizeof(gemm_segment)) + 64;
 }
 
 static int64_t elements(const ck_conv_args *g) {
@@ -74,7 +90,9 @@ static int64_t elements(const ck_conv_args *g) {
 
 size_t conv_weights_workspace_bytes(const ck_conv_args *g) {
   const ck_conv_cut cut = ck_conv_groups(g);
-  return cut.groups == 1 ? 0 : (size_t)(cut.groups * elements(g)) * sizeof(float);
+  return cut.groups == 1 && !conv_turns_weights(g)
+             ? 0
+             : (size_t)(cut.groups * elements(g)) * sizeof(float);
 }
 
 /// Copies what rows of one image's plane of the output read, from `at` on; returns where it ends.
@@ -171,6 +189,59 @@ static int64_t find_segments(const job *job, range block, const column_run *run,
   return segment - job->segments;
 }
 
+/// A run of taps and channels of the image as a tile's rows, by the channels [first, end) of the
+/// output.
+static void multiply_turned(const job *job, range block, const column_run *run, range channels,
+                            bool adds) {
+  const ck_conv_args *g = job->g;
+  const gemm_level *level = job->level;
+  const int64_t first = (run->d * g->kernel[1] + run->h) * run->columns;
+  const int64_t count = find_segments(job, block, run, 0);
+  for (int64_t i = 0; i < count; i++) {
+    const gemm_segment at = job->segments[i];
+    job->segments[i] = (gemm_segment){.a = at.b, .b = at.a};
+  }
+  gemm_tile tile = {
+      .a_row = 1,
+      .a_col = g->stride[2] * g->in_channels,
+      .b_row = g->out_channels,
+      .c_row = g->out_channels,
+      .K = g->output[2],
+      .segments = job->segments,
+      .segment_count = count,
+      .alpha = 1,
+      .accumulate = adds,
+  };
+  if (adds && count == 0) return;
+  for (int64_t column = channels.begin; column < channels.end; column += tile.columns) {
+    tile.columns = (int32_t)least(level->columns, channels.end - column);
+    tile.b = g->b + column;
+    const int64_t tiles = ceiling(run->columns, conv_tile_rows(level, tile.columns));
+    for (int64_t i = 0; i < tiles; i++) {
+      const int64_t row = tile_begin(run->columns, tiles, i);
+      tile.rows = (int32_t)(tile_begin(run->columns, tiles, i + 1) - row);
+      tile.a = job->source + row;
+      tile.c = job->sums + (first + row) * g->out_channels + column;
+      level->tile(&tile);
+    }
+  }
+}
+
+/// Packs a panel of the image, [place][column]; the segments then lie one after the other.
+static void pack_segments(const job *job, gemm_tile *tile) {
+  float *to = job->panel;
+  const int64_t width = ceiling(tile->columns, job->level->vector) * job->level->vector;
+  for (int64_t i = 0; i < tile->segment_count; i++) {
+    job->level->pack(to, width, tile->columns, tile->K, tile->b + job->segments[i].b, 1,
+                     job->g->stride[2] * job->g->in_channels);
+    job->packed[i] = (gemm_segment){job->segments[i].a, to - job->panel};
+    to += tile->K * width;
+  }
+  tile->b = job->panel;
+  tile->b_row = width;
+  tile->segments = job->packed;
+}
+
 /// A run of columns against the channels [first, end) of a group of the output.
 static void multiply_run(const job *job, range block, const column_run *run, int64_t group,
                          range channels, bool adds) {
@@ -181,24 +252,24 @@ static void multiply_run(const job *job, range block, const column_run *run, int
   gemm_tile tile = {
       .a_row = 1,
       .a_col = g->out_channels,
-      .b_row = g->stride[2] * g->in_channels,
       .c_row = row,
       .K = length(run->places),
-      .segments = job->segments,
       .segment_count = find_segments(job, block, run, group),
       .alpha = 1,
       .accumulate = adds,
   };
   if (adds && (tile.segment_count == 0 || tile.K == 0)) return;
+  const int64_t tiles = ceiling(job->out, level->max_rows);
   for (int64_t column = 0; column < run->columns; column += level->columns) {
     tile.columns = (int32_t)least(level->columns, run->columns - column);
     tile.b = job->source + column;
-    for (int64_t m = channels.begin; m < channels.end; m += tile.rows) {
-      // Tiles are those of the group, whoever takes them: of nearly equal height.
-      const int64_t tiles = ceiling(job->out, level->max_rows);
-      int64_t index = m * tiles / job->out;
-      while (tile_begin(job->out, tiles, index + 1) <= m) index++;
-      tile.rows = (int32_t)(tile_begin(job->out, tiles, index + 1) - m);
+    tile.b_row = g->stride[2] * g->in_channels;
+    tile.segments = job->segments;
+    if (job->packs) pack_segments(job, &tile);
+    // Tiles are those of the group, of nearly equal height, whoever takes them.
+    for (int64_t i = channels.begin; i < channels.end; i++) {
+      const int64_t m = tile_begin(job->out, tiles, i);
+      tile.rows = (int32_t)(tile_begin(job->out, tiles, i + 1) - m);
       const int64_t channel = group * job->out + m;
       tile.a = g->b + channel;
       tile.c = job->sums + channel * row + tap * job->in + column;
@@ -207,7 +278,8 @@ static void multiply_run(const job *job, range block, const column_run *run, int
   }
 }
 
-static void multiply_block(const job *job, range block, int64_t group, range channels, bool adds) {
+/// - `tiles`: of the group's channels, or of the output's channels where they are columns.
+static void multiply_block(const job *job, range block, int64_t group, range tiles, bool adds) {
   const ck_conv_args *g = job->g;
   column_run run = {.columns = job->joins ? g->kernel[2] * job->in : job->in};
   const int64_t runs = job->joins ? 1 : g->kernel[2];
@@ -215,7 +287,13 @@ static void multiply_block(const job *job, range block, int64_t group, range cha
     for (run.h = 0; run.h < g->kernel[1]; run.h++)
       for (run.q = 0; run.q < runs; run.q++) {
         run.places = job->joins ? (range){0, g->output[2]} : conv_places_of(&job->axis[2], run.q);
-        multiply_run(job, block, &run, group, channels, adds);
+        if (job->turns) {
+          const range channels = {tiles.begin * job->level->columns,
+                                  least(tiles.end * job->level->columns, g->out_channels)};
+          multiply_turned(job, block, &run, channels, adds);
+        } else {
+          multiply_run(job, block, &run, group, tiles, adds);
+        }
       }
 }
 
@@ -223,13 +301,17 @@ static void multiply_block(const job *job, range block, int64_t group, range cha
 
 /// Adds up the groups' sums of the elements that are this thread's.
 static void add_groups(const ck_conv_args *g, int64_t groups, const ck_thread *t) {
-  const int64_t count = elements(g);
+  const int64_t count = elements(g), rows = count / greatest(g->out_channels, 1);
   const float *sums = g->workspace;
+  const bool turns = conv_turns_weights(g);
   int64_t begin, end;
   ck_share(count, t, &begin, &end);
-  for (int64_t i = begin; i < end; i++) g->c[i] = sums[i] + sums[count + i];
-  for (int64_t k = 2; k < groups; k++)
-    for (int64_t i = begin; i < end; i++) g->c[i] += sums[k * count + i];
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t at = turns ? i % rows * g->out_channels + i / rows : i;
+    float sum = sums[at];
+    for (int64_t k = 1; k < groups; k++) sum += sums[k * count + at];
+    g->c[i] = sum;
+  }
 }
 
 void conv_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm_level *level) {
@@ -238,43 +320,46 @@ void conv_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm_leve
       .g = g,
       .level = level,
       .joins = conv_joins_taps(g),
+      .turns = conv_turns_weights(g),
       .copies = copies_source(g, level),
+      .packs = packs_source(g, level),
       .row = length(columns_of(g)) * g->in_channels,
       .taps = conv_product(g->kernel),
       .in = g->in_channels / g->groups,
       .out = g->out_channels / g->groups,
       .copy = t->scratch,
   };
+  const bool apart = cut.groups > 1 || job.turns;
   job.source = job.copies ? job.copy : g->a;
-  job.places = (row_place *)(job.copy + copy_floats(g));
+  job.panel = job.copy + copy_floats(g);
+  job.places = (row_place *)(job.panel + panel_floats(g, level));
   job.segments = (gemm_segment *)(job.places + cut.rows);
+  job.packed = job.segments + cut.rows;
   const conv_walk walk = conv_walk_at(g, CK_CONV_FORWARD, 0);
   memcpy(job.axis, walk.axis, sizeof job.axis);
   // Tiles of channels of all groups of channels, for each group of blocks.
-  const int64_t tiles = ceiling(job.out, level->max_rows), all = tiles * g->groups;
+  const int64_t tiles = ceiling(job.out, job.turns ? level->columns : level->max_rows);
+  const int64_t all = tiles * g->groups;
   int64_t begin, end;
   ck_share(cut.groups * all, t, &begin, &end);
   for (int64_t item = begin; item < end;) {
     const int64_t sum = item / all, last = least(end, (sum + 1) * all);
     const range rows = conv_group(g, cut, sum);
-    job.sums = cut.groups == 1 ? g->c : (float *)g->workspace + sum * elements(g);
+    job.sums = apart ? (float *)g->workspace + sum * elements(g) : g->c;
     int64_t block = 0;
     do {
       const range of_block = conv_block(rows, cut, block);
       find_rows(&job, of_block);
       for (int64_t i = item; i < last;) {
-        const int64_t group = i % all / tiles, stop = least(last, i - i % tiles + tiles);
-        const range channels = {
-            tile_begin(job.out, tiles, i % tiles),
-            tile_begin(job.out, tiles, i % tiles + stop - i),
-        };
-        multiply_block(&job, of_block, group, channels, block > 0);
+        const int64_t first = i % tiles, stop = least(last, i - first + tiles);
+        multiply_block(&job, of_block, i % all / tiles, (range){first, first + stop - i},
+                       block > 0);
         i = stop;
       }
     } while (rows.begin + ++block * cut.rows < rows.end);
     item = last;
   }
-  if (cut.groups == 1) return;
+  if (!apart) return;
   ck_barrier(t);
   add_groups(g, cut.groups, t);
 }

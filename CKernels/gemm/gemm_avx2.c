@@ -1,10 +1,11 @@
-// The AVX2 microkernels: tiles up to 6x16 (12 of 16 registers are sums), and 3x32 for few rows.
+// The AVX2 microkernels: tiles up to 6x16 (12 of 16 registers are sums), 3x32 for few rows and
+// 12x8.
 #if defined(__x86_64__)
 #include "../core/ck_avx2_begin.h"
 #include "gemm_internal.h"
 
 #define VECTOR 8
-#define TILE_ROWS 6
+#define TILE_ROWS 12
 #define PREFETCH_STEPS 8
 #define PACK_AHEAD 16
 #define A_AHEAD 16
@@ -61,8 +62,20 @@ static void tile_one(const gemm_tile *t) {
       return tile_body(t, 4, 1, 0);
     case 5:
       return tile_body(t, 5, 1, 0);
-    default:
+    case 6:
       return tile_body(t, 6, 1, 0);
+    case 7:
+      return tile_body(t, 7, 1, 0);
+    case 8:
+      return tile_body(t, 8, 1, 0);
+    case 9:
+      return tile_body(t, 9, 1, 0);
+    case 10:
+      return tile_body(t, 10, 1, 0);
+    case 11:
+      return tile_body(t, 11, 1, 0);
+    default:
+      return tile_body(t, 12, 1, 0);
   }
 }
 
@@ -122,6 +135,7 @@ const gemm_level gemm_avx2 = {
     .isa = CK_ISA_AVX2,
     .vector = 8,
     .max_rows = 6,
+    .narrow_rows = 12,
     .columns = 16,
     .direct_rows = 6,
     .flat_rows = 3,

@@ -1,10 +1,11 @@
-// The AVX-512 microkernels: tiles up to 14x32 (28 of 32 registers are sums), and 6x64 for few rows.
+// The AVX-512 microkernels: tiles up to 14x32 (28 of 32 registers are sums), 6x64 for few rows and
+// 16x16.
 #if defined(__x86_64__)
 #include "../core/ck_avx512_begin.h"
 #include "gemm_internal.h"
 
 #define VECTOR 16
-#define TILE_ROWS 14
+#define TILE_ROWS 16
 #define PREFETCH_STEPS 8
 #define PACK_AHEAD 16
 #define A_AHEAD 16
@@ -73,8 +74,12 @@ static void tile_one(const gemm_tile *t) {
       return tile_body(t, 12, 1, 0);
     case 13:
       return tile_body(t, 13, 1, 0);
-    default:
+    case 14:
       return tile_body(t, 14, 1, 0);
+    case 15:
+      return tile_body(t, 15, 1, 0);
+    default:
+      return tile_body(t, 16, 1, 0);
   }
 }
 
@@ -172,6 +177,7 @@ const gemm_level gemm_avx512 = {
     .isa = CK_ISA_AVX512,
     .vector = 16,
     .max_rows = 14,
+    .narrow_rows = 16,
     .columns = 32,
     .direct_rows = 28,
     .flat_rows = 6,

@@ -63,8 +63,8 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
     for (int64_t p = t->K; p > 0; p--) {
       vec bv[4];
       // A's columns may lie anywhere; its rows, read along, the processor fetches by itself.
-      __builtin_prefetch(a[0] + A_AHEAD * a_col);
-      if (ROWS > 8) __builtin_prefetch(a[0] + A_AHEAD * a_col + (ROWS - 1) * a_row);
+      if (NV > 1) __builtin_prefetch(a[0] + A_AHEAD * a_col);
+      if (NV > 1 && ROWS > 8) __builtin_prefetch(a[0] + A_AHEAD * a_col + (ROWS - 1) * a_row);
 #pragma clang loop unroll(full)
       for (int v = 0; v < NV; v++) {
         bv[v] = load(b + v * VECTOR);

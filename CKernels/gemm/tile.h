@@ -62,6 +62,7 @@ typedef struct gemm_level {
   ck_isa isa;
   int32_t vector;         // floats in a vector
   int32_t max_rows;       // tile rows that go with `columns`
+  int32_t narrow_rows;    // tile rows that go with one vector of columns
   int32_t columns;        // tile columns: width of a packed panel of B
   int32_t direct_rows;    // up to so many, B is read in place also where its rows collide
   int32_t flat_rows;      // up to so many rows, tiles are twice as wide where B allows
