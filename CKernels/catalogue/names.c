@@ -13,6 +13,7 @@ static const list lists[] = {
     ck_linear_cross_entropy_entries,
     ck_norm_entries,
     ck_optim_entries,
+    ck_pool_entries,
     ck_random_entries,
     ck_scan_entries,
     ck_softmax_entries,

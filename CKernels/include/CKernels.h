@@ -15,6 +15,7 @@
 #include "ck_loop.h"
 #include "ck_norm.h"
 #include "ck_optim.h"
+#include "ck_pool.h"
 #include "ck_random.h"
 #include "ck_rates.h"
 #include "ck_scan.h"

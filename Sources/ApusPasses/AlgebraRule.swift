@@ -79,6 +79,11 @@ struct Site {
     maker(of: operand) is T ? simplifier.operands(making: operand.value) : nil
   }
 
+  /// All results of the op that makes the operand, its own among them; none where no op makes it.
+  func results(besides operand: Operand) -> [Operand] {
+    simplifier.results(making: operand.value).map { Operand($0) }
+  }
+
   private func maker(of operand: Operand) -> (any Op)? {
     operand.view == nil ? simplifier.op(making: operand.value) : nil
   }

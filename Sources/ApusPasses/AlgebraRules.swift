@@ -11,8 +11,7 @@ import ApusOps
 enum AlgebraRules {
   static let all: [AlgebraRule] =
     identities + neutral + signs + scales + powers + casts + choices + logic + places + parts
-    + convolutions
-    + reductions
+    + convolutions + pools + reductions
 
   // MARK: Ops that change nothing
 

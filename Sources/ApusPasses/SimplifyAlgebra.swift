@@ -192,6 +192,11 @@ final class Simplifier {
     definitions[value.index].map { rewriter.result.nodes[$0].operands } ?? []
   }
 
+  /// All that the op makes which makes the value.
+  func results(making value: ValueID) -> [ValueID] {
+    definitions[value.index].map { rewriter.result.nodes[$0].results } ?? []
+  }
+
   func readerCount(_ value: ValueID) -> Int { readers[value.index] }
 
   func constant(_ value: ValueID) -> Double? {

@@ -10,6 +10,7 @@ let opSpecs: [OpSpec] = [
   elementwiseSpecs,
   matMulSpecs,
   narrowSpecs,
+  poolSpecs,
   reductionSpecs,
   rowSpecs,
   indexSpecs,

@@ -77,6 +77,22 @@ import Testing
     #expect(losses.count == 6 && losses.allSatisfy { $0.scalar.isFinite && $0.shape == [] })
   }
 
+  @Test func pooling() throws {
+    let layers: [any Layer] = [
+      MaxPool2d(3, stride: 2, padding: 1), AvgPool2d(2, countsPadding: false),
+      GlobalAveragePool(), AdaptiveMaxPool2d(7),
+    ]
+    let f = try compile([.f32(2, 14, 14, 3)]) { arguments in
+      let images = arguments[0]
+      let (small, places) = maxPoolWithIndices(images, 2)
+      func unpooled(_ images: Tensor) -> Tensor { maxUnpool(images, places, 2) }
+      return layers.map { $0(images) } + [unpooled(small)]
+    }
+    let results: [NDArray] = try f(NDArray(zeros: .f32(2, 14, 14, 3)))
+    let shapes: [Shape] = [[2, 7, 7, 3], [2, 7, 7, 3], [2, 3], [2, 7, 7, 3], [2, 14, 14, 3]]
+    #expect(results.map(\.shape) == shapes)
+  }
+
   @Test func training() throws {
     let folder = try Book.folder()
     let f = "\(folder)/f.safetensors"

@@ -43,6 +43,14 @@ import Testing
     return x.reshaped([n, length, count, width / count]).transposed([0, 2, 1, 3])
   }
 
+  func pooled(_ x: Tensor) -> [Tensor] {  // f32[n,112,112,64]
+    let stem = maxPool(x, 3, stride: 2, padding: 1)  // f32[n,56,56,64]
+    let narrow = averagePool(x, [2, 1])  // f32[n,56,112,64]
+    let (y, places) = maxPoolWithIndices(x, 2)  // f32[n,56,56,64], u8 of that shape
+    let back = maxUnpool(y, places, 2)  // f32[n,112,112,64]
+    return [stem, narrow, back, globalAveragePool(x)]  // f32[n,64]
+  }
+
   struct LanguageModel: Module {
     let embed: Embedding
     let weight: Parameter
@@ -85,6 +93,13 @@ import Testing
   @Test func shapesAreComputedWith() throws {
     let f = try compile(.f32(2, 3, 8)) { heads($0, 4) }
     #expect(try f(NDArray(zeros: .f32(2, 3, 8))).shape == [2, 4, 3, 2])
+  }
+
+  @Test func poolingHasManyForms() throws {
+    let f = try compile(.f32(1, 112, 112, 64)) { x in
+      pooled(x).map { $0.flattened() }.reduce(into: x.sum()) { $0 = $0 + $1.sum() }
+    }
+    #expect(try f(NDArray(zeros: .f32(1, 112, 112, 64))).floats == [0])
   }
 
   @Test func sharedWeights_areAskedFor() throws {

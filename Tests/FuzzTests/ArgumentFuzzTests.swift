@@ -24,6 +24,27 @@ private struct Arguments {
     self.random = own
   }
 
+  /// Images where the rank allows any, and a window's numbers.
+  var images: Tensor {
+    mutating get {
+      let shapes: [Shape] = [
+        [2, 5, 3], [2, 5, 4, 3], [1, 3, 4, 5, 2], [0, 4, 4, 1], [1, 0, 4, 2],
+      ]
+      return flag ? x : x.trace.full(shapes.randomElement(using: &random)!, 0.5)
+    }
+  }
+  var perAxis: PerAxis { mutating get { flag ? PerAxis(n) : PerAxis(ns) } }
+  var padding: Padding {
+    mutating get {
+      switch Int.random(in: 0...3, using: &random) {
+      case 0: .same
+      case 1: .all(n)
+      case 2: .each(ns)
+      default: .sides(before: ns, after: ns)
+      }
+    }
+  }
+
   private static let extremes: [Int] = [
     0, 1, -1, 2, 3, 7, -4, .max, .min, .max - 1, .min + 1, 1 << 31, -(1 << 31), 1 << 32, 1 << 40,
     -(1 << 40),
@@ -146,6 +167,47 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
   ),
   ("crossEntropy", { [crossEntropy($0.x, $0.indices, ignoreIndex: $0.n, labelSmoothing: $0.d)] }),
   ("nll", { [nll($0.x, $0.indices)] }), ("huber", { [huber($0.x, $0.x, delta: $0.d)] }),
+  (
+    "maxPool",
+    {
+      [
+        maxPool(
+          $0.images, $0.perAxis, stride: $0.flag ? $0.perAxis : nil, padding: $0.padding,
+          dilation: $0.perAxis, ceilMode: $0.flag)
+      ]
+    }
+  ),
+  (
+    "averagePool",
+    {
+      [
+        averagePool(
+          $0.images, $0.perAxis, stride: $0.flag ? $0.perAxis : nil, padding: $0.padding,
+          ceilMode: $0.flag, countsPadding: $0.flag, divisor: $0.flag ? $0.d : nil)
+      ]
+    }
+  ),
+  (
+    "maxUnpool",
+    {
+      let (y, places) = maxPoolWithIndices($0.images, $0.perAxis, stride: $0.perAxis)
+      return [
+        maxUnpool(
+          y, places, $0.perAxis, stride: $0.perAxis, padding: $0.padding, dilation: $0.perAxis,
+          to: $0.flag ? $0.ns : nil)
+      ]
+    }
+  ),
+  ("lpPool", { [lpPool($0.images, $0.d, $0.perAxis, stride: $0.perAxis)] }),
+  (
+    "adaptivePool",
+    {
+      [
+        adaptiveAveragePool($0.images, to: $0.perAxis), adaptiveMaxPool($0.images, to: $0.perAxis),
+        globalAveragePool($0.images), globalMaxPool($0.images, keepDims: $0.flag),
+      ]
+    }
+  ),
   ("topKAccuracy", { [topKAccuracy($0.x, $0.indices, k: $0.n)] }),
   ("Linear", { args in built(args.x) { Linear(args.size, args.size) } }),
   ("Embedding", { args in built(args.indices) { Embedding(args.size, args.size) } }),
