@@ -4,6 +4,7 @@
 typedef const ck_entry *(*list)(size_t *count);
 
 static const list lists[] = {
+    ck_batch_norm_entries,
     ck_bound_entries,
     ck_conv_entries,
     ck_copy_entries,

@@ -3,6 +3,7 @@
 #define CKERNELS_H
 
 #include "ck_base.h"
+#include "ck_batch_norm.h"
 #include "ck_bench.h"
 #include "ck_bound.h"
 #include "ck_conv.h"

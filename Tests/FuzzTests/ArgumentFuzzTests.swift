@@ -159,6 +159,7 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
   ("clamp", { [clamp($0.x, low: $0.d, high: $0.d)] }),
   ("leakyRelu", { [leakyRelu($0.x, slope: $0.d)] }),
   ("elu", { [elu($0.x, alpha: $0.d)] }), ("pow", { [pow($0.x, $0.d), pow($0.d, $0.x)] }),
+  ("batchNorm", { [batchNorm($0.x, epsilon: $0.d).result] }),
   ("layerNorm", { [layerNorm($0.x, epsilon: $0.d)] }),
   ("rmsNorm", { [rmsNorm($0.x, epsilon: $0.d)] }),
   (
@@ -212,6 +213,13 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
   ("Linear", { args in built(args.x) { Linear(args.size, args.size) } }),
   ("Embedding", { args in built(args.indices) { Embedding(args.size, args.size) } }),
   ("LayerNorm", { args in built(args.x) { LayerNorm(args.size, epsilon: args.d) } }),
+  (
+    "BatchNorm",
+    { args in
+      let (size, d) = (args.size, args.d)
+      return built(args.x) { BatchNorm(size, epsilon: args.d, momentum: d) }
+    }
+  ),
   ("RMSNorm", { args in built(args.x) { RMSNorm(args.size, epsilon: args.d) } }),
   ("Flatten", { args in built(args.x) { Flatten(from: args.n) } }),
   ("Dropout", { args in built(args.x) { Dropout(args.d) } }),
