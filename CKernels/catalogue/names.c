@@ -16,6 +16,7 @@ static const list lists[] = {
     ck_optim_entries,
     ck_pool_entries,
     ck_random_entries,
+    ck_resample_entries,
     ck_scan_entries,
     ck_softmax_entries,
     ck_sort_entries,

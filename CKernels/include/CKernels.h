@@ -19,6 +19,7 @@
 #include "ck_pool.h"
 #include "ck_random.h"
 #include "ck_rates.h"
+#include "ck_resample.h"
 #include "ck_scan.h"
 #include "ck_softmax.h"
 #include "ck_sort.h"

@@ -35,11 +35,10 @@ typedef struct ck_moments_args {
   int32_t reserved;
 } ck_moments_args;
 
-/// With rstd = 1 / sqrt(variance + epsilon), n = (x - mean) rstd and g = dy, or 0 where an `y` is
-/// given that is not above 0 (what went through a rectifier):
+/// With rstd = 1 / sqrt(variance + epsilon) and n = (x - mean) rstd:
 ///
-///     dbeta = Σ_rows g, dgamma = Σ_rows g n
-///     dx = gamma rstd (g - dbeta / R - n dgamma / R)
+///     dbeta = Σ_rows dy, dgamma = Σ_rows dy n
+///     dx = gamma rstd (dy - dbeta / R - n dgamma / R)
 ///
 /// in f32; two passes over the rows. Rows are summed in fixed blocks, and the blocks in order. An
 /// rstd that would divide by 0 is 0.
@@ -49,7 +48,6 @@ typedef struct ck_batch_norm_backward_args {
   float *dbeta;           // [cols], or NULL
   const void *dy;         // [rows, cols], dy_dtype
   const void *x;          // [rows, cols], x_dtype
-  const void *y;          // [rows, cols], y_dtype, or NULL
   const float *mean;      // [cols]
   const float *variance;  // [cols]
   const float *gamma;     // [cols], or NULL: 1
@@ -60,8 +58,6 @@ typedef struct ck_batch_norm_backward_args {
   int32_t dx_dtype;  // CK_F32 or CK_BF16
   int32_t dy_dtype;
   int32_t x_dtype;
-  int32_t y_dtype;
-  int32_t reserved;
 } ck_batch_norm_backward_args;
 
 /// Bytes of workspace; they depend on rows and cols alone.

@@ -134,28 +134,20 @@ void CK_NAME(ck_moments)(const void *args, const ck_thread *t) {
 
 /// The element types of the backward pass.
 typedef struct batch_types {
-  ck_dtype dx, dy, x, y;
+  ck_dtype dx, dy, x;
 } batch_types;
-
-/// What comes from above at `count` elements of a row.
-CK_INLINE ck_v16f upstream_of(const ck_batch_norm_backward_args *a, int64_t at, int count,
-                              bool rectified, batch_types types) {
-  const ck_v16f dy = load_any(a->dy, at, count, types.dy);
-  if (!rectified) return dy;
-  return ck_select(load_any(a->y, at, count, types.y) > 0, dy, ck_splat(0));
-}
 
 /// Adds `rows` rows (1 or 4) from `row` on to Σ g and Σ g (x - mean).
 CK_INLINE void add_gradients(const ck_batch_norm_backward_args *a, const column_unit *u, float *sum,
                              float *product, int64_t row, const int rows, bool is_first,
-                             bool rectified, batch_types types) {
+                             batch_types types) {
   for (int64_t i = 0; i < u->cols; i += CK_LANES) {
     const int count = lanes_left(u->cols - i);
     const ck_v16f mean = load_lanes(a->mean + u->column, i, count, CK_F32);
     ck_v16f g[4], d[4];
     for (int r = 0; r < rows; ++r) {
       const int64_t at = (row + r) * a->cols + u->column + i;
-      g[r] = upstream_of(a, at, count, rectified, types);
+      g[r] = load_any(a->dy, at, count, types.dy);
       d[r] = load_any(a->x, at, count, types.x) - mean;
     }
     ck_v16f s = g[0], p = g[0] * d[0];
@@ -170,7 +162,7 @@ CK_INLINE void add_gradients(const ck_batch_norm_backward_args *a, const column_
 
 /// The sums of the units in [begin, end).
 CK_INLINE void sum_gradients(const ck_batch_norm_backward_args *a, int64_t begin, int64_t end,
-                             bool rectified, batch_types types) {
+                             batch_types types) {
   float sum[PANEL] __attribute__((aligned(64))), product[PANEL] __attribute__((aligned(64)));
   const int64_t blocks = column_blocks(a->rows), stride = column_stride(a->cols);
   for (int64_t unit = begin; unit < end; ++unit) {
@@ -181,10 +173,10 @@ CK_INLINE void sum_gradients(const ck_batch_norm_backward_args *a, int64_t begin
       const int64_t rows = u.rows - run < RUN_ROWS ? u.rows - run : RUN_ROWS;
       int64_t row = 0;
       for (; row + 4 <= rows; row += 4) {
-        add_gradients(a, &u, sum, product, u.row + run + row, 4, row == 0, rectified, types);
+        add_gradients(a, &u, sum, product, u.row + run + row, 4, row == 0, types);
       }
       for (; row < rows; ++row) {
-        add_gradients(a, &u, sum, product, u.row + run + row, 1, row == 0, rectified, types);
+        add_gradients(a, &u, sum, product, u.row + run + row, 1, row == 0, types);
       }
       for (int64_t i = 0; i < u.cols; i += CK_LANES) {
         const ck_v16f s = ck_load(sum + i), p = ck_load(product + i);
@@ -198,7 +190,7 @@ CK_INLINE void sum_gradients(const ck_batch_norm_backward_args *a, int64_t begin
 /// dx of `rows` rows (1 or 4) from `row` on.
 CK_INLINE void put_gradients(const ck_batch_norm_backward_args *a, const column_unit *u,
                              const float *coefficients, int64_t row, const int rows, bool streams,
-                             bool rectified, batch_types types) {
+                             batch_types types) {
   const int64_t stride = column_stride(a->cols);
   for (int64_t i = 0; i < u->cols; i += CK_LANES) {
     const int count = lanes_left(u->cols - i);
@@ -208,7 +200,7 @@ CK_INLINE void put_gradients(const ck_batch_norm_backward_args *a, const column_
     const ck_v16f slope = ck_load(coefficients + 2 * stride + i);
     for (int r = 0; r < rows; ++r) {
       const int64_t at = (row + r) * a->cols + u->column + i;
-      const ck_v16f g = upstream_of(a, at, count, rectified, types);
+      const ck_v16f g = load_any(a->dy, at, count, types.dy);
       const ck_v16f d = load_any(a->x, at, count, types.x) - mean;
       store_lanes(a->dx, at, ck_fnma(d, slope, g - level) * scale, count, types.dx, streams);
     }
@@ -217,7 +209,7 @@ CK_INLINE void put_gradients(const ck_batch_norm_backward_args *a, const column_
 
 /// dx of the units in [begin, end), the last first: it is the one that may still be in the cache.
 CK_INLINE void apply_gradients(const ck_batch_norm_backward_args *a, int64_t begin, int64_t end,
-                               bool rectified, batch_types types) {
+                               batch_types types) {
   const float *coefficients =
       (const float *)a->workspace + 2 * column_blocks(a->rows) * column_stride(a->cols);
   const bool streams = a->dx != a->dy && a->dx != a->x &&
@@ -227,10 +219,10 @@ CK_INLINE void apply_gradients(const ck_batch_norm_backward_args *a, int64_t beg
     const float *own = coefficients + u.column;
     int64_t row = u.row;
     for (; row + 4 <= u.row + u.rows; row += 4) {
-      put_gradients(a, &u, own, row, 4, streams, rectified, types);
+      put_gradients(a, &u, own, row, 4, streams, types);
     }
     for (; row < u.row + u.rows; ++row) {
-      put_gradients(a, &u, own, row, 1, streams, rectified, types);
+      put_gradients(a, &u, own, row, 1, streams, types);
     }
   }
   if (streams) ck_stream_end();
@@ -262,38 +254,27 @@ CK_INLINE void combine_gradients(const ck_batch_norm_backward_args *a, const ck_
   }
 }
 
-CK_INLINE void backward_of(const ck_batch_norm_backward_args *a, const ck_thread *t, bool rectified,
+CK_INLINE void backward_of(const ck_batch_norm_backward_args *a, const ck_thread *t,
                            batch_types types) {
   int64_t begin, end;
   ck_share(column_blocks(a->rows) * column_panels(a->cols), t, &begin, &end);
-  sum_gradients(a, begin, end, rectified, types);
+  sum_gradients(a, begin, end, types);
   ck_barrier(t);
   combine_gradients(a, t);
   ck_barrier(t);
-  apply_gradients(a, begin, end, rectified, types);
+  apply_gradients(a, begin, end, types);
 }
 
 /// The usual types are compiled by themselves.
-CK_INLINE void backward_typed(const ck_batch_norm_backward_args *a, const ck_thread *t,
-                              bool rectified) {
-  const batch_types types = {(ck_dtype)a->dx_dtype, (ck_dtype)a->dy_dtype, (ck_dtype)a->x_dtype,
-                             rectified ? (ck_dtype)a->y_dtype : (ck_dtype)a->x_dtype};
-  const int narrow =
-      (types.dx == CK_BF16) + (types.dy == CK_BF16) + (types.x == CK_BF16) + (types.y == CK_BF16);
-  if (narrow == 0) {
-    backward_of(a, t, rectified, (batch_types){CK_F32, CK_F32, CK_F32, CK_F32});
-  } else if (narrow == 4) {
-    backward_of(a, t, rectified, (batch_types){CK_BF16, CK_BF16, CK_BF16, CK_BF16});
-  } else {
-    backward_of(a, t, rectified, types);
-  }
-}
-
 void CK_NAME(ck_batch_norm_backward)(const void *args, const ck_thread *t) {
   const ck_batch_norm_backward_args *a = args;
-  if (a->y == NULL) {
-    backward_typed(a, t, false);
+  const batch_types types = {(ck_dtype)a->dx_dtype, (ck_dtype)a->dy_dtype, (ck_dtype)a->x_dtype};
+  const int narrow = (types.dx == CK_BF16) + (types.dy == CK_BF16) + (types.x == CK_BF16);
+  if (narrow == 0) {
+    backward_of(a, t, (batch_types){CK_F32, CK_F32, CK_F32});
+  } else if (narrow == 3) {
+    backward_of(a, t, (batch_types){CK_BF16, CK_BF16, CK_BF16});
   } else {
-    backward_typed(a, t, true);
+    backward_of(a, t, types);
   }
 }

@@ -112,6 +112,7 @@ package let opSet: [any Op.Type] = [
   Relu.self,
   Relu6.self,
   Remainder.self,
+  Resample.self,
   Reshape.self,
   Round.self,
   Rsqrt.self,

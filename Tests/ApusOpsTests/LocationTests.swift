@@ -85,6 +85,19 @@ nonisolated(unsafe) private let uses: [String: [Use]] = {
   unary("softmax") { $0.softmax() }
   unary("logSoftmax") { logSoftmax($0) }
   unary("logSoftmax") { $0.logSoftmax(axis: 0) }
+  unary("batchNorm") { batchNorm($0, gamma: $0.sum(axis: 0), beta: $0.sum(axis: 0)).result }
+  all["batchNorm"]!.append { [batchNorm($0.x, mean: $0.vector, variance: $0.vector)] }
+  unary("groupNorm") { groupNorm($0, groups: 2, gamma: $0.sum(axis: 0)) }
+  unary("instanceNorm") { instanceNorm($0.reshaped([1, 4, 4])) }
+  unary("interpolate") { interpolate($0.reshaped([1, 4, 4]), size: [7], mode: .cubic) }
+  unary("interpolate") { interpolate($0.reshaped([1, 4, 4]), scale: [2]) }
+  unary("localResponseNorm") { localResponseNorm($0, size: 3) }
+  unary("localResponseNorm") { localResponseNorm($0.reshaped([1, 16]), size: 40) }
+  unary("pixelShuffle") { pixelShuffle($0.reshaped([1, 2, 2, 4]), 2) }
+  unary("pixelUnshuffle") { pixelUnshuffle($0.reshaped([1, 4, 4, 1]), 2) }
+  for mode in PaddingMode.allCases {
+    unary("padded") { $0.padded(low: [1, 0], high: [2, 1], mode: mode) }
+  }
   unary("layerNorm") { layerNorm($0) }
   unary("rmsNorm") { rmsNorm($0) }
   unary("dropout") { dropout($0.cast(to: .f32), 0.5) }
@@ -302,6 +315,9 @@ private let here = "ApusOpsTests/LocationTests.swift:"
       ("logsumexp", { $0.x.logsumexp(axis: 5) }),
       ("mod", { mod($0.flags, $0.flags) }),
       ("mish", { mish($0.labels) }),
+      ("batchNorm", { batchNorm($0.x, epsilon: -1).result }),
+      ("groupNorm", { groupNorm($0.x, groups: 3) }),
+      ("interpolate", { interpolate($0.x, size: [2]) }),
       ("layerNorm", { layerNorm($0.x, epsilon: -1) }),
       ("rmsNorm", { rmsNorm($0.x, epsilon: .nan) }),
       ("matmul", { matmul($0.x, $0.vector.reshaped([2, 2])) }),

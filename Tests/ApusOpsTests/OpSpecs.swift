@@ -13,6 +13,7 @@ let opSpecs: [OpSpec] = [
   narrowSpecs,
   poolSpecs,
   reductionSpecs,
+  resampleSpecs,
   rowSpecs,
   indexSpecs,
   randomSpecs,

@@ -58,6 +58,31 @@ import Testing
     #expect(results.map(\.shape) == shapes)
   }
 
+  @Test func layersOfImages() throws {
+    let layers: [any Layer] = [
+      BatchNorm(4), BatchNorm(4, momentum: nil, affine: false, tracksStatistics: false),
+      GroupNorm(2, 4), InstanceNorm(4), Upsample(scale: 2, mode: .bilinear), PixelShuffle(2),
+      PixelUnshuffle(2), Pad(1), Pad(1, mode: .reflect),
+    ]
+    for layer in layers { try layer.initialize() }
+    let f = try compile([.f32(2, 4, 4, 4)]) { arguments in
+      let x = arguments[0]
+      return layers.map { $0(x) } + [
+        interpolate(x, size: [8, 8], mode: .bicubic, alignCorners: true),
+        x.padded(low: [0, 0, 1, 0], high: [0, 0, 1, 0], mode: .replicate),
+        x.padded(low: [0, 0, 1, 0], high: [0, 0, 1, 0], mode: .circular),
+        localResponseNorm(x, size: 5),
+      ]
+    }
+    let results: [NDArray] = try f(NDArray(zeros: .f32(2, 4, 4, 4)))
+    let extents = results.map { $0.shape.dimensions[1...] }
+    #expect(
+      extents == [
+        [4, 4, 4], [4, 4, 4], [4, 4, 4], [4, 4, 4], [8, 8, 4], [8, 8, 1], [2, 2, 16], [6, 6, 4],
+        [6, 6, 4], [8, 8, 4], [4, 6, 4], [4, 6, 4], [4, 4, 4],
+      ])
+  }
+
   @Test func layersAndLosses() throws {
     let layers: [any Layer] = [
       Linear(4, 8), Embedding(10, 4), LayerNorm(4), RMSNorm(4), Dropout(0.1), ReLU(),

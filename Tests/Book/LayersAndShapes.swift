@@ -100,6 +100,27 @@ import Testing
       pooled(x).map { $0.flattened() }.reduce(into: x.sum()) { $0 = $0 + $1.sum() }
     }
     #expect(try f(NDArray(zeros: .f32(1, 112, 112, 64))).floats == [0])
+  struct SmallNetwork: Module {
+    let first = Linear(16, 32, bias: false)
+    let norm = BatchNorm(32)
+    let last = Linear(32, 10)
+    func callAsFunction(_ x: Tensor) -> Tensor { last(relu(norm(first(x)))) }
+  }
+
+  @Test func batchNorm_learnsItsEstimatesInTraining() throws {
+    let model = SmallNetwork()
+    let trainer = try Trainer(model, optimizer: SGD(learningRate: 0.1)) {
+      crossEntropy($0($1.x), $1.y)
+    }
+    let x = NDArray((0..<64).map { Float($0 % 7) }, shape: [4, 16])
+    let batch = Batch(["x": x, "y": NDArray([0, 1, 2, 3] as [Int32], shape: [4])])
+    let before = try model.norm.runningVariance!.value()
+    try trainer.train(on: batch)
+    let after = try model.norm.runningVariance!.value()
+    #expect(after != before)
+    model.norm.freeze()
+    try trainer.train(on: batch)
+    #expect(try model.norm.runningVariance!.value() == after)
   }
 
   @Test func sharedWeights_areAskedFor() throws {

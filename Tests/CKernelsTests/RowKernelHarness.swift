@@ -76,11 +76,12 @@ final class TestTeams: @unchecked Sendable {
   }
 
   func run<Args>(_ kernel: @escaping ck_kernel, _ args: Args, team: Int) {
-    withUnsafePointer(to: args) { pointer in
-      var step = ck_step(
-        kernel: kernel, args: UnsafeRawPointer(pointer), threads: 0, barrier: 1, condition: nil)
-      ck_run(teams[team], &step, 1)
-    }
+    withUnsafePointer(to: args) { run(kernel, block: UnsafeRawPointer($0), team: team) }
+  }
+
+  func run(_ kernel: @escaping ck_kernel, block: UnsafeRawPointer, team: Int) {
+    var step = ck_step(kernel: kernel, args: block, threads: 0, barrier: 1, condition: nil)
+    ck_run(teams[team], &step, 1)
   }
 }
 
@@ -91,6 +92,11 @@ struct KernelRun {
   let team: Int
 
   func callAsFunction<Args>(_ args: Args) { TestTeams.shared.run(kernel, args, team: team) }
+
+  /// On an argument block of a variable length.
+  func onBlock(_ block: UnsafeMutableRawPointer) {
+    TestTeams.shared.run(kernel, block: UnsafeRawPointer(block), team: team)
+  }
 }
 
 /// The rows of a family's table.

@@ -160,6 +160,28 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
   ("leakyRelu", { [leakyRelu($0.x, slope: $0.d)] }),
   ("elu", { [elu($0.x, alpha: $0.d)] }), ("pow", { [pow($0.x, $0.d), pow($0.d, $0.x)] }),
   ("batchNorm", { [batchNorm($0.x, epsilon: $0.d).result] }),
+  ("groupNorm", { [groupNorm($0.x, groups: $0.n, epsilon: $0.d)] }),
+  ("instanceNorm", { [instanceNorm($0.x, epsilon: $0.d)] }),
+  (
+    "localResponseNorm",
+    { [localResponseNorm($0.x, size: $0.n, alpha: $0.d, beta: $0.d, k: $0.d)] }
+  ),
+  (
+    "interpolate",
+    {
+      let mode = Interpolation.allCases[$0.ns.count % 4]
+      return [
+        interpolate($0.x, size: $0.ns, mode: mode, alignCorners: $0.flag),
+        interpolate($0.x, scale: [$0.d], mode: mode, alignCorners: $0.flag),
+      ]
+    }
+  ),
+  ("pixelShuffle", { [pixelShuffle($0.x, $0.n)] }),
+  ("pixelUnshuffle", { [pixelUnshuffle($0.x, $0.n)] }),
+  (
+    "padded mode",
+    { [$0.x.padded(low: $0.ns, high: $0.ns, mode: PaddingMode.allCases[$0.ns.count % 3])] }
+  ),
   ("layerNorm", { [layerNorm($0.x, epsilon: $0.d)] }),
   ("rmsNorm", { [rmsNorm($0.x, epsilon: $0.d)] }),
   (
@@ -219,6 +241,20 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
       let (size, d) = (args.size, args.d)
       return built(args.x) { BatchNorm(size, epsilon: args.d, momentum: d) }
     }
+  ),
+  ("GroupNorm", { args in built(args.x) { GroupNorm(args.n, args.size, epsilon: args.d) } }),
+  (
+    "InstanceNorm",
+    { args in
+      let (size, d) = (args.size, args.d)
+      return built(args.x) {
+        InstanceNorm(size, epsilon: d, momentum: d, affine: true, tracksStatistics: true)
+      }
+    }
+  ),
+  ("Upsample", { args in built(args.x) { Upsample(scale: args.d, mode: .cubic) } }),
+  (
+    "Pad", { args in built(args.x) { Pad(.sides(before: args.ns, after: args.ns), value: args.d) } }
   ),
   ("RMSNorm", { args in built(args.x) { RMSNorm(args.size, epsilon: args.d) } }),
   ("Flatten", { args in built(args.x) { Flatten(from: args.n) } }),

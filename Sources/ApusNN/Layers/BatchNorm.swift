@@ -22,16 +22,18 @@ public struct BatchNorm: Layer, Sendable {
   /// `[channels]`; nil without `affine`.
   public let weight: Parameter?
   public let bias: Parameter?
-  /// `running_mean [channels]`; nil without `tracksStatistics`.
-  public let runningMean: Buffer?
-  /// `running_var [channels]`.
-  public let runningVariance: Buffer?
-  /// `num_batches_tracked`, `i64[]`: how often the estimates have moved.
-  public let batchCount: Buffer?
+  private let estimates: RunningMoments?
   public let channels: Int
   public let epsilon: Double
   /// How far the estimates move towards each batch; nil where they are the mean of all batches.
   public let momentum: Double?
+
+  /// `running_mean [channels]`; nil without `tracksStatistics`.
+  public var runningMean: Buffer? { estimates?.mean }
+  /// `running_var [channels]`.
+  public var runningVariance: Buffer? { estimates?.variance }
+  /// `num_batches_tracked`, `i64[]`: how often the estimates have moved.
+  public var batchCount: Buffer? { estimates?.count }
 
   /// - `channels`: the extent of the last axis.
   /// - `epsilon`: added to the variance, 0 or more.
@@ -48,24 +50,13 @@ public struct BatchNorm: Layer, Sendable {
     self.momentum = momentum
     weight = affine ? Parameter([channels], .ones) : nil
     bias = affine ? Parameter([channels], .zeros) : nil
-    runningMean = tracksStatistics ? Buffer([channels], .zeros) : nil
-    runningVariance = tracksStatistics ? Buffer([channels], .ones) : nil
-    batchCount = tracksStatistics ? Buffer([], .zeros, dtype: .i64) : nil
+    estimates = tracksStatistics ? RunningMoments(channels, momentum: momentum) : nil
   }
 
   /// Named as in PyTorch, so that its files fit.
   public var parts: [(name: String, value: Any)] {
-    [
-      ("scope", scope), ("weight", weight as Any), ("bias", bias as Any),
-      ("running_mean", runningMean as Any), ("running_var", runningVariance as Any),
-      ("num_batches_tracked", batchCount as Any),
-    ] + (fault.map { [("momentum", $0)] } ?? [])
-  }
-
-  private var fault: ApusError? {
-    guard let momentum, !(0...1).contains(momentum) else { return nil }
-    return ApusError(
-      .invalidArgument, "BatchNorm: momentum is \(momentum)", expected: "0 to 1, or nil")
+    [("scope", scope), ("weight", weight as Any), ("bias", bias as Any)]
+      + (estimates?.parts ?? [])
   }
 
   /// Whether it has parameters, and all are frozen.
@@ -75,12 +66,13 @@ public struct BatchNorm: Layer, Sendable {
   }
 
   public func forward(_ x: Tensor) -> Tensor {
-    if let mistake = fault ?? mistake(of: x) { return .poisoned(mistake, like: x) }
+    let mistake = estimates?.fault ?? x.mistake(ofChannels: channels, "BatchNorm")
+    if let mistake { return .poisoned(mistake, like: x) }
     let rows = x.shape.dimensions.dropLast().reduce(1) { Shape.product($0, $1) }
     let learns = x.trace.mode == .training && !isFrozen
-    if let runningMean, let runningVariance, !learns || rows == 0 {
+    if let estimates, !learns || rows == 0 {
       return batchNorm(
-        x, mean: runningMean.tensor, variance: runningVariance.tensor, gamma: weight?.tensor,
+        x, mean: estimates.mean.tensor, variance: estimates.variance.tensor, gamma: weight?.tensor,
         beta: bias?.tensor, epsilon: epsilon)
     }
     guard rows != 1 else {
@@ -92,33 +84,10 @@ public struct BatchNorm: Layer, Sendable {
     }
     let normalized = batchNorm(
       x, gamma: weight?.tensor, beta: bias?.tensor, epsilon: epsilon)
-    if learns { track(normalized, rows: rows) }
-    return normalized.result
-  }
-
-  /// Moves the running estimates.
-  private func track(_ batch: BatchNormalized, rows: Int) {
-    guard let runningMean, let runningVariance, let batchCount else { return }
-    let count = batchCount.tensor + 1
-    batchCount.update(to: count)
-    let unbiased = batch.variance * (Double(rows) / Double(rows - 1))
-    for (running, value) in [(runningMean, batch.mean), (runningVariance, unbiased)] {
-      let (old, new) = (running.tensor, value.cast(to: .f32))
-      if let momentum {
-        running.update(to: old * (1 - momentum) + new * momentum)
-      } else {
-        running.update(to: old + (new - old) / count.cast(to: .f32))
-      }
+    if learns {
+      estimates?.move(
+        towards: normalized.mean, normalized.variance * (Double(rows) / Double(max(rows - 1, 1))))
     }
-  }
-
-  private func mistake(of x: Tensor) -> ApusError? {
-    guard !x.isPoisoned, x.rank < 2 || x.shape[-1] != channels else { return nil }
-    let isChannelsFirst = x.rank > 2 && x.shape[1] == channels
-    return ApusError(
-      .shapeMismatch, "BatchNorm: \(x.type) for \(channels) channels",
-      expected: "[n, …, \(channels)]"
-        + (isChannelsFirst
-          ? "; read as [n, channels, …] it would fit: move the channels to the end" : ""))
+    return normalized.result
   }
 }

@@ -4,48 +4,40 @@ import ApusGraph
 import CKernels
 
 /// With `rstd = 1 / sqrt(variance + ε)`, `n = (x - mean) rstd` and R rows:
-/// `dx = γ rstd (g - Σ g / R - n Σ g n / R)`, `dγ = Σ_rows g n`, `dβ = Σ_rows g`, where `g` is dy; or,
-/// where the result went through a rectifier, what of dy passes where that was positive.
+/// `dx = γ rstd (dy - Σ dy / R - n Σ dy n / R)`, `dγ = Σ_rows dy n`, `dβ = Σ_rows dy`.
 ///
-/// The kernel goes over the rows twice: for the sums, and for dx.
+/// The kernel goes over the rows twice: for the sums, and for dx. It leaves a rectifier's gate to what makes
+/// dy, which has each element in a register: read here, the mask would be read twice.
 ///
-/// Operands: dy and x `[rows…, C]`, mean and variance `[C]`, with parameters γ `[C]`, and, where it is
-/// `rectified`, the rectifier's result. Results: dx, and dγ and dβ as far as there are `parameters`. Element
-/// types: ``StoredRowsOp``; mean, variance, γ and its gradient are f32 at least.
+/// Operands: dy and x `[rows…, C]`, mean and variance `[C]`, and with parameters γ `[C]`. Results: dx, and dγ
+/// and dβ as far as there are `parameters`. Element types: ``StoredRowsOp``; mean, variance, γ and its gradient
+/// are f32 at least.
 package struct BatchNormGradient: StoredRowsOp {
   package static let mnemonic = "batch_norm_gradient"
   /// 0, 1 (γ) or 2 (γ and β).
   package let parameters: Int
   /// What the forward pass adds to the variance.
   package let epsilon: Double
-  package let rectified: Bool
   package let result: DType?
 
-  package init(
-    parameters: Int, epsilon: Double = 1e-5, rectified: Bool = false, result: DType? = nil
-  ) {
+  package init(parameters: Int, epsilon: Double = 1e-5, result: DType? = nil) {
     self.parameters = parameters
     self.epsilon = epsilon
-    self.rectified = rectified
     self.result = result
   }
 
   package init(attributes: AttributeReader) throws {
     self.init(
       parameters: try attributes.int("parameters"), epsilon: try attributes.double("epsilon"),
-      rectified: attributes.has("rectified") ? try attributes.bool("rectified") : false,
       result: try attributes.storageType())
   }
 
   package var attributes: [Attribute] {
     [Attribute("parameters", .int(parameters)), Attribute("epsilon", .double(epsilon))]
-      + (rectified ? [Attribute("rectified", .bool(true))] : [])
       + Attribute.storageType(result)
   }
 
   private var gammaIndex: Int? { parameters > 0 ? 4 : nil }
-  private var yIndex: Int? { rectified ? 4 + min(parameters, 1) : nil }
-  private var rowOperands: [Int] { [0, 1] + (yIndex.map { [$0] } ?? []) }
 
   package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     guard (0...2).contains(parameters), result?.isFloat ?? true else {
@@ -54,13 +46,13 @@ package struct BatchNormGradient: StoredRowsOp {
         "\(mnemonic): \(parameters) parameters" + (result.map { ", a result of \($0)" } ?? ""),
         expected: "0 to 2, and floats")
     }
-    try expect(4 + min(parameters, 1) + (rectified ? 1 : 0), operands)
+    try expect(4 + min(parameters, 1), operands)
     let x = operands[1]
     let channels = TensorType(
-      arithmetic(rowOperands.map { operands[$0].dtype }), try x.checkedChannels(mnemonic).shape)
+      arithmetic(operands.prefix(2).map(\.dtype)), try x.checkedChannels(mnemonic).shape)
     let isRight = operands.indices.allSatisfy { index in
       let operand = operands[index]
-      guard rowOperands.contains(index) else { return operand == channels }
+      guard index < 2 else { return operand == channels }
       return operand.shape == x.shape
         && (operand.dtype == x.dtype || result != nil && operand.dtype.isFloat)
     }
@@ -82,8 +74,7 @@ package struct BatchNormGradient: StoredRowsOp {
     let (x, mean) = (sums.values, operands[2].doubles)
     let rstd = reciprocalRoots(operands[3].doubles, epsilon)
     let gamma = gammaIndex.map { operands[$0].doubles }
-    var g = operands[0].doubles
-    if let y = yIndex.map({ operands[$0].doubles }) { g = zip(g, y).map { $1 > 0 ? $0 : 0 } }
+    let g = operands[0].doubles
     func n(_ place: Int, _ channel: Int) -> Double { (x[place] - mean[channel]) * rstd[channel] }
     let dBeta = sums.sums { place, _ in g[place] }
     let dGamma = sums.sums { g[$0] * n($0, $1) }
@@ -101,13 +92,12 @@ package struct BatchNormGradient: StoredRowsOp {
   }
 
   package func hasKernel(_ operands: [TensorType]) -> Bool {
-    hasKernel(rowOperands.map { operands[$0].dtype })
+    hasKernel(operands.prefix(2).map(\.dtype))
   }
 
   package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
-    let wide = arithmetic(rowOperands.map { operands[$0].dtype })
-    let (dy, x) = (operands[0].cast(to: wide), operands[1].cast(to: wide))
-    let g = yIndex.map { gate(operands[$0].cast(to: wide), dy) } ?? dy
+    let wide = arithmetic(operands.prefix(2).map(\.dtype))
+    let (g, x) = (operands[0].cast(to: wide), operands[1].cast(to: wide))
     let rstd = reciprocalRoot(operands[3], epsilon)
     let n = (x - operands[2]) * rstd
     let rows = Array(0..<x.rank - 1)
@@ -127,7 +117,6 @@ package struct BatchNormGradient: StoredRowsOp {
     args.dx_dtype = site.results[0].dtype.kernelCode
     args.dy_dtype = site.operands[0].dtype.kernelCode
     args.x_dtype = x.dtype.kernelCode
-    if let yIndex { args.y_dtype = site.operands[yIndex].dtype.kernelCode }
     var call = KernelCall(
       "ck_batch_norm_backward", ck_batch_norm(CK_BATCH_NORM_BACKWARD, ck_isa(site.isa)), site,
       block: args)
@@ -136,7 +125,6 @@ package struct BatchNormGradient: StoredRowsOp {
     call.bind(\ck_batch_norm_backward_args.mean, to: .operand(2))
     call.bind(\ck_batch_norm_backward_args.variance, to: .operand(3))
     if let gammaIndex { call.bind(\ck_batch_norm_backward_args.gamma, to: .operand(gammaIndex)) }
-    if let yIndex { call.bind(\ck_batch_norm_backward_args.y, to: .operand(yIndex)) }
     call.bind(\ck_batch_norm_backward_args.dx, to: .result(0))
     if parameters > 0 { call.bind(\ck_batch_norm_backward_args.dgamma, to: .result(1)) }
     if parameters > 1 { call.bind(\ck_batch_norm_backward_args.dbeta, to: .result(2)) }
@@ -146,17 +134,14 @@ package struct BatchNormGradient: StoredRowsOp {
       .map { (operand: $0, result: 0) }
     call.flops = 10 * Double(x.count)
     // The rows are read once more for dx.
-    call.bytes += Double(rowOperands.reduce(0) { $0 + site.operands[$1].byteCount })
+    call.bytes += Double(site.operands[0].byteCount + x.byteCount)
     return call
   }
 
-  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
-    rowOperands.contains(index)
-  }
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { index < 2 }
   package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { index == 0 }
 
   package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
-    BatchNormGradient(
-      parameters: parameters, epsilon: epsilon, rectified: rectified, result: results[0])
+    BatchNormGradient(parameters: parameters, epsilon: epsilon, result: results[0])
   }
 }

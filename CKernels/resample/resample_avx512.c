@@ -1,0 +1,9 @@
+// Resampling, compiled for the `avx512` level.
+#if defined(__x86_64__)
+#include "../core/ck_avx512_begin.h"
+
+#include "ck_resample.h"
+#include "resample_body.h"
+
+#include "../core/ck_target_end.h"
+#endif
