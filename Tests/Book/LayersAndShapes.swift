@@ -100,6 +100,8 @@ import Testing
       pooled(x).map { $0.flattened() }.reduce(into: x.sum()) { $0 = $0 + $1.sum() }
     }
     #expect(try f(NDArray(zeros: .f32(1, 112, 112, 64))).floats == [0])
+  }
+
   struct SmallNetwork: Module {
     let first = Linear(16, 32, bias: false)
     let norm = BatchNorm(32)
