@@ -79,7 +79,7 @@ static plan plan_of(const ck_conv_args *g, ck_conv_op op, int64_t index, const g
     pieces = least(pieces, images);
     p.block_rows = rows * pieces;
   }
-  if (g->program) {
+  if (g->epilogue.program) {
     const int64_t columns = least(p.padded, level->fused_columns) + level->vector;
     const int64_t most = PROGRAM_FLOATS / greatest(columns * last->count, 1);
     p.block_rows = greatest(least(p.block_rows, most), 1);
@@ -114,7 +114,7 @@ static layout layout_of(const ck_conv_args *g, ck_conv_op op, const gemm_level *
     all.source = greatest(all.source, p.source);
     const int64_t words = ceiling((p.most_segments + 1) * (int64_t)sizeof(gemm_segment), 64) * 16;
     all.segments = greatest(all.segments, words);
-    if (!g->program) continue;
+    if (!g->epilogue.program) continue;
     const int64_t columns = least(p.padded, level->fused_columns) + level->vector;
     all.block = ceiling(p.block_rows * p.walk.axis[2].count * columns, 16) * 16;
   }
@@ -293,10 +293,10 @@ static void multiply_panel(const job *job, int64_t group, int64_t column, float 
       .b_row = width,
       .K = p->run,
       .segments = job->segments,
-      .bias = g->bias ? g->bias + at_column : NULL,
+      .bias = g->epilogue.bias ? g->epilogue.bias + at_column : NULL,
       .alpha = 1,
-      .relu = g->relu,
-      .combination = (int32_t)g->combination,
+      .relu = g->epilogue.relu,
+      .combination = (int32_t)g->epilogue.combination,
       .columns = (int32_t)least(job->level->columns, w->channels - column),
       .c_row = c ? c_row : axis[2].stride * channels,
       .a_half = axis[1].step * p->row,
@@ -330,7 +330,7 @@ static void multiply_panel(const job *job, int64_t group, int64_t column, float 
         tile.a = piece->source + begin * tile.a_row;
         const int64_t at = (place + begin * axis[2].stride) * channels + at_column;
         tile.c = c ? c + (done * places + begin) * c_row : g->c + at;
-        if (tile.combination != CK_GEMM_ALONE) tile.other = g->other + at;
+        if (tile.combination != CK_ALONE) tile.other = g->epilogue.other + at;
         job->level->tile(&tile);
       }
       done += 1 + tile.halves;
@@ -342,7 +342,7 @@ static void multiply_block(const job *job) {
   const ck_conv_args *g = job->g;
   const plan *p = &job->plan;
   const int64_t channels = p->walk.channels, panel = job->level->columns;
-  if (!g->program) {
+  if (!g->epilogue.program) {
     for (int64_t group = 0; group < g->groups; group++)
       for (int64_t column = 0; column < channels; column += panel)
         multiply_panel(job, group, column, NULL, 0);

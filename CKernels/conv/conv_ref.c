@@ -41,10 +41,10 @@ static float gathered(const ck_conv_args *g, ck_conv_op op, const conv_walk *w, 
 }
 
 static float finished(const ck_conv_args *g, float x, int64_t at, int64_t channel) {
-  if (g->bias) x += g->bias[channel];
-  if (g->combination == CK_GEMM_ADD) x += g->other[at];
-  if (g->combination == CK_GEMM_GATE) x = g->other[at] > 0 ? x : 0.0f;
-  return g->relu ? (0.0f > x ? 0.0f : x) : x;
+  if (g->epilogue.bias) x += g->epilogue.bias[channel];
+  if (g->epilogue.combination == CK_ADD) x += g->epilogue.other[at];
+  if (g->epilogue.combination == CK_GATE) x = g->epilogue.other[at] > 0 ? x : 0.0f;
+  return g->epilogue.relu ? (0.0f > x ? 0.0f : x) : x;
 }
 
 static void gather(const ck_conv_args *g, ck_conv_op op, const ck_thread *t) {
@@ -68,13 +68,13 @@ static void gather(const ck_conv_args *g, ck_conv_op op, const ck_thread *t) {
         const float sum =
             gathered(g, op, &w, place / conv_product(extents), j, c / w.channels, c % w.channels);
         const float x = finished(g, sum, place * channels + c, c);
-        if (g->program) {
+        if (g->epilogue.program) {
           line[c] = x;
         } else {
           g->c[place * channels + c] = x;
         }
       }
-      if (g->program)
+      if (g->epilogue.program)
         ck_loop_block(CK_ISA_REF)(ck_conv_program(g), line + ceiling(channels, 16) * 16, 0, place,
                                   1, 0, channels, line, channels);
     }

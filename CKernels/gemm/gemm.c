@@ -57,7 +57,7 @@ typedef struct blocking {
 } blocking;
 
 static blocking blocking_of(const ck_gemm_args *g, const gemm_level *level) {
-  const bool fused = g->epilogue != 0;
+  const bool fused = g->epilogue.program != 0;
   const int64_t padded = padded_columns(g, level), k_block = ck_gemm_k_block(g->K);
   blocking k = {
       .rows = fused ? level->fused_rows : level->block_rows,
@@ -82,7 +82,7 @@ static blocking blocking_of(const ck_gemm_args *g, const gemm_level *level) {
 size_t gemm_scratch_bytes(const ck_gemm_args *args, const gemm_level *level) {
   const blocking k = blocking_of(args, level);
   const int64_t floats = k.a + k.b + ceiling(k.c, 16) * 16;
-  const ck_loop_args *epilogue = ck_gemm_epilogue(args);
+  const ck_loop_args *epilogue = ck_gemm_program(args);
   return (size_t)floats * sizeof(float) + (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
 }
 
@@ -152,12 +152,12 @@ static void multiply_panel(const job *job, gemm_tile *tile, block at) {
       tile->a_col = g->a_col;
     }
     tile->c = job->c + (at.row + begin - job->c_begin) * job->c_row + at.column - job->c_column;
-    const int64_t other = (at.row + begin) * g->other_row + at.column;
-    if (tile->combination != CK_GEMM_ALONE)
-      tile->other = g->other + job->m.index * g->other_matrix + other;
-    if (tile->combination == CK_GEMM_MOMENTUM) {
-      tile->weight = g->weight + other;
-      tile->new_weight = g->new_weight + (at.row + begin) * g->c_row + at.column;
+    const int64_t other = (at.row + begin) * g->epilogue.other_row + at.column;
+    if (tile->combination != CK_ALONE)
+      tile->other = g->epilogue.other + job->m.index * g->epilogue.other_matrix + other;
+    if (tile->combination == CK_MOMENTUM) {
+      tile->weight = g->epilogue.weight + other;
+      tile->new_weight = g->epilogue.new_weight + (at.row + begin) * g->c_row + at.column;
     }
     job->level->tile(tile);
     if (tile->packed) {
@@ -224,17 +224,17 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
       .K = at.steps,
       .alpha = g->alpha,
       .accumulate = g->accumulate || step > 0,
-      .relu = g->relu && last,
-      .other_row = g->other_row,
-      .combination = last ? (int32_t)g->combination : CK_GEMM_ALONE,
-      .momentum = g->momentum,
-      .rate = g->rate ? *g->rate : 0,
+      .relu = g->epilogue.relu && last,
+      .other_row = g->epilogue.other_row,
+      .combination = last ? (int32_t)g->epilogue.combination : CK_ALONE,
+      .momentum = g->epilogue.momentum,
+      .rate = g->epilogue.rate ? *g->epilogue.rate : 0,
   };
   if (job->pack_a) pack_a_block(g, job->level, job->m.a, at, job->a_scratch);
   for (int64_t j = columns.begin; j < columns.end; j += at.columns) {
     at.column = j;
     take_panel(job, &tile, &at, columns);
-    tile.bias = g->bias && last ? g->bias + j : NULL;
+    tile.bias = g->epilogue.bias && last ? g->epilogue.bias + j : NULL;
     multiply_panel(job, &tile, at);
   }
 }
@@ -269,7 +269,7 @@ static void multiply_fused(job *job, range columns) {
       multiply_block(job, rows, columns, step);
       step += ck_gemm_k_block(g->K);
     } while (step < g->K);
-    ck_loop_block(job->level->isa)(ck_gemm_epilogue(g), job->epilogue_scratch, job->m.index,
+    ck_loop_block(job->level->isa)(ck_gemm_program(g), job->epilogue_scratch, job->m.index,
                                    rows.begin, length(rows), columns.begin, length(columns), job->c,
                                    job->c_row);
   }
@@ -302,7 +302,7 @@ void gemm_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level
     job.rows = (range){first, first + least(g->M - first, part.row_end - row)};
     for (int64_t j = part.column; j < part.column_end; j += job.blocking.columns) {
       const range columns = {j, least(j + job.blocking.columns, part.column_end)};
-      if (g->epilogue) {
+      if (g->epilogue.program) {
         multiply_fused(&job, columns);
       } else {
         job.c = job.m.c;

@@ -149,14 +149,15 @@ static way emulated_way_of(question q) { return way_of(q, CK_ISA_REF); }
 
 bool ck_gemm_combines(const ck_gemm_args *args, ck_isa isa) {
   const way way = way_of(question_of(args), isa);
-  if (way.parts || gemm_is_vector(args) || args->epilogue) return false;
-  const bool updates = args->combination == CK_GEMM_MOMENTUM;
+  if (way.parts || gemm_is_vector(args) || args->epilogue.program) return false;
+  const bool updates = args->epilogue.combination == CK_MOMENTUM;
   if (way.narrow)
-    return way.narrow->steps == 2 && args->c_type != CK_F16 && args->other_type != CK_F16 &&
-           !updates;
-  if (updates && (gemm_matrices(args) != 1 || args->K > ck_gemm_k_block(args->K) || args->relu))
+    return way.narrow->steps == 2 && args->c_type != CK_F16 &&
+           args->epilogue.other_type != CK_F16 && !updates;
+  if (updates &&
+      (gemm_matrices(args) != 1 || args->K > ck_gemm_k_block(args->K) || args->epilogue.relu))
     return false;
-  return gemm_is_f32(args) && args->other_type == CK_F32;
+  return gemm_is_f32(args) && args->epilogue.other_type == CK_F32;
 }
 
 static size_t greater(size_t a, size_t b) { return a > b ? a : b; }
@@ -171,7 +172,7 @@ size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa) {
   if (way.narrow) return greater(tiles, gemm_narrow_scratch_bytes(args, way.narrow));
   if (goes_by_lanes(way, args)) return greater(tiles, gemm_vector_scratch_bytes(args));
   if (way.level) return greater(tiles, gemm_scratch_bytes(args, way.level));
-  const ck_loop_args *epilogue = ck_gemm_epilogue(args);
+  const ck_loop_args *epilogue = ck_gemm_program(args);
   if (!epilogue) return 0;
   return (size_t)gemm_ref_row(args) * sizeof(float) + ck_loop_scratch_bytes(epilogue);
 }

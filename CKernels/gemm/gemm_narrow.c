@@ -30,12 +30,12 @@ static int64_t words_of(int64_t K, const gemm_narrow *narrow) { return ceiling(K
 
 /// Whether the tiles of the last block of K round what they write to C.
 static bool rounds_in_tile(const ck_gemm_args *g, const gemm_narrow *narrow) {
-  return narrow->steps == 2 && g->c_type == CK_BF16 && !g->epilogue;
+  return narrow->steps == 2 && g->c_type == CK_BF16 && !g->epilogue.program;
 }
 
 /// Whether C is summed in a block of scratch.
 static bool uses_block(const ck_gemm_args *g, const gemm_narrow *narrow) {
-  if (g->epilogue) return true;
+  if (g->epilogue.program) return true;
   if (g->c_type == CK_F32) return false;
   return !rounds_in_tile(g, narrow) || g->accumulate || g->K > k_block_of(g->K, narrow);
 }
@@ -91,8 +91,8 @@ static bool has_rows_of_pairs(const ck_gemm_args *g, const gemm_narrow *narrow) 
 
 /// A product with one column fills one lane of a vector: its transpose, with one row, fills all.
 static bool is_better_transposed(const ck_gemm_args *g, const gemm_narrow *narrow) {
-  return g->N == 1 && g->M > 1 && g->c_row == 1 && !g->bias && !g->epilogue && !g->b_packed &&
-         !has_rows_of_pairs(g, narrow);
+  return g->N == 1 && g->M > 1 && g->c_row == 1 && !g->epilogue.bias && !g->epilogue.program &&
+         !g->b_packed && !has_rows_of_pairs(g, narrow);
 }
 
 static ck_gemm_args transposed(const ck_gemm_args *g) {
@@ -109,7 +109,7 @@ static ck_gemm_args transposed(const ck_gemm_args *g) {
 }
 
 size_t gemm_narrow_scratch_bytes(const ck_gemm_args *args, const gemm_narrow *narrow) {
-  const ck_loop_args *epilogue = ck_gemm_epilogue(args);
+  const ck_loop_args *epilogue = ck_gemm_program(args);
   const size_t program = epilogue ? ck_loop_scratch_bytes(epilogue) : 0;
   const int64_t words = blocking_words(blocking_of(args, narrow));
   if (args->N != 1) return (size_t)words * sizeof(float) + program;
@@ -149,7 +149,7 @@ static void enter_matrix(job *job, int64_t index) {
   job->index = index;
   job->a = (const char *)g->a + at.a * gemm_type_bytes(g->a_type);
   job->b = (const char *)g->b + at.b * (g->b_packed ? 4 : gemm_type_bytes(g->b_type));
-  job->c = g->epilogue ? NULL : (char *)g->c + at.c * gemm_type_bytes(g->c_type);
+  job->c = g->epilogue.program ? NULL : (char *)g->c + at.c * gemm_type_bytes(g->c_type);
   // In place: no more columns than the panels are worth, and whole, aligned words.
   job->direct_a = g->N <= DIRECT_A_COLUMNS && (uintptr_t)job->a % 4 == 0;
   if (job->narrow->steps == 1) {
@@ -180,7 +180,7 @@ static void multiply_panel(const job *job, gemm_tile *tile, block at, char *c, i
                            const float *from) {
   const ck_gemm_args *g = job->g;
   const gemm_level *level = job->narrow->level;
-  const char *other = (const char *)g->other;
+  const char *other = (const char *)g->epilogue.other;
   const int64_t tiles = ceiling(at.rows, level->max_rows), steps = job->narrow->steps;
   for (int64_t i = 0; i < tiles; i++) {
     const int64_t begin = tile_begin(at.rows, tiles, i);
@@ -197,10 +197,11 @@ static void multiply_panel(const job *job, gemm_tile *tile, block at, char *c, i
     }
     tile->c = (float *)(c + begin * tile->c_row * c_size);
     if (from) tile->from = from + begin * tile->from_row;
-    if (tile->combination != CK_GEMM_ALONE) {
-      const int64_t place =
-          job->index * g->other_matrix + (at.row + begin) * g->other_row + at.column;
-      tile->other = (const float *)(other + place * gemm_type_bytes((int16_t)g->other_type));
+    if (tile->combination != CK_ALONE) {
+      const int64_t place = job->index * g->epilogue.other_matrix +
+                            (at.row + begin) * g->epilogue.other_row + at.column;
+      tile->other =
+          (const float *)(other + place * gemm_type_bytes((int16_t)g->epilogue.other_type));
     }
     level->tile(tile);
   }
@@ -254,13 +255,13 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
   gemm_tile tile = {
       .c_row = to_block ? job->block_row : g->c_row,
       .from_row = job->block_row,
-      .other_row = g->other_row,
-      .combination = last ? (int32_t)g->combination : CK_GEMM_ALONE,
-      .narrow_other = g->other_type == CK_BF16,
+      .other_row = g->epilogue.other_row,
+      .combination = last ? (int32_t)g->epilogue.combination : CK_ALONE,
+      .narrow_other = g->epilogue.other_type == CK_BF16,
       .K = words_of(at.steps, job->narrow),
       .alpha = g->alpha,
       .accumulate = g->accumulate || step > 0,
-      .relu = g->relu && last,
+      .relu = g->epilogue.relu && last,
       .narrow = !to_block && g->c_type == CK_BF16,
   };
   const int64_t c_size = to_block ? 4 : gemm_type_bytes(g->c_type);
@@ -269,7 +270,7 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
     at.column = j;
     take_panel(job, &tile, &at, columns);
     if (job->dots) turn_panel(job, &tile);
-    tile.bias = g->bias && last ? g->bias + j : NULL;
+    tile.bias = g->epilogue.bias && last ? g->epilogue.bias + j : NULL;
     float *in_block = job->c_scratch + j - columns.begin;
     char *c = to_block ? (char *)in_block : job->c + (at.row * g->c_row + j) * c_size;
     multiply_panel(job, &tile, at, c, c_size, sums_in_block && !to_block ? in_block : NULL);
@@ -300,7 +301,7 @@ static void multiply_in_block(job *job, range columns) {
   for (int64_t r = 0; r < blocks; r++) {
     const range rows = block_of(job->rows, blocks, r);
     char *c = NULL;
-    if (!g->epilogue)
+    if (!g->epilogue.program)
       c = job->c + (rows.begin * g->c_row + columns.begin) * gemm_type_bytes(g->c_type);
     if (g->accumulate)
       narrow->widen(job->c_scratch, job->block_row, c, (ck_dtype)g->c_type, g->c_row, length(rows),
@@ -311,11 +312,11 @@ static void multiply_in_block(job *job, range columns) {
       multiply_block(job, rows, columns, step);
       step += job->blocking.k_block;
     } while (step < g->K);
-    if (g->epilogue) {
+    if (g->epilogue.program) {
       if (g->c_type != CK_F32)
         narrow->round_in_place(job->c_scratch, (ck_dtype)g->c_type, job->block_row, length(rows),
                                length(columns));
-      ck_loop_block(narrow->level->isa)(ck_gemm_epilogue(g), job->epilogue_scratch, job->index,
+      ck_loop_block(narrow->level->isa)(ck_gemm_program(g), job->epilogue_scratch, job->index,
                                         rows.begin, length(rows), columns.begin, length(columns),
                                         job->c_scratch, job->block_row);
     } else if (!rounds_in_tile(g, narrow)) {

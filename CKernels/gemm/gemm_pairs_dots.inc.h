@@ -79,7 +79,7 @@ static void tile_dots(const gemm_tile *t) {
     sum[0][0] = out[i];
     row.c = (float *)((char *)t->c + i * t->c_row * (t->narrow ? 2 : 4));
     if (t->from) row.from = t->from + i * t->from_row;
-    if (t->combination != CK_GEMM_ALONE)
+    if (t->combination != CK_ALONE)
       row.other =
           (const float *)((const char *)t->other + i * t->other_row * (t->narrow_other ? 2 : 4));
     finish_tile(&row, sum, 1, 1);

@@ -33,7 +33,7 @@ static inline __attribute__((always_inline)) void finish_tile(const gemm_tile *t
       for (int i = 0; i < ROWS; i++) sum[i][v] = (__m512)((ck_v16f)sum[i][v] + bias);
     }
   }
-  if (t->combination != CK_GEMM_ALONE) {
+  if (t->combination != CK_ALONE) {
     const bool is_narrow = t->narrow_other;
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++)
@@ -44,7 +44,7 @@ static inline __attribute__((always_inline)) void finish_tile(const gemm_tile *t
         const ck_v16f other = is_narrow
                                   ? load_widened((const uint16_t *)t->other + at, CK_BF16, count)
                                   : load_widened(t->other + at, CK_F32, count);
-        if (t->combination == CK_GEMM_ADD) {
+        if (t->combination == CK_ADD) {
           sum[i][v] = (__m512)((ck_v16f)sum[i][v] + other);
         } else {
           const __mmask16 passes =
@@ -98,7 +98,7 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
 #pragma clang loop unroll(full)
     for (int v = 0; v < NV; v++) sum[i][v] = _mm512_setzero_ps();
 
-  if (t->combination != CK_GEMM_ALONE) {
+  if (t->combination != CK_ALONE) {
     // Not into L1: rows a power of two apart would drive one another out of it.
     const int64_t size = t->narrow_other ? 2 : 4;
 #pragma clang loop unroll(full)

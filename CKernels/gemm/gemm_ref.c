@@ -38,9 +38,9 @@ static float sum_of(const ck_gemm_args *g, const void *a, const void *b, int64_t
 
 /// What x meets at `other`.
 static float combine(const ck_gemm_args *g, float x, const float *other) {
-  if (g->combination == CK_GEMM_ADD) return x + *other;
-  if (g->combination == CK_GEMM_GATE) return *other > 0 ? x : 0.0f;
-  if (g->combination == CK_GEMM_MOMENTUM) return *other * g->momentum + x;
+  if (g->epilogue.combination == CK_ADD) return x + *other;
+  if (g->epilogue.combination == CK_GATE) return *other > 0 ? x : 0.0f;
+  if (g->epilogue.combination == CK_MOMENTUM) return *other * g->epilogue.momentum + x;
   return x;
 }
 
@@ -56,9 +56,9 @@ static float element(const ck_gemm_args *g, const void *a, const void *b, const 
     value = p == 0 && !g->accumulate ? g->alpha * sum : __builtin_fmaf(g->alpha, sum, value);
     p = end;
   } while (p < g->K);
-  if (g->bias) value += g->bias[j];
-  if (g->combination != CK_GEMM_ALONE) value = combine(g, value, other + j);
-  return g->relu ? (0.0f > value ? 0.0f : value) : value;
+  if (g->epilogue.bias) value += g->epilogue.bias[j];
+  if (g->epilogue.combination != CK_ALONE) value = combine(g, value, other + j);
+  return g->epilogue.relu ? (0.0f > value ? 0.0f : value) : value;
 }
 
 int64_t gemm_ref_row(const ck_gemm_args *g) { return (g->N + 15) / 16 * 16; }
@@ -82,16 +82,17 @@ void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
     const char *a = (const char *)g->a + at_a * gemm_type_bytes(g->a_type);
     const char *b = (const char *)g->b + at_b * (g->b_packed ? 4 : gemm_type_bytes(g->b_type));
     const float *other = NULL;
-    if (g->combination != CK_GEMM_ALONE)
-      other = g->other + row / g->M * g->other_matrix + i * g->other_row;
-    if (!g->epilogue) {
+    if (g->epilogue.combination != CK_ALONE)
+      other = g->epilogue.other + row / g->M * g->epilogue.other_matrix + i * g->epilogue.other_row;
+    if (!g->epilogue.program) {
       char *c = (char *)g->c + at * gemm_type_bytes(g->c_type);
       for (int64_t j = 0; j < g->N; j++) {
         const float old = g->accumulate ? gemm_ref_load(c, g->c_type, j) : 0.0f;
         const float x = element(g, a, b, other, old, i, j);
         store(c, g->c_type, j, x);
-        if (g->combination == CK_GEMM_MOMENTUM)
-          g->new_weight[i * g->c_row + j] = g->weight[i * g->other_row + j] - x * *g->rate;
+        if (g->epilogue.combination == CK_MOMENTUM)
+          g->epilogue.new_weight[i * g->c_row + j] =
+              g->epilogue.weight[i * g->epilogue.other_row + j] - x * *g->epilogue.rate;
       }
     } else {
       float *product = t->scratch;
@@ -100,7 +101,7 @@ void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
         store(&rounded, g->c_type, 0, element(g, a, b, other, 0.0f, i, j));
         product[j] = gemm_ref_load(&rounded, g->c_type, 0);
       }
-      ck_loop_block(CK_ISA_REF)(ck_gemm_epilogue(g), product + gemm_ref_row(g), row / g->M, i, 1, 0,
+      ck_loop_block(CK_ISA_REF)(ck_gemm_program(g), product + gemm_ref_row(g), row / g->M, i, 1, 0,
                                 g->N, product, g->N);
     }
   }

@@ -27,14 +27,14 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
 #pragma clang loop unroll(full)
     for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
       __builtin_prefetch(c + ROW(i, c_row) + v * VECTOR, 1);
-  if (t->combination == CK_GEMM_MOMENTUM) {
+  if (t->combination == CK_MOMENTUM) {
     // `other` is mostly where C is.
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
       for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
         __builtin_prefetch(t->new_weight + ROW(i, c_row) + v * VECTOR, 1);
-  } else if (t->combination != CK_GEMM_ALONE) {
+  } else if (t->combination != CK_ALONE) {
     // Not into L1: rows a power of two apart would drive one another out of it.
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++)
@@ -115,7 +115,7 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
 #pragma clang loop unroll(full)
       for (int v = 0; v < NV; v++) sum[i][v] += bias[v];
   }
-  if (t->combination == CK_GEMM_MOMENTUM) {
+  if (t->combination == CK_MOMENTUM) {
     const vec momentum = (vec)t->momentum, rate = (vec)t->rate;
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++)
@@ -134,14 +134,14 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
           store(to, updated);
         }
       }
-  } else if (t->combination != CK_GEMM_ALONE) {
+  } else if (t->combination != CK_ALONE) {
 #pragma clang loop unroll(full)
     for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
       for (int v = 0; v < NV; v++) {
         const float *at = t->other + ROW(i, t->other_row) + v * VECTOR;
         const vec other = v == NV - 1 && last < VECTOR ? load_part(at, last) : load(at);
-        sum[i][v] = t->combination == CK_GEMM_ADD ? sum[i][v] + other : gate(other, sum[i][v]);
+        sum[i][v] = t->combination == CK_ADD ? sum[i][v] + other : gate(other, sum[i][v]);
       }
   }
   if (t->relu) {

@@ -118,7 +118,7 @@ static blocking blocking_of(const ck_gemm_args *g, int32_t parts) {
     k.keeps_b = column <= LARGEST_KEPT;
     k.b = k.column_panels * (k.keeps_b ? column : panel_bytes(k.k_block, parts));
   }
-  k.in_block = g->epilogue || (g->c_type != CK_F32 && blocks > 1);
+  k.in_block = g->epilogue.program || (g->c_type != CK_F32 && blocks > 1);
   const int64_t row_panels = least(ceiling(g->M, TILE_LANES), ROW_PANELS);
   k.a = row_panels * panel_bytes(k.k_block, parts);
   k.guards = line((row_panels + k.column_panels * blocks) * (int64_t)sizeof(tile_guard));
@@ -130,7 +130,7 @@ static blocking blocking_of(const ck_gemm_args *g, int32_t parts) {
 
 size_t gemm_tiles_scratch_bytes(const ck_gemm_args *args, int32_t parts) {
   const blocking k = blocking_of(args, parts);
-  const ck_loop_args *epilogue = ck_gemm_epilogue(args);
+  const ck_loop_args *epilogue = ck_gemm_program(args);
   return (size_t)(k.a + k.b + k.guards + k.wide + k.c) +
          (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
 }
@@ -157,7 +157,7 @@ static void enter_matrix(job *job, int64_t index) {
   job->index = index;
   job->a = (const char *)g->a + at.a * gemm_type_bytes(g->a_type);
   job->b = (const char *)g->b + at.b * (g->b_packed ? 4 : gemm_type_bytes(g->b_type));
-  job->c = g->epilogue ? NULL : (char *)g->c + at.c * gemm_type_bytes(g->c_type);
+  job->c = g->epilogue.program ? NULL : (char *)g->c + at.c * gemm_type_bytes(g->c_type);
 }
 
 /// A block of K: where it begins, and its length.
@@ -270,13 +270,13 @@ static void multiply_block(const job *job, range rows, range columns, k_range k)
       .type = type,
       .alpha = g->alpha,
       .accumulate = g->accumulate || k.index > 0,
-      .relu = g->relu && last,
+      .relu = g->epilogue.relu && last,
   };
   pack_a(job, rows, k);
   for (int64_t column = columns.begin; column < columns.end; column++) {
     const b_panel b = b_panel_of(job, columns, column, k);
     const int64_t width = lanes_of(g->N, column);
-    finish.bias = g->bias && last ? g->bias + column * TILE_LANES : NULL;
+    finish.bias = g->epilogue.bias && last ? g->epilogue.bias + column * TILE_LANES : NULL;
     for (int64_t row = rows.begin; row < rows.end; row++) {
       const int64_t local = row - rows.begin;
       if (job->parts == 1 || can_split(job->a_guards[local], *b.guard)) {
@@ -312,7 +312,7 @@ static void multiply(job *job, range rows, range columns) {
     const int64_t left = columns.begin * TILE_LANES;
     const int64_t width = least(columns.end * TILE_LANES, g->N) - left;
     char *c = NULL;
-    if (!g->epilogue)
+    if (!g->epilogue.program)
       c = job->c + (row * TILE_LANES * g->c_row + left) * gemm_type_bytes(g->c_type);
     if (job->blocking.in_block && g->accumulate)
       gemm_narrow_avx512.widen(job->c_scratch, job->block_row, c, (ck_dtype)g->c_type, g->c_row,
@@ -322,11 +322,11 @@ static void multiply(job *job, range rows, range columns) {
       if (packs_b && !job->blocking.keeps_b) pack_b(job, columns, k);
       multiply_block(job, part, columns, k);
     }
-    if (g->epilogue) {
+    if (g->epilogue.program) {
       if (g->c_type != CK_F32)
         gemm_narrow_avx512.round_in_place(job->c_scratch, (ck_dtype)g->c_type, job->block_row,
                                           height, width);
-      ck_loop_block(CK_ISA_AVX512)(ck_gemm_epilogue(g), job->epilogue_scratch, job->index,
+      ck_loop_block(CK_ISA_AVX512)(ck_gemm_program(g), job->epilogue_scratch, job->index,
                                    row * TILE_LANES, height, left, width, job->c_scratch,
                                    job->block_row);
     } else if (job->blocking.in_block) {

@@ -17,7 +17,7 @@ enum {
 enum { SCRATCH_FLOATS = X_FLOATS + SUM_FLOATS + OUT_FLOATS + C_FLOATS };
 
 size_t gemm_vector_scratch_bytes(const ck_gemm_args *g) {
-  const ck_loop_args *epilogue = ck_gemm_epilogue(g);
+  const ck_loop_args *epilogue = ck_gemm_program(g);
   return SCRATCH_FLOATS * sizeof(float) + (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
 }
 
@@ -89,8 +89,8 @@ static void multiply(product *q, bool packed) {
       q->level->vector_any(v);
     }
     v->accumulate = g->accumulate || step > 0;
-    v->relu = g->relu && last;
-    v->bias = g->bias && last ? g->bias + q->first * v->bias_step : NULL;
+    v->relu = g->epilogue.relu && last;
+    v->bias = g->epilogue.bias && last ? g->epilogue.bias + q->first * v->bias_step : NULL;
     q->level->vector_finish(v);
     step += v->K;
   } while (step < g->K);
@@ -123,11 +123,11 @@ void gemm_vector_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level
     for (int64_t j = begin; j < end; j += q.v.columns) {
       q.first = j;
       q.v.columns = least(widest - (packed ? j % widest : 0), end - j);
-      q.v.c = g->epilogue ? c : m.c + j * (row ? 1 : g->c_row);
-      q.v.c_step = g->epilogue || row ? 1 : g->c_row;
+      q.v.c = g->epilogue.program ? c : m.c + j * (row ? 1 : g->c_row);
+      q.v.c_step = g->epilogue.program || row ? 1 : g->c_row;
       multiply(&q, packed);
-      if (g->epilogue)
-        ck_loop_block(level->isa)(ck_gemm_epilogue(g), scratch + SCRATCH_FLOATS, m.index,
+      if (g->epilogue.program)
+        ck_loop_block(level->isa)(ck_gemm_program(g), scratch + SCRATCH_FLOATS, m.index,
                                   row ? 0 : j, row ? 1 : q.v.columns, row ? j : 0,
                                   row ? q.v.columns : 1, c, row ? GEMM_VECTOR_COLUMNS : 1);
     }

@@ -39,13 +39,13 @@ typedef struct gemm_tile {
   const float *bias;  // of the tile's first column, or NULL
   const float *from;  // `accumulate` adds to from[i * from_row + j]; NULL: to C (pairs only)
   int64_t from_row;
-  const float *other;  // other[i * other_row + j], unless `combination` is CK_GEMM_ALONE
+  const float *other;  // other[i * other_row + j], unless `combination` is CK_ALONE
   int64_t other_row;
   float alpha;
   int32_t accumulate, relu;
-  int32_t combination;   // ck_gemm_combination, before `relu`
+  int32_t combination;   // ck_combination, before `relu`
   int32_t narrow_other;  // 1: other is bf16 (pairs only)
-  const float *weight;   // weight[i * other_row + j], of CK_GEMM_MOMENTUM (not of pairs)
+  const float *weight;   // weight[i * other_row + j], of CK_MOMENTUM (not of pairs)
   float *new_weight;     // new_weight[i * c_row + j]
   float rate, momentum;
   int32_t rows, columns;

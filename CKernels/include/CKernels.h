@@ -10,6 +10,7 @@
 #include "ck_copy.h"
 #include "ck_cross_entropy.h"
 #include "ck_entry.h"
+#include "ck_epilogue.h"
 #include "ck_gather.h"
 #include "ck_gemm.h"
 #include "ck_linear_cross_entropy.h"

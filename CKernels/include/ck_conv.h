@@ -53,21 +53,14 @@ typedef struct ck_conv_args {
   int64_t image[CK_CONV_AXES], output[CK_CONV_AXES], kernel[CK_CONV_AXES];
   int64_t stride[CK_CONV_AXES], dilation[CK_CONV_AXES], before[CK_CONV_AXES];
 
-  // The epilogue, forward and data only, in this order: + bias, combined with `other`, ReLU; or a
-  // program.
-  const float *bias;    // [channels of c], or NULL
-  const float *other;   // lies as c does; c may be the same array
-  int64_t combination;  // ck_gemm_combination: ALONE, ADD or GATE
-  int32_t relu;
-  int32_t reserved;
-  // Where not 0: bytes from this block's start to a ck_loop_args made by `ck_loop_prepare_block`,
-  // whose operand 0 is the convolution after bias and ReLU, over one matrix of [places of c,
-  // channels]. `c` is not touched. Only where `ck_conv_takes_program`.
-  int64_t program;
+  // Forward and data only. `other` lies as c does, and c may be the same array; no momentum. A
+  // program sees one matrix of [places of c, channels], and `c` is not touched. Only where
+  // `ck_conv_takes_program`.
+  ck_epilogue epilogue;
 } ck_conv_args;
 
 static inline const ck_loop_args *ck_conv_program(const ck_conv_args *args) {
-  return args->program ? (const ck_loop_args *)((const char *)args + args->program) : NULL;
+  return ck_epilogue_program(&args->epilogue, args);
 }
 
 /// The entry at that level (the best one not above it). Args: `ck_conv_args`.

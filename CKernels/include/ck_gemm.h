@@ -11,7 +11,7 @@
 
 #include "ck_base.h"
 #include "ck_entry.h"
-#include "ck_loop.h"
+#include "ck_epilogue.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,17 +25,6 @@ typedef enum ck_gemm_precision {
   CK_GEMM_HIGH = 1,     // f32 operands may be cut to 16 significant bits
   CK_GEMM_MIXED = 2,    // operands may be rounded to bf16; where that gains nothing they are not
 } ck_gemm_precision;
-
-/// What a product meets in the registers, element by element, on its way to C.
-typedef enum ck_gemm_combination {
-  CK_GEMM_ALONE = 0,
-  CK_GEMM_ADD = 1,   // x + other
-  CK_GEMM_GATE = 2,  // x where other > 0, else 0: a rectifier's gradient
-  // v = momentum * other + x goes to C, and weight - rate * v to `new_weight`: the product is a
-  // parameter's gradient, which is not stored. Each operation is rounded. Only of one matrix whose
-  // K is one block, without ReLU.
-  CK_GEMM_MOMENTUM = 3,
-} ck_gemm_combination;
 
 /// For each batch index t:
 ///
@@ -59,7 +48,6 @@ typedef struct ck_gemm_args {
   float *c;
   const float *a;
   const float *b;
-  const float *bias;  // [N] added to each row, or NULL
   int64_t M, N, K;
   int64_t a_row, a_col;
   int64_t b_row, b_col;
@@ -73,16 +61,8 @@ typedef struct ck_gemm_args {
 
   float alpha;
   int32_t accumulate;  // 1: adds to what C holds. 0: C is only written
-  int32_t relu;        // 1: max(0, x), last
   int32_t b_packed;  // 1: b is what `ck_gemm_pack_b` wrote at this level; b_row, b_col are unused,
                      // b_batch counts floats of the packed form
-
-  // Where not 0, each block of the product that is finished goes through an elementwise program
-  // instead of to C, while it lies in the cache: bytes from this block's start to a ck_loop_args
-  // made by `ck_loop_prepare_block`, whose operand 0 is the product after alpha, bias and ReLU. Its
-  // rows and columns are C's, its batch counts matrices, outermost first. `c` is not touched, and
-  // `accumulate` must be 0.
-  int64_t epilogue;
 
   // ck_dtype: CK_F32 (0), CK_BF16 or CK_F16. `a`, `b` and `c` point at elements of these types, and
   // strides count such elements. Sums are f32 and are rounded once, to the nearest even, on the way
@@ -90,26 +70,14 @@ typedef struct ck_gemm_args {
   int16_t a_type, b_type, c_type;
   int16_t precision;  // ck_gemm_precision
 
-  // Where `combination` says so, other[t * other_matrix + i * other_row + j] meets element (i, j)
-  // of matrix t, counted through all batch dimensions, after the bias. Only where
-  // `ck_gemm_combines`. C may lie exactly where `other` does if both have one type and K is one
-  // block or C is bf16.
-  const float *other;
-  int64_t other_matrix, other_row;
-  int64_t combination;  // ck_gemm_combination
-  int64_t other_type;   // ck_dtype: CK_F32 or CK_BF16; strides count such elements
-
-  // Of CK_GEMM_MOMENTUM. Rows of `weight` lie as those of `other` do, rows of `new_weight` as C's,
-  // and the two may be one array.
-  const float *weight;
-  float *new_weight;
-  const float *rate;  // one number
-  float momentum;
-  int32_t reserved;
+  // After alpha. A program: `c` is not touched, and `accumulate` must be 0. Combinations: only
+  // where `ck_gemm_combines`. C may lie exactly where `other` does if both have one type and K is
+  // one block or C is bf16.
+  ck_epilogue epilogue;
 } ck_gemm_args;
 
-static inline const ck_loop_args *ck_gemm_epilogue(const ck_gemm_args *args) {
-  return args->epilogue ? (const ck_loop_args *)((const char *)args + args->epilogue) : NULL;
+static inline const ck_loop_args *ck_gemm_program(const ck_gemm_args *args) {
+  return ck_epilogue_program(&args->epilogue, args);
 }
 
 /// The entry at that level (the best one not above it). Args: `ck_gemm_args`.
@@ -117,7 +85,7 @@ ck_kernel ck_gemm(ck_isa isa);
 /// Scratch that each thread needs, in bytes.
 size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa);
 /// Whether the entry at that level takes `combination`: of more than one row and column, without a
-/// program, by fused multiply-adds where everything is f32, and as CK_GEMM_MOMENTUM says; by pairs
+/// program, by fused multiply-adds where everything is f32, and as CK_MOMENTUM says; by pairs
 /// of bf16 all but that one, where C and `other` are f32 or bf16.
 bool ck_gemm_combines(const ck_gemm_args *args, ck_isa isa);
 /// The length of the blocks that K is cut into (the last may be shorter) unless M or N is 1, and

@@ -70,7 +70,7 @@ static ck_gemm_args logits_of(const ck_linear_cross_entropy_args *a, chunk at) {
   g.c = at.logits, g.c_row = logits_stride(a);
   g.a = advanced(a->x, at.begin * a->x_row), g.a_row = a->x_row, g.a_col = a->x_col;
   g.b = a->w, g.b_row = a->w_row, g.b_col = a->w_col;
-  g.bias = a->bias;
+  g.epilogue.bias = a->bias;
   return g;
 }
 

@@ -60,7 +60,7 @@ import Testing
             try result.withUnsafeMutableBufferPointer { result in
               fill(args, a.baseAddress!, b.baseAddress!)
               if isFused {
-                args.pointee.epilogue = Int64(offset)
+                args.pointee.epilogue.program = Int64(offset)
                 let loop = (block.baseAddress! + offset).assumingMemoryBound(to: ck_loop_args.self)
                 let residual = UnsafeMutableRawPointer(mutating: residual.baseAddress!)
                 #expect(write(loop, residual, result.baseAddress!, width))

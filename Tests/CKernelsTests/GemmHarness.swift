@@ -22,7 +22,7 @@ struct GemmCase: CustomStringConvertible {
   var hasReLU = false
   var isPacked = false
   /// What each element meets at its place in another matrix, whose rows have one element more.
-  var combination = CK_GEMM_ALONE
+  var combination = CK_ALONE
 
   var description: String {
     "\(M)x\(N)x\(K) \(transposeA ? "T" : "N")\(transposeB ? "T" : "N") gap \(gap) step \(step)"
@@ -48,7 +48,7 @@ let gemmCanary: Float = -12345.5
 /// Floats kept free before and after C.
 let gemmMargin = 19
 
-/// What a weight is updated by, where the combination is CK_GEMM_MOMENTUM.
+/// What a weight is updated by, where the combination is CK_MOMENTUM.
 let gemmMomentum: Float = 0.9
 let gemmRate: [Float] = [0.25]
 
@@ -97,7 +97,7 @@ struct GemmProblem {
   /// there is one.
   func run(_ row: ck_gemm_row, threads: Int) throws -> [Float] {
     var result = c
-    let updates = shape.combination == CK_GEMM_MOMENTUM
+    let updates = shape.combination == CK_MOMENTUM
     var newWeight = updates ? [Float](repeating: gemmCanary, count: c.count) : []
     var packed = [Float]()
     if shape.isPacked {
@@ -143,13 +143,13 @@ struct GemmProblem {
     _ args: inout ck_gemm_args, _ newWeight: inout [Float],
     _ body: (inout ck_gemm_args) throws -> Void
   ) throws {
-    args.momentum = gemmMomentum
+    args.epilogue.momentum = gemmMomentum
     try weight.withUnsafeBufferPointer { weight in
       try newWeight.withUnsafeMutableBufferPointer { newWeight in
         try gemmRate.withUnsafeBufferPointer { rate in
-          args.weight = weight.baseAddress! + 1
-          args.new_weight = newWeight.baseAddress! + gemmMargin
-          args.rate = rate.baseAddress!
+          args.epilogue.weight = weight.baseAddress! + 1
+          args.epilogue.new_weight = newWeight.baseAddress! + gemmMargin
+          args.epilogue.rate = rate.baseAddress!
           try body(&args)
         }
       }
@@ -164,7 +164,7 @@ struct GemmProblem {
     args.a = a.baseAddress! + 1
     args.b = b.baseAddress! + 1
     args.c = c.baseAddress! + gemmMargin
-    args.bias = shape.hasBias ? bias.baseAddress! + 1 : nil
+    args.epilogue.bias = shape.hasBias ? bias.baseAddress! + 1 : nil
     (args.M, args.N, args.K) = (Int64(shape.M), Int64(shape.N), Int64(shape.K))
     (args.a_row, args.a_col) = (Int64(aWidth), Int64(shape.step))
     if shape.transposeA { swap(&args.a_row, &args.a_col) }
@@ -177,15 +177,15 @@ struct GemmProblem {
     args.c_batch.1 = Int64(cSize)
     args.alpha = shape.alpha
     args.accumulate = shape.accumulates ? 1 : 0
-    args.relu = shape.hasReLU ? 1 : 0
+    args.epilogue.relu = shape.hasReLU ? 1 : 0
     return args
   }
 
   private func combine(_ args: inout ck_gemm_args, _ other: UnsafeBufferPointer<Float>) {
-    args.other = other.baseAddress! + 1
-    args.other_row = Int64(shape.N + 1)
-    args.other_matrix = Int64((shape.N + 1) * shape.M)
-    args.combination = Int64(shape.combination.rawValue)
+    args.epilogue.other = other.baseAddress! + 1
+    args.epilogue.other_row = Int64(shape.N + 1)
+    args.epilogue.other_matrix = Int64((shape.N + 1) * shape.M)
+    args.epilogue.combination = Int32(shape.combination.rawValue)
   }
 
   private func pack(
@@ -228,9 +228,9 @@ struct GemmProblem {
     if shape.accumulates { sum += Double(c[place(t, i, j)]) }
     if shape.hasBias { sum += Double(bias[1 + j]) }
     let met = Double(other[otherPlace(t, i, j)])
-    if shape.combination == CK_GEMM_ADD { sum += met }
-    if shape.combination == CK_GEMM_GATE, met <= 0 { sum = 0 }
-    if shape.combination == CK_GEMM_MOMENTUM { sum += Double(gemmMomentum) * met }
+    if shape.combination == CK_ADD { sum += met }
+    if shape.combination == CK_GATE, met <= 0 { sum = 0 }
+    if shape.combination == CK_MOMENTUM { sum += Double(gemmMomentum) * met }
     return (shape.hasReLU ? max(0, sum) : sum, magnitude * abs(Double(shape.alpha)) + 1)
   }
 }

@@ -75,7 +75,7 @@ import Testing
   }
 
   @Test func combinedProductsAgreeWithLoopsInDouble() throws {
-    for combination in [CK_GEMM_ADD, CK_GEMM_GATE] {
+    for combination in [CK_ADD, CK_GATE] {
       for options in 0..<4 {
         var shape = GemmCase(M: 5, N: 4, K: 9, gap: 2, matrices: 3, hasBias: options & 1 != 0)
         (shape.hasReLU, shape.combination) = (options & 2 != 0, combination)
@@ -92,7 +92,7 @@ import Testing
 
   /// All tails of the tiles, sums of one block and of several, few rows, many blocks of rows.
   @Test func combinedProductsGiveTheReferencesBits() throws {
-    for combination in [CK_GEMM_ADD, CK_GEMM_GATE] {
+    for combination in [CK_ADD, CK_GATE] {
       for N in 2...66 {
         try expectAllGemmRowsAgree(
           GemmCase(
@@ -112,7 +112,7 @@ import Testing
 
   @Test func updatesWithMomentumAgreeWithLoopsInDouble() throws {
     let problem = GemmProblem(
-      GemmCase(M: 5, N: 4, K: 9, gap: 2, hasBias: true, combination: CK_GEMM_MOMENTUM))
+      GemmCase(M: 5, N: 4, K: 9, gap: 2, hasBias: true, combination: CK_MOMENTUM))
     let result = try problem.run(gemmRows.last!, threads: 1)
     let (velocities, weights) = (result.prefix(result.count / 2), result.suffix(result.count / 2))
     for (i, j) in (0..<20).map({ ($0 / 4, $0 % 4) }) {
@@ -130,14 +130,14 @@ import Testing
       try expectAllGemmRowsAgree(
         GemmCase(
           M: N % 29 + 2, N: N, K: N % 7 * 5 + 1, transposeA: N % 2 == 0, gap: N % 3,
-          hasBias: N % 4 == 0, combination: CK_GEMM_MOMENTUM), threads: [1, 7])
+          hasBias: N % 4 == 0, combination: CK_MOMENTUM), threads: [1, 7])
     }
     for (M, N, K) in [(300, 330, 10), (128, 784, 64), (6, 200, 30), (29, 1030, 512)] {
       for isPacked in [false, true] {
         try expectAllGemmRowsAgree(
           GemmCase(
             M: M, N: N, K: K, transposeA: true, isPacked: isPacked,
-            combination: CK_GEMM_MOMENTUM))
+            combination: CK_MOMENTUM))
       }
     }
   }
@@ -146,7 +146,7 @@ import Testing
     var args = ck_gemm_args()
     (args.M, args.N, args.K) = (8, 8, 512)
     args.batch = (1, 1, 1, 1, 1, 1)
-    args.combination = Int64(CK_GEMM_MOMENTUM.rawValue)
+    args.epilogue.combination = Int32(CK_MOMENTUM.rawValue)
     #expect(ck_gemm_combines(&args, CK_ISA_REF) && ck_gemm_combines(&args, CK_ISA_AVX2))
     args.K = 520
     #expect(!ck_gemm_combines(&args, CK_ISA_AVX2))
@@ -154,7 +154,7 @@ import Testing
     args.batch.3 = 2
     #expect(!ck_gemm_combines(&args, CK_ISA_AVX2))
     args.batch.3 = 1
-    args.relu = 1
+    args.epilogue.relu = 1
     #expect(!ck_gemm_combines(&args, CK_ISA_AVX2))
   }
 

@@ -27,7 +27,7 @@ struct TypedProduct: CustomStringConvertible {
   var alignsA = false
   /// What each element meets at its place in another matrix of that type, whose rows have one element
   /// more.
-  var combination = CK_GEMM_ALONE
+  var combination = CK_ALONE
   var other = CK_F32
   /// Whether that matrix is C as it was before.
   var isInPlace = false
@@ -307,7 +307,7 @@ final class TypedProblem {
     args.b = UnsafePointer(b.pointer)
     args.c = UnsafeMutablePointer(
       bitPattern: Int(bitPattern: result.start) + Self.margin * result.size)
-    args.bias = shape.hasBias ? UnsafePointer(bias.pointer) : nil
+    args.epilogue.bias = shape.hasBias ? UnsafePointer(bias.pointer) : nil
     (args.M, args.N, args.K) = (Int64(shape.M), Int64(shape.N), Int64(shape.K))
     (args.a_row, args.a_col) = (Int64(aWidth), Int64(shape.step))
     if shape.transposeA { swap(&args.a_row, &args.a_col) }
@@ -320,16 +320,16 @@ final class TypedProblem {
     args.c_batch.1 = Int64(cSize)
     args.alpha = shape.alpha
     args.accumulate = shape.accumulates ? 1 : 0
-    args.relu = shape.hasReLU ? 1 : 0
+    args.epilogue.relu = shape.hasReLU ? 1 : 0
     args.a_type = Int16(shape.a.rawValue)
     args.b_type = Int16(shape.b.rawValue)
     args.c_type = Int16(shape.c.rawValue)
     args.precision = Int16(shape.precision.rawValue)
-    args.combination = Int64(shape.combination.rawValue)
-    args.other_type = Int64(shape.other.rawValue)
-    args.other = shape.isInPlace ? UnsafePointer(args.c) : UnsafePointer(other.pointer)
-    args.other_row = Int64(shape.isInPlace ? cWidth : shape.N + 1)
-    args.other_matrix = Int64(shape.isInPlace ? cSize : (shape.N + 1) * shape.M)
+    args.epilogue.combination = Int32(shape.combination.rawValue)
+    args.epilogue.other_type = Int32(shape.other.rawValue)
+    args.epilogue.other = shape.isInPlace ? UnsafePointer(args.c) : UnsafePointer(other.pointer)
+    args.epilogue.other_row = Int64(shape.isInPlace ? cWidth : shape.N + 1)
+    args.epilogue.other_matrix = Int64(shape.isInPlace ? cSize : (shape.N + 1) * shape.M)
     return args
   }
 
@@ -361,8 +361,8 @@ final class TypedProblem {
       shape.isInPlace
       ? TypedElements.value(c[place(t, i, j)], shape.c)
       : other[(t * shape.M + i) * (shape.N + 1) + j]
-    if shape.combination == CK_GEMM_ADD { sum += met }
-    if shape.combination == CK_GEMM_GATE, met <= 0 { sum = 0 }
+    if shape.combination == CK_ADD { sum += met }
+    if shape.combination == CK_GATE, met <= 0 { sum = 0 }
     return (shape.hasReLU ? max(0, sum) : sum, magnitude * abs(Double(shape.alpha)) + 1)
   }
 

@@ -173,7 +173,7 @@ private let types = [CK_F32, CK_BF16, CK_F16]
       ] {
         var shape = shape
         (shape.a, shape.b, shape.c, shape.other) = (CK_BF16, CK_BF16, c, other)
-        shape.combination = index % 2 == 0 ? CK_GEMM_ADD : CK_GEMM_GATE
+        shape.combination = index % 2 == 0 ? CK_ADD : CK_GATE
         shape.isInPlace = c == CK_BF16 && other == CK_BF16 && index % 3 == 0 && !shape.accumulates
         let problem = TypedProblem(shape)
         for row in rows where problem.combines(row) {
@@ -190,7 +190,7 @@ private let types = [CK_F32, CK_BF16, CK_F16]
     for c in types {
       for other in types {
         var shape = TypedProduct(M: 17, N: 37, K: 40, a: CK_BF16, b: CK_BF16, c: c)
-        (shape.combination, shape.other) = (CK_GEMM_ADD, other)
+        (shape.combination, shape.other) = (CK_ADD, other)
         let problem = TypedProblem(shape)
         for row in rows where problem.combines(row) {
           #expect(row.isa == CK_ISA_AVX512BF16 && c != CK_F16 && other != CK_F16, "\(name(row))")

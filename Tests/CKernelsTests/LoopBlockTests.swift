@@ -136,7 +136,7 @@ import Testing
     args.pointee.a_batch.5 = Int64(rows * depth)
     args.pointee.b_batch.5 = Int64(depth * columns)
     args.pointee.alpha = 1
-    args.pointee.epilogue = Int64(lead)
+    args.pointee.epilogue.program = Int64(lead)
     var same = SameBytes()
     for row in loopRows {
       for team in TestTeams.sizes.indices {

@@ -43,15 +43,15 @@ enum ConvolutionLowering {
     if let epilogue = RegisterEpilogue(program, read, walk), epilogue.result == .f32,
       epilogue.other.map({ isDense(site.views[$0 + 1], read[$0], result) }) ?? true
     {
-      block.relu = epilogue.hasRelu ? 1 : 0
-      block.combination = Int64(epilogue.combination.rawValue)
+      block.epilogue.relu = epilogue.hasRelu ? 1 : 0
+      block.epilogue.combination = Int32(epilogue.combination.rawValue)
       var call = finished(block, kind, site)
       call.bind(\ck_conv_args.c, to: .result(0))
-      if let bias = epilogue.bias { call.bind(\ck_conv_args.bias, to: .operand(bias + 1)) }
+      if let bias = epilogue.bias { call.bind(\ck_conv_args.epilogue.bias, to: .operand(bias + 1)) }
       if let other = epilogue.other {
-        call.bind(\ck_conv_args.other, to: .operand(other + 1))
+        call.bind(\ck_conv_args.epilogue.other, to: .operand(other + 1))
         call.bytes += Double(result.byteCount)
-        call.name += epilogue.combination == CK_GEMM_GATE ? " gated" : " added"
+        call.name += epilogue.combination == CK_GATE ? " gated" : " added"
         call.inPlace.append((other + 1, 0))
       }
       return call
@@ -62,7 +62,7 @@ enum ConvolutionLowering {
         expected: "bias, addition, gate and ReLU")
     }
     let compiled = try EpilogueProgram(program, read, walk, site)
-    block.program = Int64(programOffset)
+    block.epilogue.program = Int64(programOffset)
     var call = finished(block, kind, site, program: compiled.block)
     call.name += " fused \(program.instructions.count)"
     compiled.bind(in: &call, at: programOffset)

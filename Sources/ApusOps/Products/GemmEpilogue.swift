@@ -43,13 +43,13 @@ extension GemmLowering {
       type: product.types[2], rows: Int(product.block.M), columns: Int(product.block.N),
       strides: batch.indices.map { [batch[$0], product.rows[$0], product.columns[$0]] })
     if let epilogue = RegisterEpilogue(op.program, read, walk) {
-      product.block.relu = epilogue.hasRelu ? 1 : 0
-      product.block.combination = Int64(epilogue.combination.rawValue)
+      product.block.epilogue.relu = epilogue.hasRelu ? 1 : 0
+      product.block.epilogue.combination = Int32(epilogue.combination.rawValue)
       product.types[2] = epilogue.result
       if let other = epilogue.other {
-        product.block.other_matrix = Int64(batch[other])
-        product.block.other_row = Int64(product.rows[other])
-        product.block.other_type = Int64(read[other].dtype.kernelCode)
+        product.block.epilogue.other_matrix = Int64(batch[other])
+        product.block.epilogue.other_row = Int64(product.rows[other])
+        product.block.epilogue.other_type = Int32(read[other].dtype.kernelCode)
         product.walk(operands: site.operands.count, results: site.results.count)
       }
       if epilogue.other == nil || product.combines(isa: site.isa) {
@@ -72,12 +72,12 @@ extension GemmLowering {
     var call = product.call(isa: site.isa)
     call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.c)!, to: .result(0))
     if let bias = epilogue.bias {
-      call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.bias)!, to: .operand(bias + 1))
+      call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.epilogue.bias)!, to: .operand(bias + 1))
     }
     if let other = epilogue.other {
-      call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.other)!, to: .operand(other + 1))
+      call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.epilogue.other)!, to: .operand(other + 1))
       call.bytes += Double(site.operands[other + 1].byteCount)
-      call.name += epilogue.combination == CK_GEMM_GATE ? " gated" : " added"
+      call.name += epilogue.combination == CK_GATE ? " gated" : " added"
       if product.isWrittenOnce, site.operands[other + 1] == site.results[0],
         site.views[other + 1].isContiguous, site.views[other + 1].offset == 0
       {

@@ -175,7 +175,7 @@ enum GemmLowering {
       block.c_type = Int16(types[2].kernelCode)
       var bytes = withUnsafeBytes(of: block) { Array($0) }
       if !epilogue.isEmpty {
-        block.epilogue = Int64(GemmLowering.epilogueOffset)
+        block.epilogue.program = Int64(GemmLowering.epilogueOffset)
         bytes = withUnsafeBytes(of: block) { Array($0) }
         bytes += [UInt8](repeating: 0, count: GemmLowering.epilogueOffset - bytes.count)
         bytes += epilogue

@@ -97,18 +97,18 @@ extension GemmLowering {
     // In the machine's order: the product, weight, velocity, rate, results.
     var product = try Product(
       op.product, site, followers: [dense] + site.views[2...] + [dense, dense])
-    product.block.combination = Int64(CK_GEMM_MOMENTUM.rawValue)
-    product.block.other_row = product.block.c_row
-    product.block.momentum = Float(op.step.momentum)
+    product.block.epilogue.combination = Int32(CK_MOMENTUM.rawValue)
+    product.block.epilogue.other_row = product.block.c_row
+    product.block.epilogue.momentum = Float(op.step.momentum)
     product.walk(operands: site.operands.count, results: site.results.count)
     guard product.combines(isa: site.isa) else { return nil }
     var call = product.call(isa: site.isa)
     call.name += " momentum"
     // The program counts the product for two factors.
-    call.bind(\ck_gemm_args.weight, to: .operand(2))
-    call.bind(\ck_gemm_args.other, to: .operand(3))
-    call.bind(\ck_gemm_args.rate, to: .operand(4))
-    call.bind(\ck_gemm_args.new_weight, to: .result(0))
+    call.bind(\ck_gemm_args.epilogue.weight, to: .operand(2))
+    call.bind(\ck_gemm_args.epilogue.other, to: .operand(3))
+    call.bind(\ck_gemm_args.epilogue.rate, to: .operand(4))
+    call.bind(\ck_gemm_args.epilogue.new_weight, to: .result(0))
     call.bind(\ck_gemm_args.c, to: .result(1))
     call.inPlace = [(operand: 2, result: 0), (operand: 3, result: 1)]
     let elements = Double(site.results[0].count)

@@ -9,7 +9,7 @@ struct RegisterEpilogue {
   private(set) var bias: Int?
   /// The program's operand that each element meets at its own place.
   private(set) var other: Int?
-  private(set) var combination = CK_GEMM_ALONE
+  private(set) var combination = CK_ALONE
   private(set) var hasRelu = false
   /// The result's type.
   private(set) var result: DType
@@ -46,11 +46,11 @@ struct RegisterEpilogue {
         if bias == nil, Self.isBias(operand, read, walk) {
           bias = operand
         } else {
-          (other, combination) = (operand, CK_GEMM_ADD)
+          (other, combination) = (operand, CK_ADD)
         }
       case is Gate where !hasRelu && other == nil && arguments.last == value:
         guard let operand = partner(arguments) else { return nil }
-        (other, combination) = (operand, CK_GEMM_GATE)
+        (other, combination) = (operand, CK_GATE)
       case is Relu where !hasRelu && arguments == [value]:
         hasRelu = true
       case let cast as Cast
