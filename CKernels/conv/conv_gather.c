@@ -13,6 +13,7 @@ enum {
   SOURCE_FLOATS = 1 << 16,   // of a block
   PROGRAM_FLOATS = 1 << 16,  // of a block of the result that a program follows
   MOST_PIECES = 32,
+  TILES_AHEAD = 4,         // whose places in the result are brought near
   COLLIDING_FLOATS = 512,  // elements a multiple of this apart share a few sets of L1
   APART = 16               // more, where they would
 };
@@ -307,6 +308,9 @@ static void multiply_panel(const job *job, int64_t group, int64_t column, float 
   const int64_t most = conv_tile_rows(job->level, tile.columns);
   const bool pairs = 2 * places <= most;
   const int64_t tiles = ceiling(places, most);
+  // Of one panel, tiles write one after the other.
+  if (!c && axis[2].stride == 1 && w->channels == channels && channels <= job->level->columns)
+    tile.ahead = TILES_AHEAD * (places / tiles) * channels;
   int64_t done = 0;
   for (int64_t k = 0; k < job->count; k++) {
     const piece *piece = &job->pieces[k];
@@ -331,6 +335,7 @@ static void multiply_panel(const job *job, int64_t group, int64_t column, float 
         const int64_t at = (place + begin * axis[2].stride) * channels + at_column;
         tile.c = c ? c + (done * places + begin) * c_row : g->c + at;
         if (tile.combination != CK_ALONE) tile.other = g->epilogue.other + at;
+        if (tile.combination == CK_ADD && g->epilogue.mask) tile.mask = g->epilogue.mask + at;
         job->level->tile(&tile);
       }
       done += 1 + tile.halves;

@@ -44,6 +44,8 @@ static float finished(const ck_conv_args *g, float x, int64_t at, int64_t channe
   if (g->epilogue.bias) x += g->epilogue.bias[channel];
   if (g->epilogue.combination == CK_ADD) x += g->epilogue.other[at];
   if (g->epilogue.combination == CK_GATE) x = g->epilogue.other[at] > 0 ? x : 0.0f;
+  if (g->epilogue.combination == CK_ADD && g->epilogue.mask)
+    x = g->epilogue.mask[at] > 0 ? x : 0.0f;
   return g->epilogue.relu ? (0.0f > x ? 0.0f : x) : x;
 }
 

@@ -155,6 +155,8 @@ static void multiply_panel(const job *job, gemm_tile *tile, block at) {
     const int64_t other = (at.row + begin) * g->epilogue.other_row + at.column;
     if (tile->combination != CK_ALONE)
       tile->other = g->epilogue.other + job->m.index * g->epilogue.other_matrix + other;
+    if (tile->combination == CK_ADD && g->epilogue.mask)
+      tile->mask = g->epilogue.mask + job->m.index * g->epilogue.other_matrix + other;
     if (tile->combination == CK_MOMENTUM) {
       tile->weight = g->epilogue.weight + other;
       tile->new_weight = g->epilogue.new_weight + (at.row + begin) * g->c_row + at.column;

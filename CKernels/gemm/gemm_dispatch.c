@@ -147,12 +147,12 @@ static way emulated_way_of(question q) { return way_of(q, CK_ISA_REF); }
 
 #endif
 
-bool ck_gemm_combines(const ck_gemm_args *args, ck_isa isa) {
+bool ck_gemm_combines(const ck_gemm_args *args, bool masks, ck_isa isa) {
   const way way = way_of(question_of(args), isa);
   if (way.parts || gemm_is_vector(args) || args->epilogue.program) return false;
   const bool updates = args->epilogue.combination == CK_MOMENTUM;
   if (way.narrow)
-    return way.narrow->steps == 2 && args->c_type != CK_F16 &&
+    return way.narrow->steps == 2 && !masks && args->c_type != CK_F16 &&
            args->epilogue.other_type != CK_F16 && !updates;
   if (updates &&
       (gemm_matrices(args) != 1 || args->K > ck_gemm_k_block(args->K) || args->epilogue.relu))

@@ -58,6 +58,8 @@ static float element(const ck_gemm_args *g, const void *a, const void *b, const 
   } while (p < g->K);
   if (g->epilogue.bias) value += g->epilogue.bias[j];
   if (g->epilogue.combination != CK_ALONE) value = combine(g, value, other + j);
+  if (g->epilogue.combination == CK_ADD && g->epilogue.mask)
+    value = g->epilogue.mask[other + j - g->epilogue.other] > 0 ? value : 0.0f;
   return g->epilogue.relu ? (0.0f > value ? 0.0f : value) : value;
 }
 

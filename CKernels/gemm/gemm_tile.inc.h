@@ -26,7 +26,7 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
   for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
     for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
-      __builtin_prefetch(c + ROW(i, c_row) + v * VECTOR, 1);
+      __builtin_prefetch(c + t->ahead + ROW(i, c_row) + v * VECTOR, 1);
   if (t->combination == CK_MOMENTUM) {
     // `other` is mostly where C is.
 #pragma clang loop unroll(full)
@@ -40,7 +40,14 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
     for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
       for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
-        __builtin_prefetch(t->other + ROW(i, t->other_row) + v * VECTOR, 0, 2);
+        __builtin_prefetch(t->other + t->ahead + ROW(i, t->other_row) + v * VECTOR, 0, 2);
+  }
+  if (t->mask) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
+        __builtin_prefetch(t->mask + t->ahead + ROW(i, t->other_row) + v * VECTOR, 0, 2);
   }
 
   // Four rows share a pointer, so that the addresses need few registers: base + {0, 1, 2, 3} rows.
@@ -142,6 +149,15 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
         const float *at = t->other + ROW(i, t->other_row) + v * VECTOR;
         const vec other = v == NV - 1 && last < VECTOR ? load_part(at, last) : load(at);
         sum[i][v] = t->combination == CK_ADD ? sum[i][v] + other : gate(other, sum[i][v]);
+      }
+  }
+  if (t->mask) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV; v++) {
+        const float *at = t->mask + ROW(i, t->other_row) + v * VECTOR;
+        sum[i][v] = gate(v == NV - 1 && last < VECTOR ? load_part(at, last) : load(at), sum[i][v]);
       }
   }
   if (t->relu) {

@@ -19,7 +19,7 @@ typedef enum ck_combination {
   CK_MOMENTUM = 3,
 } ck_combination;
 
-/// `relu(combine(x + bias, other))`, or a part of that; or a program. All zero: nothing.
+/// `relu(mask(combine(x + bias, other)))`, or a part of that; or a program. All zero: nothing.
 ///
 /// Element (i, j) is row i and column j of the result's matrix t; matrices are counted through all
 /// batch dimensions. The rows of a convolution are the places of its images, of one matrix.
@@ -30,6 +30,8 @@ typedef struct ck_epilogue {
   int32_t combination;  // ck_combination
   int32_t other_type;   // ck_dtype: CK_F32 or CK_BF16; strides count such elements
   int32_t relu;         // 1: max(0, x), last
+
+  const float *mask;  // after ADD, or NULL: x where mask > 0, else 0. f32, lies as `other` does
 
   // Of CK_MOMENTUM. Rows of `weight` lie as those of `other` do, rows of `new_weight` as the
   // result's, and the two may be one array.

@@ -84,10 +84,11 @@ static inline const ck_loop_args *ck_gemm_program(const ck_gemm_args *args) {
 ck_kernel ck_gemm(ck_isa isa);
 /// Scratch that each thread needs, in bytes.
 size_t ck_gemm_scratch_bytes(const ck_gemm_args *args, ck_isa isa);
-/// Whether the entry at that level takes `combination`: of more than one row and column, without a
-/// program, by fused multiply-adds where everything is f32, and as CK_MOMENTUM says; by pairs
-/// of bf16 all but that one, where C and `other` are f32 or bf16.
-bool ck_gemm_combines(const ck_gemm_args *args, ck_isa isa);
+/// Whether the entry at that level takes `combination`, and a mask after it where `masks`: of more
+/// than one row and column, without a program, by fused multiply-adds where everything is f32, and
+/// as CK_MOMENTUM says; by pairs of bf16 all but that one and masks, where C and `other` are f32 or
+/// bf16.
+bool ck_gemm_combines(const ck_gemm_args *args, bool masks, ck_isa isa);
 /// The length of the blocks that K is cut into (the last may be shorter) unless M or N is 1, and
 /// that packed forms are cut into always: a function of K alone.
 int64_t ck_gemm_k_block(int64_t K);

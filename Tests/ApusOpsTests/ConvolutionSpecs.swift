@@ -87,7 +87,18 @@ private let fused: [OpSpec] = {
     ], outputs: [0, 2])
   let residual = LoopProgram(
     [.init(.apply(Add()), [.operand(0), .operand(1)])], outputs: [0])
+  let maskedResidual = LoopProgram(
+    [
+      .init(.apply(Add()), [.operand(0), .operand(2)]),
+      .init(.apply(Gate()), [.operand(1), .value(0)]),
+    ], outputs: [1])
   return [
+    OpSpec(
+      Fused(
+        ConvolutionDataGradient(ConvolutionGeometry(window), image: [5, 6]),
+        program: maskedResidual),
+      on: [[result, kernel, image, image]], smoothness: .unchecked, relativeTolerance: 1e-5,
+      absoluteTolerance: 1e-5),
     OpSpec(
       Fused(Convolution(window), program: biasAndRelu), on: [[image, kernel, .f32(5)]],
       rejects: [[image, kernel, .f32(4)]], smoothness: .unchecked, relativeTolerance: 1e-5,

@@ -42,7 +42,23 @@ private let addedNarrow = Fused(
       .init(.apply(Add()), [.operand(0), .value(0)]), .init(.apply(Relu()), [.value(1)]),
     ], outputs: [2]))
 
+/// `gate(mask, product + matrix)`, a rectifier's gradient where two branches meet.
+private let maskedResidual = Fused(
+  MatMul(),
+  program: LoopProgram(
+    [
+      .init(.apply(Add()), [.operand(2), .operand(0)]),
+      .init(.apply(Gate()), [.operand(1), .value(0)]),
+    ], outputs: [1]))
+
 let matMulSpecs: [OpSpec] = [
+  OpSpec(
+    maskedResidual,
+    on: [
+      [.f32(33, 70), .f32(70, 37), .f32(33, 37), .f32(33, 37)],
+      [.f32(2, 5, 600), .f32(600, 17), .f32(2, 5, 17), .f32(2, 5, 17)],
+      [.f32(1, 40), .f32(40, 65), .f32(1, 65), .f32(1, 65)],
+    ], smoothness: .unchecked),
   OpSpec(
     MatMul(),
     on: [

@@ -235,7 +235,7 @@ final class TypedProblem {
   func combines(_ row: ck_gemm_row) -> Bool {
     var args = arguments(TypedElements(shape.c, count: c.count))
     args.b_packed = shape.isPacked ? 1 : 0
-    return !row.emulated && ck_gemm_combines(&args, row.isa)
+    return !row.emulated && ck_gemm_combines(&args, false, row.isa)
   }
 
   /// C as the row computes it on a team of that size, all of its buffer.

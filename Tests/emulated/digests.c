@@ -34,7 +34,7 @@ static void product(int64_t M, int64_t N, int64_t K, int form, int16_t type) {
   if (form >= 4) {
     g.other = other, g.other_row = N;
     g.combination = form == 4 ? CK_ADD : CK_GATE;
-    if (!ck_gemm_combines(&g, level)) g.combination = CK_ALONE;
+    if (!ck_gemm_combines(&g, false, level)) g.combination = CK_ALONE;
   }
   run(ck_gemm(level), &g, ck_gemm_scratch_bytes(&g, level));
   char name[96];

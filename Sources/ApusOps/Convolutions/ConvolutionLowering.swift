@@ -41,7 +41,9 @@ enum ConvolutionLowering {
       })
     var block = try block(op, site)
     if let epilogue = RegisterEpilogue(program, read, walk), epilogue.result == .f32,
-      epilogue.other.map({ isDense(site.views[$0 + 1], read[$0], result) }) ?? true
+      [epilogue.other, epilogue.mask].compactMap(\.self).allSatisfy({
+        isDense(site.views[$0 + 1], read[$0], result)
+      })
     {
       block.epilogue.relu = epilogue.hasRelu ? 1 : 0
       block.epilogue.combination = Int32(epilogue.combination.rawValue)
@@ -53,6 +55,11 @@ enum ConvolutionLowering {
         call.bytes += Double(result.byteCount)
         call.name += epilogue.combination == CK_GATE ? " gated" : " added"
         call.inPlace.append((other + 1, 0))
+      }
+      if let mask = epilogue.mask {
+        call.bind(\ck_conv_args.epilogue.mask, to: .operand(mask + 1))
+        call.bytes += Double(result.byteCount)
+        call.name += " gated"
       }
       return call
     }

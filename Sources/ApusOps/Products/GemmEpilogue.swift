@@ -52,7 +52,7 @@ extension GemmLowering {
         product.block.epilogue.other_type = Int32(read[other].dtype.kernelCode)
         product.walk(operands: site.operands.count, results: site.results.count)
       }
-      if epilogue.other == nil || product.combines(isa: site.isa) {
+      if epilogue.other == nil || product.combines(isa: site.isa, masks: epilogue.mask != nil) {
         return registerCall(epilogue, product, site)
       }
       product = try Product(op.producer, site, followers: followers)
@@ -83,6 +83,11 @@ extension GemmLowering {
       {
         call.inPlace.append((other + 1, 0))
       }
+    }
+    if let mask = epilogue.mask {
+      call.bind(MemoryLayout<ck_gemm_args>.offset(of: \.epilogue.mask)!, to: .operand(mask + 1))
+      call.bytes += Double(site.operands[mask + 1].byteCount)
+      call.name += " gated"
     }
     return noting(product, isa: site.isa, in: call)
   }

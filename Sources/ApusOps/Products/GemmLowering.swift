@@ -150,11 +150,11 @@ enum GemmLowering {
     /// is narrow.
     var isWrittenOnce: Bool { types[2] != .f32 || block.K <= ck_gemm_k_block(block.K) }
 
-    /// Whether the kernel of that level takes the block's combination with another array.
-    func combines(isa: ISA) -> Bool {
+    /// Whether the kernel of that level takes the block's combination with another array, and a mask after it.
+    func combines(isa: ISA, masks: Bool = false) -> Bool {
       var block = block
       block.c_type = Int16(types[2].kernelCode)
-      return ck_gemm_combines(&block, ck_isa(isa))
+      return ck_gemm_combines(&block, masks, ck_isa(isa))
     }
 
     var matrices: Int { axes.reduce(1) { Shape.product($0, $1.count) } }

@@ -3,13 +3,15 @@
 import ApusGraph
 import CKernels
 
-/// `round(relu(combine(product + bias, other)))`, or a part of that.
+/// `round(relu(mask(combine(sum + bias, other))))`, or a part of that.
 struct RegisterEpilogue {
   /// The program's operand that is added to every row.
   private(set) var bias: Int?
   /// The program's operand that each element meets at its own place.
   private(set) var other: Int?
   private(set) var combination = CK_ALONE
+  /// The program's operand whose signs choose what is left of a sum with another array.
+  private(set) var mask: Int?
   private(set) var hasRelu = false
   /// The result's type.
   private(set) var result: DType
@@ -19,7 +21,7 @@ struct RegisterEpilogue {
   /// - Returns: nil where the program does anything else.
   init?(_ program: LoopProgram, _ read: [TensorType], _ walk: EpilogueWalk) {
     result = walk.type
-    guard program.outputs == [program.instructions.count - 1], read.count <= 3 else { return nil }
+    guard program.outputs == [program.instructions.count - 1], read.count <= 4 else { return nil }
     var value = LoopProgram.Argument.operand(0)
     // Operands by the instruction that widens them, which loading them does.
     var widened: [LoopProgram.Argument: Int] = [:]
@@ -51,6 +53,13 @@ struct RegisterEpilogue {
       case is Gate where !hasRelu && other == nil && arguments.last == value:
         guard let operand = partner(arguments) else { return nil }
         (other, combination) = (operand, CK_GATE)
+      case is Gate
+      where !hasRelu && combination == CK_ADD && mask == nil && result == .f32
+        && arguments.last == value:
+        guard let operand = partner(arguments), read[operand].dtype == .f32,
+          let other, read[other].dtype == .f32, walk.strides[operand] == walk.strides[other]
+        else { return nil }
+        mask = operand
       case is Relu where !hasRelu && arguments == [value]:
         hasRelu = true
       case let cast as Cast
@@ -61,7 +70,7 @@ struct RegisterEpilogue {
       }
       value = .value(index)
     }
-    let used = [bias, other].compactMap(\.self)
+    let used = [bias, other, mask].compactMap(\.self)
     guard Set(used) == Set(1..<read.count), used.count == read.count - 1 else { return nil }
     if let other, ![.f32, .bf16].contains(read[other].dtype) || walk.strides[other][2] != 1 {
       return nil
