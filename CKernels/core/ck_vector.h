@@ -146,15 +146,23 @@ CK_INLINE void ck_store_u16_n(void *p, ck_v16h v, int n) {
 }
 
 CK_INLINE ck_v16b ck_load_u8_n(const void *p, int n) {
+#if CK_HAS_AVX512
+  return (ck_v16b)_mm_maskz_loadu_epi8((__mmask16)((1u << n) - 1), p);
+#else
   uint8_t lanes[16] __attribute__((aligned(16))) = {0};
   for (int i = 0; i < n; i++) lanes[i] = ((const uint8_t *)p)[i];
   return ck_load_u8(lanes);
+#endif
 }
 
 CK_INLINE void ck_store_u8_n(void *p, ck_v16b v, int n) {
+#if CK_HAS_AVX512
+  _mm_mask_storeu_epi8(p, (__mmask16)((1u << n) - 1), (__m128i)v);
+#else
   uint8_t lanes[16] __attribute__((aligned(16)));
   ck_store_u8(lanes, v);
   for (int i = 0; i < n; i++) ((uint8_t *)p)[i] = lanes[i];
+#endif
 }
 
 CK_INLINE ck_v16l ck_load_i64_n(const void *p, int n) {

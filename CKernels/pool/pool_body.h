@@ -6,6 +6,9 @@
 #include "../core/ck_rows.h"
 #include "pool_plan.h"
 
+/// Bytes ahead of what is read that images beyond the cache are fetched: the processor by itself
+/// does not look beyond the page.
+#define POOL_AHEAD 4096
 /// Fewer channels than this are taken for several places at a time.
 #define POOL_FEW_CHANNELS 9
 
@@ -143,9 +146,19 @@ typedef struct pool_row {
   int64_t i;      // the first element of y
   int64_t count;  // steps along the other axes that an average counts
   int whole;      // the size of a window whose rows lie in the image, where there is code for it
+  bool fetches;
   bool one_divisor;
   float divisor;
 } pool_row;
+
+/// Fetches what a step to the side has of the rows that the places above have not read.
+CK_INLINE void pool_fetch(const ck_pool_args *a, const char *p, const pool_window *w,
+                          int64_t bytes) {
+  const int64_t known = a->axes[1].size - a->axes[1].stride;
+  for (int64_t h = known > w->h.first ? known : w->h.first; h < w->h.end; ++h) {
+    for (int64_t k = 0; k < bytes; k += 64) __builtin_prefetch(p + h * w->row + k);
+  }
+}
 
 /// Places [o, o_end) of a row, each by itself.
 CK_INLINE void pool_places(ck_pool_op op, const ck_pool_args *a, const pool_row *row, pool_window w,
@@ -165,6 +178,7 @@ CK_INLINE void pool_places(ck_pool_op op, const ck_pool_args *a, const pool_row 
     const char *p = row->x + w.w.start * c * size;
     const char *end = row->x + axis->image * c * size;
     const int64_t i = row->i + o * c;
+    if (row->fetches) pool_fetch(a, p + POOL_AHEAD, &w, axis->stride * c * size);
     for (int64_t k = 0; k < c; k += CK_LANES) {
       if (k + CK_LANES > c && c > CK_LANES) k = c - CK_LANES;
       const char *q = p + k * size;
@@ -179,19 +193,25 @@ CK_INLINE void pool_places(ck_pool_op op, const ck_pool_args *a, const pool_row 
   }
 }
 
-/// The places whose windows lie within the image, as many at a time as there are lanes for.
-CK_INLINE void pool_packed_places(ck_pool_op op, const ck_pool_args *a, const pool_row *row,
-                                  pool_window w, int64_t o, int64_t o_end, ck_dtype type) {
-  const ck_pool_axis *axis = &a->axes[2];
-  const int64_t c = a->c, size = (int64_t)ck_dtype_bytes(type);
-  const int64_t together = CK_LANES / c;
+/// Lanes for as many places at a time as there are channels for.
+CK_INLINE pool_lanes pool_packed_lanes(const ck_pool_args *a) {
+  const int32_t c = (int32_t)a->c, stride = (int32_t)a->axes[2].stride;
   int32_t pattern[CK_LANES];
   for (int32_t i = 0; i < CK_LANES; ++i) {
     // Lanes without an element have one that others have.
-    const int32_t lane = i < together * c ? i : 0;
-    pattern[i] = lane / (int32_t)c * (int32_t)(axis->stride * c) + lane % (int32_t)c;
+    const int32_t lane = i < CK_LANES / c * c ? i : 0;
+    pattern[i] = lane / c * stride * c + lane % c;
   }
-  pool_lanes lanes = {0, true, ck_load_i32(pattern)};
+  return (pool_lanes){0, true, ck_load_i32(pattern)};
+}
+
+/// The places [o, o_end), whose windows lie within the image.
+CK_INLINE void pool_packed_places(ck_pool_op op, const ck_pool_args *a, const pool_row *row,
+                                  pool_window w, pool_lanes lanes, int64_t o, int64_t o_end,
+                                  ck_dtype type) {
+  const ck_pool_axis *axis = &a->axes[2];
+  const int64_t c = a->c, size = (int64_t)ck_dtype_bytes(type);
+  const int64_t together = CK_LANES / c;
   w.w = (pool_span){0, 0, axis->size};
   const char *end = row->x + axis->image * c * size;
   for (; o < o_end; o += together) {
@@ -210,6 +230,8 @@ CK_INLINE void pool_forward(ck_pool_op op, const ck_pool_args *a, const ck_threa
   const int64_t line = W->image * a->c * (int64_t)ck_dtype_bytes(type);
   pool_row row = {.divisor = 1};
   row.one_divisor = op != CK_POOL_AVERAGE || pool_has_one_divisor(a, &row.divisor);
+  const int64_t bytes = a->n * D->image * H->image * line;
+  row.fetches = D->size == 1 && a->c >= CK_LANES && bytes >= ck_cache_bytes() / 4 * 3;
   pool_window w = {.plane = D->dilation * H->image * line,
                    .row = H->dilation * line,
                    .column = W->dilation * (line / W->image),
@@ -226,11 +248,12 @@ CK_INLINE void pool_forward(ck_pool_op op, const ck_pool_args *a, const ck_threa
     if (last > W->outputs) last = W->outputs;
     if (first > last) first = last;
   }
+  pool_lanes packed = {0};
+  if (first < last) packed = pool_packed_lanes(a);
   int64_t u, u_end;
   ck_share(a->n * D->outputs * H->outputs, t, &u, &u_end);
+  int64_t h = u % H->outputs, d = u / H->outputs % D->outputs, n = u / H->outputs / D->outputs;
   for (; u < u_end; ++u) {
-    const int64_t h = u % H->outputs, d = u / H->outputs % D->outputs;
-    const int64_t n = u / H->outputs / D->outputs;
     w.d = pool_span_of(D, adaptive, d);
     w.h = pool_span_of(H, adaptive, h);
     row.x = (const char *)a->in + ((n * D->image + w.d.start) * H->image + w.h.start) * line;
@@ -244,11 +267,14 @@ CK_INLINE void pool_forward(ck_pool_op op, const ck_pool_args *a, const ck_threa
       const int64_t from = part == 0 ? 0 : part == 1 ? first : last;
       const int64_t to = part == 0 ? first : part == 1 ? last : W->outputs;
       if (part == 1) {
-        pool_packed_places(op, a, &row, w, from, to, type);
+        pool_packed_places(op, a, &row, w, packed, from, to, type);
       } else {
         pool_places(op, a, &row, w, from, to, type);
       }
     }
+    if (++h < H->outputs) continue;
+    h = 0;
+    if (++d == D->outputs) d = 0, ++n;
   }
 }
 
