@@ -28,13 +28,13 @@ static void product(int64_t M, int64_t N, int64_t K, int form, int16_t type) {
   g.b_row = b_turned ? 1 : N, g.b_col = b_turned ? K : 1;
   for (int d = 0; d < CK_GEMM_BATCH_DIMS; d++) g.batch[d] = 1;
   g.accumulate = form == 0;
-  g.bias = form == 3 ? bias : NULL;
-  g.relu = form == 3;
+  g.epilogue.bias = form == 3 ? bias : NULL;
+  g.epilogue.relu = form == 3;
   g.a_type = g.b_type = type;
   if (form >= 4) {
-    g.other = other, g.other_row = N;
-    g.combination = form == 4 ? CK_ADD : CK_GATE;
-    if (!ck_gemm_combines(&g, false, level)) g.combination = CK_ALONE;
+    g.epilogue.other = other, g.epilogue.other_row = N;
+    g.epilogue.combination = form == 4 ? CK_ADD : CK_GATE;
+    if (!ck_gemm_combines(&g, false, level)) g.epilogue.combination = CK_ALONE;
   }
   run(ck_gemm(level), &g, ck_gemm_scratch_bytes(&g, level));
   char name[96];

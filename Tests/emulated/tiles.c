@@ -67,8 +67,8 @@ static void product(int64_t M, int64_t N, int64_t K, const kind *k, const form *
   for (int d = 0; d < CK_GEMM_BATCH_DIMS; d++) g.batch[d] = 1;
   g.accumulate = f->accumulates;
   g.alpha = f->accumulates ? 1.25f : 1;
-  g.bias = f->finishes ? bias : NULL;
-  g.relu = f->finishes;
+  g.epilogue.bias = f->finishes ? bias : NULL;
+  g.epilogue.relu = f->finishes;
   g.a_type = g.b_type = (int16_t)k->type;
   g.precision = (int16_t)k->precision;
   void *packed = NULL;
