@@ -136,6 +136,7 @@ extension MemoryFamily {
     case .reduce: "Reductions"
     case .norm: "Normalisation"
     case .softmax: "Softmax and cross-entropy"
+    case .pool: "Pooling"
     case .optimizer: "Updates"
     }
   }

@@ -5,7 +5,7 @@ import Apus
 
 /// The families of memory-bound operations.
 package enum MemoryFamily: String, Sendable, CaseIterable {
-  case eltwise, reduce, norm, softmax, optimizer
+  case eltwise, reduce, norm, softmax, pool, optimizer
 
   /// The operations of this family.
   package var operations: [MemoryOperation] {
@@ -28,26 +28,36 @@ package enum MemoryFamily: String, Sendable, CaseIterable {
   package var usualShapes: [Shape] {
     switch self {
     case .eltwise, .optimizer: [[4096], [65_536], [1 << 20], [1 << 25]]
+    case .pool: [[1, 56, 56, 16], [2, 112, 112, 64], [16, 7, 7, 2048], [16, 112, 112, 64]]
     case .reduce, .norm, .softmax: [[4, 1024], [64, 1024], [1024, 1024], [32_768, 1024]]
     }
   }
 
-  /// A shape of this family: `ROWSxCOLUMNS`, or one number of elements where rows do not matter.
+  /// A shape of this family: `ROWSxCOLUMNS`, or one number of elements where rows do not matter, or images
+  /// `NxHxWxC`, of 2 x 2 elements at least.
   ///
   /// - Throws: `invalidArgument` for anything else, and for more than 2^30 elements.
   package func shape(_ text: String) throws -> Shape {
     let numbers = text.split(separator: "x", omittingEmptySubsequences: false).map { Int($0) }
     let extents = numbers.compactMap { $0 }
-    let ranks = self == .eltwise || self == .optimizer ? 1...2 : 2...2
+    let ranks: ClosedRange<Int>
+    switch self {
+    case .eltwise, .optimizer: ranks = 1...2
+    case .reduce, .norm, .softmax: ranks = 2...2
+    case .pool: ranks = 4...4
+    }
     let limit = 1 << 30
     guard extents.count == numbers.count, ranks.contains(extents.count),
-      extents.allSatisfy({ $0 >= 1 }), Shape(extents).count <= limit
+      extents.allSatisfy({ $0 >= 1 }), Shape(extents).count <= limit,
+      self != .pool || extents[1...2].allSatisfy({ $0 >= 2 })
     else {
       throw ApusError(
         .invalidArgument, "shape '\(text)'",
-        expected: ranks.lowerBound == 1
-          ? "a number of elements from 1 to \(limit), or ROWSxCOLUMNS"
-          : "ROWSxCOLUMNS, as in 1024x768, at most \(limit) elements")
+        expected: self == .pool
+          ? "NxHxWxC, as in 16x112x112x64, at most \(limit) elements"
+          : ranks.lowerBound == 1
+            ? "a number of elements from 1 to \(limit), or ROWSxCOLUMNS"
+            : "ROWSxCOLUMNS, as in 1024x768, at most \(limit) elements")
     }
     return Shape(extents)
   }
@@ -85,7 +95,7 @@ package struct MemoryOperation: Sendable {
   private static func row(_ shape: Shape) -> Operand { Operand([shape[shape.rank - 1]]) }
 
   /// All operations, by family.
-  package static let all = elementwise + reductions + norms + softmaxes + updates
+  package static let all = elementwise + reductions + norms + softmaxes + pools + updates
 
   private static let elementwise = [
     MemoryOperation(.eltwise, "scale", flops: 1, same(1)) { [$0[0] * 1.5] },

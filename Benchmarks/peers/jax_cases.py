@@ -101,6 +101,42 @@ def labelled(function):
     return case_of
 
 
+def windows(x, start, combine, size, padding):
+    """Windows over [n, h, w, c] that move by 2."""
+    around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    return jax.lax.reduce_window(x, start, combine, (1, size, size, 1), (1, 2, 2, 1), around)
+
+
+def max_2x2(x):
+    return windows(x, -jnp.inf, jax.lax.max, 2, 0)
+
+
+def max_3x3(x):
+    return windows(x, -jnp.inf, jax.lax.max, 3, 1)
+
+
+def average_2x2(x):
+    return windows(x, 0.0, jax.lax.add, 2, 0) / 4
+
+
+def global_average(x):
+    return x.mean((1, 2))
+
+
+def images_gradient(function):
+    """The value and the gradient; the last operand arrives from above."""
+
+    def step(x, seed):
+        y, back = jax.vjp(function, x)
+        return y, back(seed)[0]
+
+    def case_of(case, dtype):
+        x = numbers(0, *case["shape"])
+        return step, (x, numbers(9, *function(x).shape))
+
+    return case_of
+
+
 def update(rule, slots):
     """`rule(parameter, gradient, *slots)` gives the new parameter and slots."""
 
@@ -162,6 +198,16 @@ OPERATIONS = {
         "log_softmax": same(1, lambda x: jax.nn.log_softmax(x, 1)),
         "cross_entropy": labelled(cross_entropy),
         "cross_entropy_gradient": labelled(jax.value_and_grad(cross_entropy)),
+    },
+    "pool": {
+        "max_2x2": same(1, max_2x2),
+        "max_2x2_gradient": images_gradient(max_2x2),
+        "max_3x3": same(1, max_3x3),
+        "max_3x3_gradient": images_gradient(max_3x3),
+        "average_2x2": same(1, average_2x2),
+        "average_2x2_gradient": images_gradient(average_2x2),
+        "global_average": same(1, global_average),
+        "global_average_gradient": images_gradient(global_average),
     },
     "optimizer": {
         "sgd": update(lambda p, g: (p - 1e-3 * g,), 0),

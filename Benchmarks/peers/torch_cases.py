@@ -140,6 +140,48 @@ def cross_entropy(case, dtype):
     return functional.cross_entropy, (numbers(rows, classes), torch.randint(classes, (rows,))), None
 
 
+def channels_last(case):
+    """Images of the case's shape [n, h, w, c], which lie so in memory."""
+    n, h, w, c = case["shape"]
+    return numbers(n, c, h, w).contiguous(memory_format=torch.channels_last)
+
+
+def max_2x2(x):
+    return functional.max_pool2d(x, 2)
+
+
+def max_3x3(x):
+    return functional.max_pool2d(x, 3, 2, 1)
+
+
+def average_2x2(x):
+    return functional.avg_pool2d(x, 2)
+
+
+def global_average(x):
+    return functional.adaptive_avg_pool2d(x, 1)
+
+
+def images(function):
+    return lambda case, dtype: (function, (channels_last(case),), None)
+
+
+def images_gradient(function):
+    """The value and the gradient; the last operand arrives from above."""
+
+    def case_of(case, dtype):
+        x = channels_last(case).requires_grad_()
+        seed = torch.rand_like(function(x.detach())) * 4 - 2
+
+        def step(x, seed):
+            y = function(x)
+            return y, torch.autograd.grad(y, x, seed)[0]
+
+        return step, (x, seed), None
+
+    return case_of
+
+
 def update(optimizer):
     """A fused update of one parameter."""
 
@@ -212,6 +254,16 @@ OPERATIONS = {
         "log_softmax": same(1, lambda x: torch.log_softmax(x, 1)),
         "cross_entropy": cross_entropy,
         "cross_entropy_gradient": gradient(functional.cross_entropy, rows=0, integers=True),
+    },
+    "pool": {
+        "max_2x2": images(max_2x2),
+        "max_2x2_gradient": images_gradient(max_2x2),
+        "max_3x3": images(max_3x3),
+        "max_3x3_gradient": images_gradient(max_3x3),
+        "average_2x2": images(average_2x2),
+        "average_2x2_gradient": images_gradient(average_2x2),
+        "global_average": images(global_average),
+        "global_average_gradient": images_gradient(global_average),
     },
     "optimizer": {
         "sgd": update(lambda p: torch.optim.SGD(p, lr=1e-3, fused=True)),

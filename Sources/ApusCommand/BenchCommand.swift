@@ -15,7 +15,8 @@ struct BenchCommand: ParsableCommand {
     subcommands: [
       BenchGEMMCommand.self, BenchMemoryCommand<ElementwiseBench>.self,
       BenchMemoryCommand<ReduceBench>.self, BenchMemoryCommand<NormBench>.self,
-      BenchMemoryCommand<SoftmaxBench>.self, BenchMemoryCommand<OptimizerBench>.self,
+      BenchMemoryCommand<SoftmaxBench>.self, BenchMemoryCommand<PoolBench>.self,
+      BenchMemoryCommand<OptimizerBench>.self,
       BenchTrainCommand.self, BenchCompareCommand.self, BenchReportCommand.self,
     ])
 }
@@ -195,6 +196,11 @@ enum SoftmaxBench: MemoryBench {
   static let abstract = "Measure softmax, cross-entropy and their gradients."
 }
 
+enum PoolBench: MemoryBench {
+  static let family = MemoryFamily.pool
+  static let abstract = "Measure pooling of images and its gradients."
+}
+
 enum OptimizerBench: MemoryBench {
   static let family = MemoryFamily.optimizer
   static let abstract = "Measure the optimisers' updates of one parameter."
@@ -214,7 +220,7 @@ struct BenchMemoryCommand<Bench: MemoryBench>: ParsableCommand {
   @Option(
     name: .customLong("shape"),
     help:
-      "Elements or ROWSxCOLUMNS, repeatable. Default: one for each level of the caches, and beyond.",
+      "Elements or ROWSxCOLUMNS, of images NxHxWxC; repeatable. Default: one for each level of the caches, and beyond.",
     transform: shape)
   var shapes: [Shape] = []
 

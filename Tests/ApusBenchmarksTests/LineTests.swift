@@ -112,7 +112,12 @@ import Testing
   /// Every operation of every family compiles, runs and has figures.
   @Test(arguments: MemoryFamily.allCases)
   func operations_run(family: MemoryFamily) throws {
-    let shape: Shape = family == .eltwise || family == .optimizer ? [200] : [3, 40]
+    let shape: Shape
+    switch family {
+    case .eltwise, .optimizer: shape = [200]
+    case .pool: shape = [2, 6, 7, 5]
+    case .norm, .reduce, .softmax: shape = [3, 40]
+    }
     let cases = try family.operations.map { try BenchmarkCase.memory($0, shape) }
     let (lines, outcome) = try run(cases, json: true)
     #expect(lines.count == cases.count + 1)
@@ -130,6 +135,8 @@ import Testing
     #expect(try bytes(.eltwise, "add", [1000]) == 12_000)
     #expect(try bytes(.reduce, "row_sum", [10, 100]) == 4040)
     #expect(try bytes(.norm, "layer_norm", [10, 100]) == 8800)
+    // Images, what arrives from above, what is pooled, and the gradient.
+    #expect(try bytes(.pool, "max_2x2_gradient", [1, 4, 4, 10]) == 640 + 160 + 160 + 640)
     #expect(try bytes(.softmax, "cross_entropy_gradient", [10, 100]) == 4000 + 40 + 4 + 4000)
     // Adam reads four arrays and writes three; two scalars besides.
     #expect(try bytes(.optimizer, "adam", [1000]) == 28_008)
@@ -174,7 +181,7 @@ import Testing
 
   @Test(arguments: [
     (MemoryFamily.eltwise, "4096", [4096]), (.eltwise, "3x5", [3, 5]),
-    (.norm, "64x768", [64, 768]),
+    (.norm, "64x768", [64, 768]), (.pool, "2x14x14x3", [2, 14, 14, 3]),
   ])
   func shapes_areRead(family: MemoryFamily, text: String, extents: [Int]) throws {
     #expect(try family.shape(text).dimensions == extents)
@@ -184,6 +191,7 @@ import Testing
     (MemoryFamily.eltwise, "0"), (.eltwise, "-3"), (.eltwise, "many"), (.eltwise, "1x2x3"),
     (.eltwise, ""), (.eltwise, "99999999999999999999"), (.norm, "64"), (.norm, "64x"),
     (.norm, "4611686018427387904x4"), (.reduce, "40000x40000"),
+    (.pool, "64x768"), (.pool, "1x1x4x3"),
   ])
   func badShapes_areRefused(family: MemoryFamily, text: String) {
     #expect(throws: ApusError.self) { try family.shape(text) }

@@ -346,8 +346,18 @@ static void others(void) {
   const ck_gather_args gather = {y, x, indices, error, outer, axis, 40, inner, 0, 1, 0, CK_I32, 4};
   run(ck_gather(CK_GATHER_GATHER, level), &gather, 0);
   report("gather", y, outer * 40 * inner);
-  const ck_scatter_args scatter = {y,  NULL,  x, indices, error, outer,  axis,
-                                   40, inner, 0, 1,       0,     CK_I32, CK_F32};
+  ck_scatter_args scatter = {.dst = y,
+                             .updates = x,
+                             .indices = indices,
+                             .error = error,
+                             .outer = outer,
+                             .axis = axis,
+                             .count = 40,
+                             .inner = inner,
+                             .index_count = 1,
+                             .index_dtype = CK_I32,
+                             .update_dtype = CK_F32};
+  scatter.workspace = room(ck_scatter_workspace_bytes(&scatter));
   run(ck_gather(CK_GATHER_SCATTER_ADD_F32, level), &scatter, 0);
   report("scatter_add", y, count);
 
@@ -360,7 +370,49 @@ static void others(void) {
                              .src_strides = {axis * inner, 1, inner}};
   run(ck_copy(CK_COPY_STRIDED, level), &copy, 0);
   report("copy", y, count);
-  free(x), free(y), free(indices);
+  free(x), free(y), free(indices), free(scatter.workspace);
+}
+
+// MARK: Pooling
+
+static void pooling(int64_t c, int64_t size, int64_t stride, int64_t padding) {
+  enum { n = 2, h = 9, w = 23 };
+  state = (uint64_t)(c * 31 + size * 7 + stride);
+  const ck_pool_axis one = {1, 1, 1, 1, 1, 0, 0};
+  ck_pool_axis axes[2] = {{h, 0, size, stride, 1, padding, padding},
+                          {w, 0, size, stride, 1, padding, padding}};
+  for (int i = 0; i < 2; i++) {
+    axes[i].outputs = (axes[i].image + 2 * padding - size) / stride + 1;
+  }
+  const int64_t images = n * h * w * c, places = n * axes[0].outputs * axes[1].outputs * c;
+  float *x = numbers(images, false), *y = numbers(places, false), *out = room((size_t)images * 4);
+  uint8_t *indices = room((size_t)places);
+  char name[96];
+  for (int op = CK_POOL_MAX; op <= CK_POOL_AVERAGE_GRADIENT; op++) {
+    const bool is_gradient = op == CK_POOL_MAX_GRADIENT || op == CK_POOL_AVERAGE_GRADIENT;
+    const ck_pool_args args = {.out = out,
+                               .in = is_gradient ? y : x,
+                               .indices = indices,
+                               .n = n,
+                               .c = c,
+                               .axes = {one, axes[0], axes[1]},
+                               .index_dtype = CK_U8};
+    run(ck_pool((ck_pool_op)op, level), &args, 0);
+    snprintf(name, sizeof name, "pool %d %lldx%lld by %lld, %lld channels", op, (long long)size,
+             (long long)size, (long long)stride, (long long)c);
+    report(name, out, is_gradient ? images : places);
+    if (op == CK_POOL_MAX) report_bytes(name, indices, (size_t)places);
+  }
+  free(x), free(y), free(out), free(indices);
+}
+
+static void poolings(void) {
+  static const int64_t channels[] = {1, 3, 11, 16, 37};
+  for (size_t i = 0; i < sizeof channels / sizeof *channels; i++) {
+    pooling(channels[i], 2, 2, 0);
+    pooling(channels[i], 3, 2, 1);
+    pooling(channels[i], 2, 3, 0);
+  }
 }
 
 int main(int count, char **arguments) {
@@ -384,6 +436,7 @@ int main(int count, char **arguments) {
   row_kernels(37, 149);
   row_kernels(3, 2100);
   updates();
+  poolings();
   others();
   ck_team_destroy(team);
   return 0;
