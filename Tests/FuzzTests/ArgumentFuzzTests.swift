@@ -89,6 +89,24 @@ private struct Arguments {
 
   var dtype: DType { mutating get { DType.allCases.randomElement(using: &random)! } }
 
+  /// A weight that may go with the images.
+  var kernel: Tensor {
+    mutating get {
+      let shapes: [Shape] = [
+        [4, 3, 3], [4, 3, 2, 3], [2, 1, 2, 1, 2], [3, 3, 3, 1], [2, 1, 1, 2], [0, 2, 2, 1],
+        [3, 0, 1, 3],
+      ]
+      return x.trace.full(shapes.randomElement(using: &random)!, 0.5)
+    }
+  }
+
+  /// A window's numbers, half the time those of a plain one.
+  var window: (stride: PerAxis, padding: Padding, dilation: PerAxis, groups: Int) {
+    mutating get {
+      (flag ? 1 : perAxis, flag ? .same : padding, flag ? 1 : perAxis, flag ? 1 : n)
+    }
+  }
+
   /// A range with both ends, or one.
   var range: (Int?, Int?) { mutating get { (flag ? n : nil, flag ? n : nil) } }
 }
@@ -157,6 +175,78 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
   ("randomBernoulli", { [Tensor.randomBernoulli($0.shape, p: $0.d)] }),
   ("dropout", { [$0.x.dropout($0.d)] }),
   ("clamp", { [clamp($0.x, low: $0.d, high: $0.d)] }),
+  (
+    "conv1d",
+    {
+      let w = $0.window
+      return [
+        conv1d(
+          $0.images, $0.kernel, stride: w.stride, padding: w.padding, dilation: w.dilation,
+          groups: w.groups)
+      ]
+    }
+  ),
+  (
+    "conv2d",
+    {
+      let w = $0.window
+      return [
+        conv2d(
+          $0.images, $0.kernel, stride: w.stride, padding: w.padding, dilation: w.dilation,
+          groups: w.groups)
+      ]
+    }
+  ),
+  (
+    "conv3d",
+    {
+      let w = $0.window
+      return [
+        conv3d(
+          $0.images, $0.kernel, stride: w.stride, padding: w.padding, dilation: w.dilation,
+          groups: w.groups)
+      ]
+    }
+  ),
+  (
+    "convTranspose1d",
+    {
+      let w = $0.window
+      let further = $0.flag ? 0 : $0.perAxis
+      return [
+        convTranspose1d(
+          $0.images, $0.kernel, stride: w.stride, padding: w.padding,
+          outputPadding: further, dilation: w.dilation,
+          groups: w.groups)
+      ]
+    }
+  ),
+  (
+    "convTranspose2d",
+    {
+      let w = $0.window
+      let further = $0.flag ? 0 : $0.perAxis
+      return [
+        convTranspose2d(
+          $0.images, $0.kernel, stride: w.stride, padding: w.padding,
+          outputPadding: further, dilation: w.dilation,
+          groups: w.groups)
+      ]
+    }
+  ),
+  (
+    "convTranspose3d",
+    {
+      let w = $0.window
+      let further = $0.flag ? 0 : $0.perAxis
+      return [
+        convTranspose3d(
+          $0.images, $0.kernel, stride: w.stride, padding: w.padding,
+          outputPadding: further, dilation: w.dilation,
+          groups: w.groups)
+      ]
+    }
+  ),
   ("leakyRelu", { [leakyRelu($0.x, slope: $0.d)] }),
   ("elu", { [elu($0.x, alpha: $0.d)] }), ("pow", { [pow($0.x, $0.d), pow($0.d, $0.x)] }),
   ("batchNorm", { [batchNorm($0.x, epsilon: $0.d).result] }),
@@ -233,6 +323,29 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
   ),
   ("topKAccuracy", { [topKAccuracy($0.x, $0.indices, k: $0.n)] }),
   ("Linear", { args in built(args.x) { Linear(args.size, args.size) } }),
+  ("Conv1d", { args in built(args.images) { Conv1d(args.size, args.size, args.size) } }),
+  (
+    "Conv2d",
+    { args in
+      let (w, images, i, o, size) = (args.window, args.images, args.size, args.size, args.perAxis)
+      return built(images) {
+        Conv2d(
+          i, o, size, stride: w.stride, padding: w.padding, dilation: w.dilation, groups: w.groups)
+      }
+    }
+  ),
+  (
+    "ConvTranspose2d",
+    { args in
+      let (w, images, i, o, size) = (args.window, args.images, args.size, args.size, args.perAxis)
+      let further = args.flag ? 0 : args.perAxis
+      return built(images) {
+        ConvTranspose2d(
+          i, o, size, stride: w.stride, padding: w.padding, outputPadding: further,
+          dilation: w.dilation, groups: w.groups)
+      }
+    }
+  ),
   ("Embedding", { args in built(args.indices) { Embedding(args.size, args.size) } }),
   ("LayerNorm", { args in built(args.x) { LayerNorm(args.size, epsilon: args.d) } }),
   (
@@ -362,7 +475,7 @@ private func built(_ x: Tensor, _ make: () -> some Layer) -> [Tensor] {
       }
     }
     #expect(names.count > 40)
-    let known = Set(calls.map { String($0.0.prefix { $0.isLetter }) })
+    let known = Set(calls.map { String($0.0.prefix { $0.isLetter || $0.isNumber }) })
     let others: Set<String> = [
       // Made of those that are tried, with the same arguments.
       "bernoulli", "range",
