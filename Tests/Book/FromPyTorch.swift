@@ -102,6 +102,27 @@ import Testing
     #expect(losses.count == 6 && losses.allSatisfy { $0.scalar.isFinite && $0.shape == [] })
   }
 
+  @Test func convolutions() throws {
+    let layers: [any Layer] = [
+      Conv2d(3, 8, 3, padding: 1), Conv2d(8, 8, [1, 7], padding: .same, groups: 8),
+      ConvTranspose2d(8, 3, 3, stride: 2, padding: 1, outputPadding: 1),
+    ]
+    let line = Conv1d(3, 8, 5, stride: 2)
+    for layer in layers + [line] { try layer.initialize() }
+    let f = try compile([.f32(2, 6, 6, 3), .f32(4, 3, 3, 3), .f32(2, 9, 3)]) { arguments in
+      let (images, weight) = (arguments[0], arguments[1])
+      return [
+        layers.reduce(images) { $1($0) }, conv2d(images, weight, dilation: 2), line(arguments[2]),
+      ]
+    }
+    let results: [NDArray] = try f(
+      NDArray(zeros: .f32(2, 6, 6, 3)), NDArray(zeros: .f32(4, 3, 3, 3)),
+      NDArray(zeros: .f32(2, 9, 3)))
+    #expect(results.map(\.shape) == [[2, 12, 12, 3], [2, 2, 2, 4], [2, 3, 8]])
+    let models = [ResNet.resNet18(), ResNet.resNet50(classes: 10)]
+    #expect(models.map { $0.fc.weight.shape } == [[1000, 512], [10, 2048]])
+  }
+
   @Test func pooling() throws {
     let layers: [any Layer] = [
       MaxPool2d(3, stride: 2, padding: 1), AvgPool2d(2, countsPadding: false),
