@@ -5,6 +5,7 @@ import Apus
 /// A kernel at a shape, or a chain of them that is one graph.
 package struct BenchmarkCase: Sendable {
   /// The family: `gemm`, `eltwise`, `reduce`, `norm`, `softmax`, `pool` or `optimizer`.
+  /// The family: `gemm`, `conv`, `eltwise`, `reduce`, `norm`, `softmax` or `optimizer`.
   package let bench: String
   /// `2048x2048x2048`, `12x128x128x64` (a batch), or an operation and its shape: `gelu 65536`.
   package let name: String
@@ -22,6 +23,10 @@ package struct BenchmarkCase: Sendable {
 
   /// Operations a byte.
   package var intensity: Double { flops / bytes }
+  /// Whether its arithmetic is that of products, which have precisions.
+  var hasProducts: Bool { bench == "gemm" || hasImages }
+  /// Whether it reads `[n, h, w, channels]`.
+  var hasImages: Bool { bench == "conv" }
 }
 
 /// Our side of a case.

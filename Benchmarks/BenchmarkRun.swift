@@ -22,7 +22,9 @@ package func runBenchmarks(
   options.print(options.json ? peaks.json.text : peaks.summary)
   let peers =
     try interpreter.map { interpreter in
-      try options.peers.map { try PeerProcess(kernelsOf: $0, interpreter, options) }
+      try options.peers.filter { peer in
+        cases.contains { peer.isOfUse(images: $0.hasImages) }
+      }.map { try PeerProcess(kernelsOf: $0, interpreter, options) }
     } ?? []
   outcome.peerVersions = peers.flatMap(\.versions)
   let table = BenchmarkResult.table(
@@ -38,7 +40,7 @@ package func runBenchmarks(
       test: test, kernel: ours.kernelName, timing: timings[0],
       peers: zip(peers, timings.dropFirst()).map { ($0.name, $1) },
       roof: Roof(
-        peaks, precision: test.bench == "gemm" ? options.precision : .highest,
+        peaks, precision: test.hasProducts ? options.precision : .highest,
         flops: test.flops, bytes: test.bytes, reads: test.bench == "reduce"), options: options)
     outcome.lines += result.lines
     outcome.points.append(result.point)

@@ -3,11 +3,17 @@
 import Apus
 import Foundation
 
-/// The sides that `--peers` adds: PyTorch as it is, compiled, and JAX.
+/// The sides that `--peers` adds: PyTorch as it is, with images whose channels lie last, compiled, and JAX.
 package enum Peer: String, Sendable, CaseIterable {
   case torch
+  case torchChannelsLast = "torch-nhwc"
   case torchCompile = "torch-compile"
   case jax
+
+  /// Whether the peer differs from the others there.
+  ///
+  /// - `images`: whether what is run has images, `[n, h, w, channels]`.
+  func isOfUse(images: Bool) -> Bool { images || self != .torchChannelsLast }
 }
 
 /// A Python interpreter and the scripts that it runs.

@@ -39,7 +39,8 @@ package func benchmarkTraining(
         + ["--isa", options.isa.name])
     var sides = [ours]
     if let interpreter {
-      for peer in options.peers.map(\.rawValue) {
+      let hasImages = try workload.hasImages
+      for peer in options.peers.filter({ $0.isOfUse(images: hasImages) }).map(\.rawValue) {
         let arguments = ["--peer", peer, "--workload", workload.name] + shared
         sides.append(try PeerProcess(peer, interpreter.command("train.py", arguments)))
       }
@@ -153,6 +154,15 @@ private struct TrainingResult {
 extension Recipe {
   /// Whether the peers' scripts do not have it.
   fileprivate var isOursAlone: Bool { !recipes.benchmarks.contains { $0.name == name } }
+
+  /// Whether a batch has `[n, h, w, channels]`.
+  fileprivate var hasImages: Bool {
+    get throws {
+      try steps(defaults, compile: CompileOptions()).contains { step in
+        step.fields.contains { $0.shape.rank == 4 }
+      }
+    }
+  }
 }
 
 extension String {

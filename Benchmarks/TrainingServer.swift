@@ -103,17 +103,28 @@ extension Recipe {
 }
 
 extension Graph {
-  /// Multiplications and additions of all matrix products, as recorded: what a kernel that computes less,
-  /// or more, is measured by.
+  /// Multiplications and additions of all matrix products and convolutions, as recorded: what a kernel that
+  /// computes less, or more, is measured by. A convolution's products with padding count.
   var productFlops: Double {
     nodes.reduce(0) { sum, node in
-      guard let product = node.op as? MatMul, let left = node.operands.first,
+      let operands = node.operands.map(type(of:))
+      if let convolution = node.op as? any ConvolutionOp {
+        return sum + convolution.flops(operands)
+      }
+      guard let product = node.op as? MatMul, let left = operands.first,
         let result = node.results.first
       else { return sum }
-      let shape = type(of: left).shape
-      let inner = product.transposeA ? shape[-2] : shape[-1]
+      let inner = product.transposeA ? left.shape[-2] : left.shape[-1]
       return sum + 2 * Double(inner) * Double(types[result.index].count)
     }
+  }
+}
+
+extension ConvolutionOp {
+  /// Of each element of y a sum over the window and the channels of its group; of the gradients as many.
+  fileprivate func flops(_ operands: [TensorType]) -> Double {
+    guard let (_, w, y) = try? types(operands) else { return 0 }
+    return 2 * Double(y.count) * Double(w.count) / Double(max(w.shape[0], 1))
   }
 }
 

@@ -28,6 +28,27 @@ def product(case, dtype):
     return function, (a.astype(dtype), b.astype(dtype))
 
 
+def convolution(case, dtype):
+    """The convolution of [n, h, w, c], or the gradient that `operation` names."""
+    n, h, w, inputs = case["shape"]
+    size, stride, outputs = case["window"], case["stride"], case["outputs"]
+
+    def function(x, weight):
+        return jax.lax.conv_general_dilated(
+            x, weight, (stride, stride), [(size // 2, size // 2)] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=case["groups"])
+
+    x = numbers(0, n, h, w, inputs).astype(dtype)
+    weight = numbers(1, size, size, inputs // case["groups"], outputs).astype(dtype)
+    if case["operation"] == "forward":
+        return function, (x, weight)
+    seed = numbers(
+        2, n, *((extent - 1) // stride + 1 for extent in (h, w)), outputs).astype(dtype)
+    if case["operation"] == "data":
+        return (lambda seed, w: jax.vjp(lambda x: function(x, w), x)[1](seed)), (seed, weight)
+    return (lambda seed, x: jax.vjp(lambda w: function(x, w), weight)[1](seed)), (seed, x)
+
+
 def same(count, function):
     """An operation on `count` operands of the case's shape."""
     return lambda case, dtype: (
@@ -159,6 +180,7 @@ def momentum(p, g, v):
 
 OPERATIONS = {
     "gemm": {"product": product},
+    "conv": {"forward": convolution, "data": convolution, "weights": convolution},
     "eltwise": {
         "scale": same(1, lambda x: x * 1.5),
         "add": same(2, jnp.add),

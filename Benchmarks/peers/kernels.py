@@ -1,7 +1,9 @@
-"""The kernels of `apus bench`, in PyTorch (eager, compiled) and JAX: products (MKL for f32, oneDNN
-for bf16), elementwise chains, reductions, norms, softmax and losses, updates.
+"""The kernels of `apus bench`, in PyTorch (eager, channels last, compiled) and JAX: products (MKL for
+f32, oneDNN for bf16), convolutions (oneDNN), elementwise chains, reductions, norms, softmax and losses,
+updates.
 
-    kernels.py --peer torch|torch-compile|jax [--threads N] [--precision highest|high|mixed]
+    kernels.py --peer torch|torch-nhwc|torch-compile|jax [--threads N]
+               [--precision highest|high|mixed]
 
 A case is {"family": "norm", "operation": "layer_norm", "shape": [1024, 1024]}; torch_cases.py and
 jax_cases.py list the operations. See protocol.py for what is read and written.
@@ -14,7 +16,7 @@ import protocol
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--peer", required=True, choices=["torch", "torch-compile", "jax"])
+    parser.add_argument("--peer", required=True, choices=["torch", "torch-nhwc", "torch-compile", "jax"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="highest", choices=["highest", "high", "mixed"])
     options = parser.parse_args()
@@ -31,6 +33,7 @@ def main():
     protocol.say(ready=True, versions=cases.versions())
 
     def prepare(case):
+        case["channels_last"] = options.peer == "torch-nhwc"
         return cases.prepare(
             case, compiled=options.peer == "torch-compile", mixed=options.precision == "mixed")
 

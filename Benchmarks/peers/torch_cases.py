@@ -40,6 +40,30 @@ def product(case, dtype):
     return multiply, (a, b), lambda out, a, b: multiply(a, b, out=out)
 
 
+def convolution(case, dtype):
+    """The convolution, or the gradient that `operation` names; our arrays are [n, h, w, channels]."""
+    n, h, w, inputs = case["shape"]
+    size, stride, groups = [case["window"]] * 2, [case["stride"]] * 2, case["groups"]
+    padding = [case["window"] // 2] * 2
+    layout = torch.channels_last if case["channels_last"] else torch.contiguous_format
+
+    def array(*shape):
+        return numbers(*shape).to(dtype).contiguous(memory_format=layout)
+
+    x, weight = array(n, inputs, h, w), array(case["outputs"], inputs // groups, *size)
+    if case["operation"] == "forward":
+        return (lambda x, w: functional.conv2d(x, w, None, stride, padding, 1, groups)), (
+            x, weight), None
+    places = [(extent - 1) // case["stride"] + 1 for extent in (h, w)]
+    wanted = [case["operation"] == "data", case["operation"] == "weights", False]
+
+    def backward(seed, x, w):
+        return aten.convolution_backward(
+            seed, x, w, None, stride, padding, [1, 1], False, [0, 0], groups, wanted)
+
+    return backward, (array(n, case["outputs"], *places), x, weight), None
+
+
 def same(count, function, into=None):
     """An operation on `count` operands of the case's shape."""
     return lambda case, dtype: (function, tuple(numbers(*case["shape"]) for _ in range(count)), into)
@@ -200,6 +224,7 @@ def update(optimizer):
 
 OPERATIONS = {
     "gemm": {"product": product},
+    "conv": {"forward": convolution, "data": convolution, "weights": convolution},
     "eltwise": {
         "scale": same(1, lambda x: x * 1.5, lambda out, x: torch.mul(x, 1.5, out=out)),
         "add": same(2, torch.add, lambda out, x, y: torch.add(x, y, out=out)),

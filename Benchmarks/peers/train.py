@@ -1,6 +1,7 @@
-"""The training workloads of `apus bench train`, in PyTorch (eager, compiled) and JAX.
+"""The training workloads of `apus bench train`, in PyTorch (eager, channels last, compiled) and JAX.
 
-    train.py --peer torch|torch-compile|jax --workload NAME [--batch B] [--threads N] [--precision P]
+    train.py --peer torch|torch-nhwc|torch-compile|jax --workload NAME [--batch B] [--threads N]
+             [--precision P]
 
 A step is forward, loss, backward and update on one fixed batch of random data, whose loss must
 fall. Each side is set up as its own users would to be fast: fused optimisers where PyTorch has
@@ -10,45 +11,61 @@ them, one jitted step with donated buffers in JAX. See protocol.py for what is r
 import argparse
 import math
 
+import networks
 import protocol
 
-# layer widths, batch, optimiser
+# layer widths, or a network of networks.py; batch, optimiser
 WORKLOADS = {
     "mlp_tiny": ([4, 64, 64, 2], 1, "adam"),
     "mlp_small": ([784, 128, 10], 64, "sgd"),
     "mlp_large": ([784, 1024, 1024, 10], 256, "adam"),
     "mlp_wide": ([2048, 2048, 2048, 2048], 512, "adam"),
+    "lenet": ("lenet", 128, "adam"),
+    "resnet20": ("resnet20", 128, "sgd"),
 }
 # Small, so that thousands of steps on one batch do not run into gradients of zero.
 LEARNING_RATE = {"sgd": 1e-3, "adam": 1e-5}
 MOMENTUM = 0.9
 
 
-def torch_step(widths, batch, optimizer, threads, mixed, compiled):
+def torch_model(sizes, batch):
+    """The module, a batch for it, and its classes."""
     import torch
     from torch import nn
+
+    if isinstance(sizes, str):
+        height, width, channels = networks.IMAGES[sizes]
+        images = torch.randn(batch, channels, height, width)
+        return networks.torch_network(sizes), images, networks.CLASSES
+    layers = []
+    for fan_in, fan_out in zip(sizes, sizes[1:]):
+        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1]), torch.randn(batch, sizes[0]), sizes[-1]
+
+
+def torch_step(sizes, batch, optimizer, threads, mixed, peer):
+    import torch
     from torch.nn.functional import cross_entropy
 
     torch.manual_seed(0)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # as ours and JAX have it
-    layers = []
-    for fan_in, fan_out in zip(widths, widths[1:]):
-        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
-    model = nn.Sequential(*layers[:-1])
+    model, images, classes = torch_model(sizes, batch)
+    if peer == "torch-nhwc":
+        model = model.to(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
     rate = LEARNING_RATE[optimizer]
     if optimizer == "sgd":
         update = torch.optim.SGD(model.parameters(), lr=rate, momentum=MOMENTUM, fused=True)
     else:
         update = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
-    images = torch.randn(batch, widths[0])
-    labels = torch.randint(widths[-1], (batch,))
+    labels = torch.randint(classes, (batch,))
 
     def loss_of(images, labels):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
             return cross_entropy(model(images), labels)
 
-    if compiled:
+    if peer == "torch-compile":
         loss_of = torch.compile(loss_of)
 
     def step():
@@ -61,41 +78,56 @@ def torch_step(widths, batch, optimizer, threads, mixed, compiled):
     return step, float
 
 
-def jax_step(widths, batch, optimizer, threads, mixed):
+def jax_model(sizes):
+    """Parameters, running statistics, the function of both and images, an image's shape, classes."""
     import jax
-    import jax.numpy as jnp
 
+    if isinstance(sizes, str):
+        return (*networks.jax_network(sizes), networks.IMAGES[sizes], networks.CLASSES)
     key = jax.random.key(0)
     parameters = []
-    for fan_in, fan_out in zip(widths, widths[1:]):
+    for fan_in, fan_out in zip(sizes, sizes[1:]):
         key, *keys = jax.random.split(key, 3)
         bound = 1 / math.sqrt(fan_in)
         parameters.append((
             jax.random.uniform(keys[0], (fan_in, fan_out), minval=-bound, maxval=bound),
             jax.random.uniform(keys[1], (fan_out,), minval=-bound, maxval=bound)))
-    key, *keys = jax.random.split(key, 3)
-    images = jax.random.normal(keys[0], (batch, widths[0]))
-    labels = jax.random.randint(keys[1], (batch,), 0, widths[-1])
-    rate = LEARNING_RATE[optimizer]
 
-    def loss_of(parameters, images, labels):
-        if mixed:
-            parameters, images = jax.tree.map(
-                lambda x: x.astype(jnp.bfloat16), (parameters, images))
-        x = images
+    def perceptron(parameters, statistics, x):
         for index, (weight, bias) in enumerate(parameters):
             x = x @ weight + bias
             if index + 1 < len(parameters):
                 x = jax.nn.relu(x)
-        logs = jax.nn.log_softmax(x.astype(jnp.float32))
-        return -jnp.take_along_axis(logs, labels[:, None], axis=1).mean()
+        return x, statistics
 
-    def train(parameters, slots, count, images, labels):
-        loss, gradients = jax.value_and_grad(loss_of)(parameters, images, labels)
+    return parameters, {}, perceptron, sizes[:1], sizes[-1]
+
+
+def jax_step(sizes, batch, optimizer, threads, mixed):
+    import jax
+    import jax.numpy as jnp
+
+    parameters, statistics, model, image, classes = jax_model(sizes)
+    keys = jax.random.split(jax.random.key(1))
+    images = jax.random.normal(keys[0], (batch, *image))
+    labels = jax.random.randint(keys[1], (batch,), 0, classes)
+    rate = LEARNING_RATE[optimizer]
+
+    def loss_of(parameters, statistics, images, labels):
+        if mixed:
+            parameters, images = jax.tree.map(
+                lambda x: x.astype(jnp.bfloat16), (parameters, images))
+        logits, statistics = model(parameters, statistics, images)
+        logs = jax.nn.log_softmax(logits.astype(jnp.float32))
+        return -jnp.take_along_axis(logs, labels[:, None], axis=1).mean(), statistics
+
+    def train(parameters, slots, statistics, count, images, labels):
+        (loss, statistics), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+            parameters, statistics, images, labels)
         if optimizer == "sgd":
             slots = jax.tree.map(lambda v, g: MOMENTUM * v + g, slots, gradients)
             parameters = jax.tree.map(lambda p, v: p - rate * v, parameters, slots)
-            return parameters, slots, count, loss
+            return parameters, slots, statistics, count, loss
         count = count + 1
         first, second = slots
         first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
@@ -103,12 +135,12 @@ def jax_step(widths, batch, optimizer, threads, mixed):
         scale = jnp.sqrt(1 - 0.999**count) / (1 - 0.9**count)
         parameters = jax.tree.map(
             lambda p, m, v: p - rate * scale * m / (jnp.sqrt(v) + 1e-8), parameters, first, second)
-        return parameters, (first, second), count, loss
+        return parameters, (first, second), statistics, count, loss
 
     zeros = jax.tree.map(jnp.zeros_like, parameters)
     slots = zeros if optimizer == "sgd" else (zeros, jax.tree.map(jnp.zeros_like, parameters))
-    state = [parameters, slots, jnp.float32(0)]
-    train = jax.jit(train, donate_argnums=(0, 1))
+    state = [parameters, slots, statistics, jnp.float32(0)]
+    train = jax.jit(train, donate_argnums=(0, 1, 2))
 
     def step():
         *state[:], loss = train(*state, images, labels)
@@ -119,24 +151,23 @@ def jax_step(widths, batch, optimizer, threads, mixed):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--peer", required=True, choices=["torch", "torch-compile", "jax"])
+    parser.add_argument("--peer", required=True, choices=["torch", "torch-nhwc", "torch-compile", "jax"])
     parser.add_argument("--workload", required=True, choices=WORKLOADS)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="highest", choices=["highest", "high", "mixed"])
     options = parser.parse_args()
     protocol.use_threads(options.threads)
-    widths, batch, optimizer = WORKLOADS[options.workload]
+    sizes, batch, optimizer = WORKLOADS[options.workload]
     batch = options.batch or batch
     mixed = options.precision == "mixed"
 
     module = "jax" if options.peer == "jax" else "torch"
     protocol.require(module)
     if options.peer == "jax":
-        step, value = jax_step(widths, batch, optimizer, options.threads, mixed)
+        step, value = jax_step(sizes, batch, optimizer, options.threads, mixed)
     else:
-        step, value = torch_step(
-            widths, batch, optimizer, options.threads, mixed, options.peer == "torch-compile")
+        step, value = torch_step(sizes, batch, optimizer, options.threads, mixed, options.peer)
     first_loss = value(step())
     protocol.say(first_step=True)
     for _ in range(2):

@@ -13,7 +13,8 @@ struct BenchCommand: ParsableCommand {
       the Python that APUS_PEERS_PYTHON names. Docs/Benchmarks.md says what the columns mean.
       """,
     subcommands: [
-      BenchGEMMCommand.self, BenchMemoryCommand<ElementwiseBench>.self,
+      BenchGEMMCommand.self, BenchConvolutionCommand.self,
+      BenchMemoryCommand<ElementwiseBench>.self,
       BenchMemoryCommand<ReduceBench>.self, BenchMemoryCommand<NormBench>.self,
       BenchMemoryCommand<SoftmaxBench>.self, BenchMemoryCommand<PoolBench>.self,
       BenchMemoryCommand<OptimizerBench>.self,
@@ -33,7 +34,7 @@ struct MeasuringOptions: ParsableArguments {
 
   @Option(
     name: .customLong("peer"),
-    help: "One of them alone, repeatable: torch, torch-compile or jax.")
+    help: "One of them alone, repeatable: torch, torch-nhwc, torch-compile or jax.")
   var peer: [Peer] = []
 
   /// The peers that run.

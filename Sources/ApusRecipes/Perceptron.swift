@@ -22,11 +22,4 @@ struct Perceptron: Module {
   func callAsFunction(_ input: Tensor) -> Tensor {
     layers.dropFirst().reduce(layers[0](input.flattened(from: 1))) { $1(relu($0)) }
   }
-
-  /// Mean cross-entropy of a classifier; reports the accuracy.
-  func classificationLoss(_ batch: SymbolicBatch) -> Tensor {
-    let logits = self(batch.images)
-    batch.report("accuracy", accuracy(logits, batch.labels))
-    return crossEntropy(logits, batch.labels)
-  }
 }

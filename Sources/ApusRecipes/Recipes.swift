@@ -5,10 +5,14 @@ import Apus
 /// All recipes: those that learn from real data first, then those of the benchmarks, smallest first.
 package let recipes: [any Recipe] = [
   FashionMNISTRecipe(),
+  FashionMNISTImageRecipe.leNet,
+  FashionMNISTImageRecipe.resNet,
   PerceptronBenchmark.tiny,
   PerceptronBenchmark.small,
   PerceptronBenchmark.large,
   PerceptronBenchmark.wide,
+  ImageBenchmark.leNet,
+  ImageBenchmark.resNet20,
 ]
 
 extension [any Recipe] {

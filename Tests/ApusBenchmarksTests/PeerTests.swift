@@ -83,6 +83,8 @@ import Testing
     let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().appending(path: "Benchmarks/peers")
     let text = try String(contentsOf: folder.appending(path: script), encoding: .utf8)
+    #expect(text.contains("\"conv\": {"))
+    for pass in ConvolutionPass.allCases { #expect(text.contains("\"\(pass.rawValue)\": ")) }
     for family in MemoryFamily.allCases {
       #expect(text.contains("\"\(family.rawValue)\": {"))
       for operation in family.operations {

@@ -9,6 +9,7 @@ import Testing
 
 @Suite struct RecipeBenchmarkTests {
   private static let names = recipes.benchmarks.map(\.name)
+  private static let perceptrons = names.filter { $0.hasPrefix("mlp") }
 
   /// Widths of the layers as the recorded weights have them.
   private func widths(_ graph: Graph) -> [Int] {
@@ -25,7 +26,7 @@ import Testing
   }
 
   /// Forward, the weights' gradients, and all but the first layer's operands' gradients.
-  @Test(arguments: names) func productsAreCounted(name: String) throws {
+  @Test(arguments: perceptrons) func productsAreCounted(name: String) throws {
     let (recipe, graph) = try step(name)
     let widths = widths(graph)
     let products = zip(widths, widths.dropFirst()).map {
@@ -33,6 +34,22 @@ import Testing
     }
     #expect(widths.count > 2)
     #expect(graph.productFlops == 3 * products.reduce(0, +) - products[0])
+  }
+
+  /// Of convolutions as well: places, taps, channels of both.
+  @Test func convolutionsAreCounted() throws {
+    func count(_ name: String, _ layers: [(Int, Int, Int, Int)]) throws {
+      let products = layers.map { 2 * 128 * Double($0.0 * $0.1 * $0.2 * $0.3) }
+      #expect(try step(name).graph.productFlops == 3 * products.reduce(0, +) - products[0])
+    }
+    try count("lenet", [(784, 9, 1, 32), (196, 9, 32, 64), (1, 1, 3136, 128), (1, 1, 128, 10)])
+    var layers = [(1024, 9, 3, 16)]
+    for (places, inputs, width) in [(1024, 16, 16), (256, 16, 32), (64, 32, 64)] {
+      layers.append((places, 9, inputs, width))
+      for _ in 0..<5 { layers.append((places, 9, width, width)) }
+      if inputs != width { layers.append((places, 1, inputs, width)) }
+    }
+    try count("resnet20", layers + [(1, 1, 64, 10)])
   }
 
   @Test func theFormula_countsTransposedProductsOfBatches() throws {
@@ -52,12 +69,19 @@ import Testing
       .deletingLastPathComponent().appending(path: "Benchmarks/peers")
     let script = try String(contentsOf: folder.appending(path: "train.py"), encoding: .utf8)
     let rule = graph.states.contains { $0.name.contains("first_moment") } ? "adam" : "sgd"
-    let sizes = widths(graph).map(String.init).joined(separator: ", ")
-    let line = "\"\(name)\": ([\(sizes)], \(recipe.defaults.batch), \"\(rule)\"),"
+    let widths = widths(graph).map(String.init).joined(separator: ", ")
+    let sizes = Self.perceptrons.contains(name) ? "[\(widths)]" : "\"\(name)\""
+    let line = "\"\(name)\": (\(sizes), \(recipe.defaults.batch), \"\(rule)\"),"
     #expect(script.contains(line), "train.py lacks \(line)")
     let rate = try #require(
       script.firstMatch(of: try Regex("\"\(rule)\": ([0-9e.-]+)"))?[1].substring)
     #expect(Double(rate) == recipe.defaults.learningRate)
+    guard !Self.perceptrons.contains(name) else { return }
+    // Their layers stand in a file of their own.
+    let networks = try String(contentsOf: folder.appending(path: "networks.py"), encoding: .utf8)
+    let image = graph.type(of: try #require(graph.inputs.first).value).shape.dimensions.dropFirst()
+    let extents = image.map(String.init).joined(separator: ", ")
+    #expect(networks.contains("\"\(name)\": (\(extents))"))
   }
 
   @Test func batchesOfImpossibleSizes_areRefused() throws {

@@ -64,7 +64,7 @@ import Testing
 
   @Test(arguments: [
     (["train", "mlp_large"], "mlp_large has no data to learn from"),
-    (["train", "mlp_large"], "one of fashion-mnist is expected"),
+    (["train", "mlp_large"], "one of fashion-mnist, fashion-mnist-cnn"),
     (["train", "imagenet", "--list"], "'imagenet'"),
     (["train", "fashion-mnist", "--hidden"], "Missing value for '--hidden"),
     (["train", "fashion-mnist", "--hidden", "0"], "--hidden is 0: a whole number from 1"),

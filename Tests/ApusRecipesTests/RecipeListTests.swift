@@ -96,10 +96,16 @@ private let names = recipes.map(\.name)
   }
 
   @Test func whatTrainsHasData_andWhatDoesNotIsABenchmarks() throws {
-    #expect(recipes.trainable.map(\.name) == ["fashion-mnist"])
-    #expect(recipes.benchmarks.map(\.name) == ["mlp_tiny", "mlp_small", "mlp_large", "mlp_wide"])
+    let trainable = ["fashion-mnist", "fashion-mnist-cnn", "fashion-mnist-resnet"]
+    #expect(recipes.trainable.map(\.name) == trainable)
+    #expect(
+      recipes.benchmarks.map(\.name) == [
+        "mlp_tiny", "mlp_small", "mlp_large", "mlp_wide", "lenet", "resnet20",
+      ])
     let error = #expect(throws: ApusError.self) { try recipes.named("mlp_large").trainable() }
-    #expect(error?.kind == .unsupported && error?.expected == "one of fashion-mnist")
+    #expect(
+      error?.kind == .unsupported
+        && error?.expected == "one of \(trainable.joined(separator: ", "))")
   }
 
   @Test(

@@ -209,7 +209,7 @@ import Testing
       Adam(learningRate: .constant(options.learningRate))
     }
     func loss(_ model: Perceptron, _ batch: SymbolicBatch) -> Tensor {
-      model.classificationLoss(batch)
+      classificationLoss(model(batch.images), batch)
     }
     func fields(_ options: RecipeOptions) -> [RandomField] {
       [

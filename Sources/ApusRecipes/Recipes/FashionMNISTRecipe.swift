@@ -35,7 +35,7 @@ struct FashionMNISTRecipe: SupervisedRecipe {
   }
 
   func loss(_ model: Perceptron, _ batch: SymbolicBatch) -> Tensor {
-    model.classificationLoss(batch)
+    classificationLoss(model(batch.images), batch)
   }
 
   func fields(_ options: RecipeOptions) -> [RandomField] {

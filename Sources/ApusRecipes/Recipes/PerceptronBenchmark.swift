@@ -5,8 +5,6 @@ import Apus
 
 /// A perceptron on random data.
 struct PerceptronBenchmark: ModelRecipe {
-  enum Update: Sendable { case momentum, adam }
-
   let name: String
   let summary: String
   /// Of one example, in one row, as the peers have it.
@@ -14,7 +12,7 @@ struct PerceptronBenchmark: ModelRecipe {
   let hidden: [(name: String, units: Int)]
   let classes: Int
   let batch: Int
-  let update: Update
+  let update: BenchmarkUpdate
 
   /// What calling a step costs: its products take less time than that.
   static let tiny = PerceptronBenchmark(
@@ -38,8 +36,7 @@ struct PerceptronBenchmark: ModelRecipe {
   var options: [any OptionDeclaration] {
     [
       CommonOption.batch.with(default: batch),
-      CommonOption.learningRate.with(default: update == .momentum ? 1e-3 : 1e-5),
-      CommonOption.seed,
+      CommonOption.learningRate.with(default: update.learningRate), CommonOption.seed,
     ]
   }
 
@@ -48,14 +45,11 @@ struct PerceptronBenchmark: ModelRecipe {
   }
 
   func optimizer(_ options: RecipeOptions, stepsPerEpoch: Int?) -> any Optimizer {
-    switch update {
-    case .momentum: SGD(learningRate: .constant(options.learningRate), momentum: 0.9)
-    case .adam: Adam(learningRate: .constant(options.learningRate))
-    }
+    update.optimizer(options.learningRate)
   }
 
   func loss(_ model: Perceptron, _ batch: SymbolicBatch) -> Tensor {
-    model.classificationLoss(batch)
+    classificationLoss(model(batch.images), batch)
   }
 
   func fields(_ options: RecipeOptions) -> [RandomField] {

@@ -1,0 +1,94 @@
+// fashion-mnist-cnn, fashion-mnist-resnet: convolutional networks that tell clothes apart.
+
+import Apus
+import Foundation
+
+/// A convolutional network on 28 x 28 grey images of clothes in ten classes.
+struct FashionMNISTImageRecipe<Model: Layer>: SupervisedRecipe {
+  let name: String
+  let summary: String
+  let discussion: String
+  let epochs: Int
+  let learningRate: Double
+  /// What the rate falls to in an epoch.
+  let decay: Double
+  /// Whether half of the images are mirrored in training.
+  let mirrors: Bool
+  private let make: @Sendable () -> Model
+  private let update: @Sendable (LearningRate) -> any Optimizer
+
+  let metric = RecipeMetric("accuracy", isFraction: true, goal: .larger)
+
+  var options: [any OptionDeclaration] {
+    [
+      CommonOption.epochs.with(default: epochs), CommonOption.batch.with(default: 128),
+      CommonOption.learningRate.with(default: learningRate), CommonOption.seed, CommonOption.data,
+    ]
+  }
+
+  func model(_ options: RecipeOptions) -> Model { make() }
+
+  /// The rate rises through the first hundred steps and then falls by the same factor every epoch, whatever
+  /// their number.
+  func optimizer(_ options: RecipeOptions, stepsPerEpoch: Int?) -> any Optimizer {
+    let rate = options.learningRate
+    let falling = stepsPerEpoch.map {
+      LearningRate.exponential(from: rate, factor: pow(decay, 1 / Double($0)))
+    }
+    return update(.warmUp(steps: 100, then: falling ?? .constant(rate)))
+  }
+
+  func loss(_ model: Model, _ batch: SymbolicBatch) -> Tensor {
+    classificationLoss(model(mirrors ? batch.images.mirroredAtRandom() : batch.images), batch)
+  }
+
+  func fields(_ options: RecipeOptions) -> [RandomField] {
+    [
+      RandomField("images", [options.batch, 28, 28, 1], .normal),
+      RandomField("labels", [options.batch], .integers(below: 10)),
+    ]
+  }
+
+  /// Pixels with the training set's mean and deviation taken away.
+  func data(_ options: RecipeOptions) throws -> RecipeData {
+    let data = try FashionMNIST(
+      folder: options.data, scale: .normalized(mean: 0.2860, deviation: 0.3530))
+    return RecipeData(
+      training: try data.train.batched(options.batch), validation: try data.test.batched(1000))
+  }
+}
+
+extension FashionMNISTImageRecipe<LeNet> {
+  static var leNet: Self {
+    Self(
+      name: "fashion-mnist-cnn", summary: "LeNet on images of clothes",
+      discussion: """
+        A network of two convolutions and two linear layers learns to tell clothes apart: 60000 images in \
+        ten classes (Debian's package dataset-fashion-mnist), judged by 10000 others. Adam, whose rate falls \
+        by 20 % an epoch.
+        """, epochs: 10, learningRate: 1e-3, decay: 0.8, mirrors: false, make: { LeNet() },
+      update: { Adam(learningRate: $0) })
+  }
+}
+
+extension FashionMNISTImageRecipe<ResNet> {
+  static var resNet: Self {
+    Self(
+      name: "fashion-mnist-resnet", summary: "residual network on images of clothes",
+      discussion: """
+        A residual network of 14 layers learns to tell clothes apart: 60000 images in ten classes (Debian's \
+        package dataset-fashion-mnist), half of them mirrored, judged by 10000 others. SGD with momentum and \
+        weight decay, whose rate falls by 30 % an epoch.
+        """, epochs: 12, learningRate: 0.1, decay: 0.7, mirrors: true,
+      make: { ResNet.cifar(blocks: 2, channels: 1) },
+      update: { SGD(learningRate: $0, momentum: 0.9, weightDecay: 5e-4) })
+  }
+}
+
+extension Tensor {
+  /// Images `[n, h, w, c]`, each the other way round with a probability of a half; as they are in evaluation.
+  func mirroredAtRandom() -> Tensor {
+    guard trace.mode == .training, rank == 4 else { return self }
+    return `where`(.randomBernoulli([shape[0], 1, 1, 1]), flipped(axis: 2), self)
+  }
+}
