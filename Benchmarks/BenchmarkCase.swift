@@ -4,8 +4,7 @@ import Apus
 
 /// A kernel at a shape, or a chain of them that is one graph.
 package struct BenchmarkCase: Sendable {
-  /// The family: `gemm`, `eltwise`, `reduce`, `norm`, `softmax`, `pool` or `optimizer`.
-  /// The family: `gemm`, `conv`, `eltwise`, `reduce`, `norm`, `softmax` or `optimizer`.
+  /// The family: `gemm`, `conv`, `pool`, `eltwise`, `reduce`, `norm`, `softmax` or `optimizer`.
   package let bench: String
   /// `2048x2048x2048`, `12x128x128x64` (a batch), or an operation and its shape: `gelu 65536`.
   package let name: String
