@@ -25,12 +25,15 @@ extension Module {
   ///
   /// - `allowingNonFinite`: writes weights that hold a NaN or an infinity too. Otherwise they are an error:
   ///   a run that went wrong must not replace a good file.
+  /// - `layout`: `.channelsFirst` for PyTorch to read convolutions' weights.
   /// - Throws: `missing` before the model is initialised, `nonFinite` naming a parameter, `io` where the file
   ///   cannot be written; `invalidArgument` for a model that is not well formed.
-  public func save(_ path: String, allowingNonFinite: Bool = false) throws {
+  public func save(
+    _ path: String, allowingNonFinite: Bool = false, layout: WeightLayout = .channelsLast
+  ) throws {
+    let arrays = try modelArrays(allowingNonFinite: allowingNonFinite, for: path)
     try SafetensorsFile.write(
-      modelArrays(allowingNonFinite: allowingNonFinite, for: path), metadata: ["format": "pt"],
-      to: path)
+      arrays.mapValues(layout.saved), metadata: ["format": "pt"], to: path)
   }
 
   /// All values by all their paths.
@@ -57,12 +60,15 @@ extension Module {
   ///
   /// - `strict`: whether every state of the model must be in the file and every array of the file must be one
   ///   of the model's; otherwise only those that both have are read, and the report says which were not.
+  /// - `layout`: how the file's weights of convolutions lie: `.channelsFirst` for PyTorch's.
   /// - Returns: what was read, what was not, and what was converted from another float type. A tied weight may
   ///   stand under any of its paths.
   /// - Throws: `missing` naming all that one side lacks, `shapeMismatch` naming the parameter,
   ///   `dtypeMismatch` for integers where floats belong, `invalidFile` with the byte offset.
   @discardableResult
-  public func load(_ path: String, strict: Bool = true) throws -> LoadReport {
+  public func load(
+    _ path: String, strict: Bool = true, layout: WeightLayout = .channelsLast
+  ) throws -> LoadReport {
     let tree = ModelTree(self)
     try tree.check()
     let file = try SafetensorsFile(path)
@@ -81,12 +87,14 @@ extension Module {
         report.missing.append(name)
         continue
       }
-      guard entry.shape == state.shape else {
+      guard entry.shape == layout.stored(state.shape) else {
+        let other = WeightLayout.allCases.first { $0.stored(state.shape) == entry.shape }
         throw ApusError(
           .shapeMismatch, "\(state.kind) '\(name)' has shape \(entry.shape) in the file", at: path,
-          expected: "\(state.shape)")
+          expected: "\(layout.stored(state.shape))"
+            + (other.map { ", or layout: .\($0.rawValue)" } ?? ""))
       }
-      let array = try file.array(stored)
+      let array = try layout.loaded(file.array(stored), state.shape)
       if array.dtype != state.type.dtype {
         guard array.dtype.isFloat == state.type.dtype.isFloat else {
           throw ApusError(
@@ -125,12 +133,15 @@ extension LoadReport {
 }
 
 extension Trainer {
-  /// Writes the model's parameters and buffers as safetensors; see ``ApusNN/Module/save(_:allowingNonFinite:)``.
+  /// Writes the model's parameters and buffers as safetensors; see
+  /// ``ApusNN/Module/save(_:allowingNonFinite:layout:)``.
   public func save(_ path: String) throws { try model.save(path) }
 
-  /// Reads the model's parameters and buffers; see ``ApusNN/Module/load(_:strict:)``.
+  /// Reads the model's parameters and buffers; see ``ApusNN/Module/load(_:strict:layout:)``.
   @discardableResult
-  public func load(_ path: String, strict: Bool = true) throws -> LoadReport {
-    try model.load(path, strict: strict)
+  public func load(
+    _ path: String, strict: Bool = true, layout: WeightLayout = .channelsLast
+  ) throws -> LoadReport {
+    try model.load(path, strict: strict, layout: layout)
   }
 }
