@@ -65,7 +65,7 @@ extension FashionMNISTImageRecipe<LeNet> {
       discussion: """
         A network of two convolutions and two linear layers learns to tell clothes apart: 60000 images in \
         ten classes (Debian's package dataset-fashion-mnist), judged by 10000 others. Adam, whose rate falls \
-        by 20 % an epoch.
+        by 20 % an epoch. 91.8 % are right after ten epochs.
         """, epochs: 10, learningRate: 1e-3, decay: 0.8, mirrors: false, make: { LeNet() },
       update: { Adam(learningRate: $0) })
   }
