@@ -24,7 +24,6 @@ typedef struct conv_walk {
   conv_axis axis[CK_CONV_AXES];
   int64_t source_channels, channels;  // of a group
   int64_t taps;                       // of all axes
-  int64_t taps_before;                // of the phases before this one
 } conv_walk;
 
 /// How many walks a result takes.

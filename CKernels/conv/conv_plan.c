@@ -48,11 +48,14 @@ static conv_axis data_axis(const ck_conv_args *g, int d, int64_t phase) {
   return axis;
 }
 
+/// Phases beyond the image have no elements.
+static int64_t phases(const ck_conv_args *g, int d) { return least(g->stride[d], g->image[d]); }
+
 int64_t conv_walks(const ck_conv_args *g, ck_conv_op op) {
-  return op == CK_CONV_DATA ? conv_product(g->stride) : 1;
+  return op == CK_CONV_DATA ? phases(g, 0) * phases(g, 1) * phases(g, 2) : 1;
 }
 
-static conv_walk walk_of(const ck_conv_args *g, ck_conv_op op, int64_t index) {
+conv_walk conv_walk_at(const ck_conv_args *g, ck_conv_op op, int64_t index) {
   conv_walk walk = {
       .source_channels = g->in_channels / g->groups,
       .channels = g->out_channels / g->groups,
@@ -64,19 +67,13 @@ static conv_walk walk_of(const ck_conv_args *g, ck_conv_op op, int64_t index) {
   }
   for (int d = CK_CONV_AXES - 1; d >= 0; d--) {
     if (op == CK_CONV_DATA) {
-      walk.axis[d] = data_axis(g, d, index % g->stride[d]);
-      index /= g->stride[d];
+      walk.axis[d] = data_axis(g, d, index % phases(g, d));
+      index /= phases(g, d);
     } else {
       walk.axis[d] = forward_axis(g, d);
     }
     walk.taps *= walk.axis[d].taps;
   }
-  return walk;
-}
-
-conv_walk conv_walk_at(const ck_conv_args *g, ck_conv_op op, int64_t index) {
-  conv_walk walk = walk_of(g, op, index);
-  for (int64_t i = 0; i < index; i++) walk.taps_before += walk_of(g, op, i).taps;
   return walk;
 }
 

@@ -76,7 +76,7 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
       for (int v = 0; v < NV; v++) {
         bv[v] = load(b + v * VECTOR);
         if (PACK) store(packed + v * VECTOR, bv[v]);
-        if (v % (16 / VECTOR) == 0)
+        if (NV > 1 && v % (16 / VECTOR) == 0)
           __builtin_prefetch(b + v * VECTOR + (PACK ? PACK_AHEAD : PREFETCH_STEPS) * b_row);
       }
 #pragma clang loop unroll(full)

@@ -61,6 +61,8 @@ private let cases = [
     images: [[1, 5, 8, 4]], outputs: 6, groups: 2),
   Case(
     window: Window([3, 3], before: [1, 1]), images: [[1, 5, 4, 3]], outputs: 3, groups: 3),
+  // Strides beyond the image: of its phases few have elements.
+  Case(window: Window([2, 1], strides: [100_000, 90_000]), images: [[1, 3, 2, 2]], outputs: 2),
   // Padding beyond the window: places that meet no element.
   Case(window: Window([2, 2], before: [3, 3]), images: [[1, 2, 2, 2]], outputs: 2),
   Case(

@@ -148,6 +148,38 @@ public struct ConvTranspose2d: Layer, Sendable {
   }
 }
 
+/// A transposed convolution of volumes `[n, d, h, w, inputs]` → `[n, d', h', w', outputs]`.
+///
+/// The weight is `[inputs, d, h, w, outputs / groups]`. Everything else as ``ConvTranspose2d``.
+public struct ConvTranspose3d: Layer, Sendable {
+  let scope = Scope()
+  public let weight: Parameter
+  public let bias: Parameter?
+  let settings: ConvolutionSettings
+  let outputPadding: PerAxis
+
+  /// - `size`: of the window: one number, or `[depth, height, width]`.
+  public init(
+    _ inputs: Int, _ outputs: Int, _ size: PerAxis, stride: PerAxis = 1, padding: Padding = .valid,
+    outputPadding: PerAxis = 0, dilation: PerAxis = 1, groups: Int = 1, bias: Bool = true,
+    initializer: Initializer = .fanInUniform()
+  ) {
+    settings = ConvolutionSettings(
+      stride: stride, padding: padding, dilation: dilation, groups: groups)
+    self.outputPadding = outputPadding
+    let channels = settings.channels(outputs)
+    let sizes = size.numbers(3)
+    weight = Parameter(Shape([inputs] + sizes + [channels]), initializer)
+    self.bias = bias ? Parameter([outputs], .fanInUniform(fanIn: fanIn(sizes, channels))) : nil
+  }
+
+  public func forward(_ x: Tensor) -> Tensor {
+    convTranspose3d(
+      x, weight.tensor, bias: bias?.tensor, stride: settings.stride, padding: settings.padding,
+      outputPadding: outputPadding, dilation: settings.dilation, groups: settings.groups)
+  }
+}
+
 /// A transposed convolution of signals `[n, length, inputs]` → `[n, length', outputs]`.
 ///
 /// The weight is `[inputs, size, outputs / groups]`. Everything else as ``ConvTranspose2d``.

@@ -99,6 +99,7 @@ extension ConvolutionOp {
         expected: "[outputs, window, inputs / groups]")
     }
     try expectGroups(w.shape[0], "output channels")
+    try expectGroups(x.shape[-1], "input channels")
     let (channels, taken) = (x.shape[-1], Shape.product(w.shape[-1], groups))
     guard channels == taken else {
       // The likeliest reason by far.
