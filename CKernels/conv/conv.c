@@ -1,5 +1,6 @@
 // The convolutions' list: which entry a level runs, and what it needs.
 #include "ck_rates.h"
+#include "conv_depth.h"
 #include "conv_internal.h"
 
 static const ck_entry entries[] = {
@@ -28,23 +29,41 @@ static const gemm_level *level_of(ck_isa isa) {
 }
 
 #if defined(__x86_64__)
+static void gather(const ck_conv_args *g, ck_conv_op op, const ck_thread *t,
+                   const gemm_level *level, const depth_level *depth) {
+  if (conv_is_depthwise(g)) {
+    conv_depth_run(g, op, t, depth);
+  } else {
+    conv_gather_run(g, op, t, level);
+  }
+}
+
+static void sum_weights(const ck_conv_args *g, const ck_thread *t, const gemm_level *level,
+                        const depth_level *depth) {
+  if (conv_is_depthwise(g)) {
+    conv_depth_weights_run(g, t, depth);
+  } else {
+    conv_weights_run(g, t, level);
+  }
+}
+
 void ck_conv_forward_avx512(const void *args, const ck_thread *t) {
-  conv_gather_run(args, CK_CONV_FORWARD, t, &gemm_avx512);
+  gather(args, CK_CONV_FORWARD, t, &gemm_avx512, &depth_avx512);
 }
 void ck_conv_forward_avx2(const void *args, const ck_thread *t) {
-  conv_gather_run(args, CK_CONV_FORWARD, t, &gemm_avx2);
+  gather(args, CK_CONV_FORWARD, t, &gemm_avx2, &depth_avx2);
 }
 void ck_conv_data_avx512(const void *args, const ck_thread *t) {
-  conv_gather_run(args, CK_CONV_DATA, t, &gemm_avx512);
+  gather(args, CK_CONV_DATA, t, &gemm_avx512, &depth_avx512);
 }
 void ck_conv_data_avx2(const void *args, const ck_thread *t) {
-  conv_gather_run(args, CK_CONV_DATA, t, &gemm_avx2);
+  gather(args, CK_CONV_DATA, t, &gemm_avx2, &depth_avx2);
 }
 void ck_conv_weights_avx512(const void *args, const ck_thread *t) {
-  conv_weights_run(args, t, &gemm_avx512);
+  sum_weights(args, t, &gemm_avx512, &depth_avx512);
 }
 void ck_conv_weights_avx2(const void *args, const ck_thread *t) {
-  conv_weights_run(args, t, &gemm_avx2);
+  sum_weights(args, t, &gemm_avx2, &depth_avx2);
 }
 #endif
 
@@ -56,6 +75,9 @@ size_t ck_conv_scratch_bytes(const ck_conv_args *g, ck_conv_op op, ck_isa isa) {
     const int64_t channels = op == CK_CONV_DATA ? g->in_channels : g->out_channels;
     return (size_t)ceiling(channels, 16) * 64 + ck_loop_scratch_bytes(program);
   }
+  if (conv_is_depthwise(g))
+    return op == CK_CONV_WEIGHTS ? conv_depth_weights_scratch_bytes(g)
+                                 : conv_depth_scratch_bytes(g, op);
   return op == CK_CONV_WEIGHTS ? conv_weights_scratch_bytes(g, level)
                                : conv_gather_scratch_bytes(g, op, level);
 }
@@ -63,6 +85,9 @@ size_t ck_conv_scratch_bytes(const ck_conv_args *g, ck_conv_op op, ck_isa isa) {
 size_t ck_conv_workspace_bytes(const ck_conv_args *g, ck_conv_op op, ck_isa isa) {
   const gemm_level *level = level_of(isa);
   if (!level) return 0;
+  if (conv_is_depthwise(g))
+    return op == CK_CONV_WEIGHTS ? conv_depth_weights_workspace_bytes(g)
+                                 : conv_depth_workspace_bytes(g);
   return op == CK_CONV_WEIGHTS ? conv_weights_workspace_bytes(g)
                                : conv_gather_workspace_bytes(g, op, level);
 }
@@ -72,6 +97,10 @@ double ck_conv_nanoseconds(const ck_conv_args *g, ck_conv_op op, ck_isa isa) {
   const gemm_level *level = level_of(isa);
   double products = ck_conv_products(g);
   if (!level) return products / r->multiply_adds;
+  if (conv_is_depthwise(g)) {
+    // Channels are whole vectors, and so few taps make half of what products do.
+    return 2 * products * (double)depth_padded(g) / (double)g->in_channels / r->multiply_adds;
+  }
   // Columns of tiles are whole vectors.
   const int64_t columns = (op == CK_CONV_FORWARD ? g->out_channels : g->in_channels) / g->groups;
   const int64_t filled = columns * (op == CK_CONV_WEIGHTS && conv_joins_taps(g) ? g->kernel[2] : 1);

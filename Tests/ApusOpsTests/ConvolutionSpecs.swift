@@ -63,6 +63,29 @@ private let cases = [
     window: Window([3, 3], before: [1, 1]), images: [[1, 5, 4, 3]], outputs: 3, groups: 3),
   // Strides beyond the image: of its phases few have elements.
   Case(window: Window([2, 1], strides: [100_000, 90_000]), images: [[1, 3, 2, 2]], outputs: 2),
+  // Depthwise: kernels of their own where each channel has one result.
+  Case(
+    window: Window([3, 3], strides: [2, 2], before: [1, 1]),
+    images: [[2, 7, 9, 17], [0, 4, 4, 17], [1, 1, 1, 17]], outputs: 17, groups: 17),
+  Case(
+    window: Window([5, 5], before: [2, 2]), images: [[1, 6, 15, 33]], outputs: 33, groups: 33),
+  Case(
+    window: Window([5, 3], strides: [2, 1], before: [2, 1], after: [1, 1]),
+    images: [[1, 8, 8, 2]], outputs: 2, groups: 2),
+  Case(
+    window: Window([3, 3], dilations: [2, 3], before: [2, 3]),
+    images: [[1, 6, 9, 18]], outputs: 18, groups: 18),
+  Case(
+    window: Window([7], strides: [3], before: [4], after: [5]), images: [[2, 19, 3]], outputs: 3,
+    groups: 3),
+  Case(
+    window: Window([2, 3, 3], strides: [1, 2, 2], before: [1, 1, 1], after: [0, 1, 1]),
+    images: [[1, 3, 4, 5, 5]], outputs: 5, groups: 5),
+  // One channel, and two results of each channel: as any convolution.
+  Case(window: Window([3, 3], before: [1, 1]), images: [[1, 5, 4, 1]], outputs: 1),
+  Case(
+    window: Window([3, 3], strides: [2, 2], before: [1, 1]),
+    images: [[1, 5, 6, 3]], outputs: 6, groups: 3),
   // Padding beyond the window: places that meet no element.
   Case(window: Window([2, 2], before: [3, 3]), images: [[1, 2, 2, 2]], outputs: 2),
   Case(
@@ -113,6 +136,20 @@ private let fused: [OpSpec] = {
       on: [
         [image, kernel, .f32(5), result], [.f32(0, 4, 4, 3), kernel, .f32(5), .f32(0, 4, 4, 5)],
       ],
+      smoothness: .unchecked, relativeTolerance: 1e-5, absoluteTolerance: 1e-5),
+    OpSpec(
+      Fused(Convolution(window, groups: 19), program: biasAndRelu),
+      on: [[.f32(2, 5, 9, 19), .f32(19, 3, 3, 1), .f32(19)]], smoothness: .unchecked,
+      relativeTolerance: 1e-5, absoluteTolerance: 1e-5),
+    OpSpec(
+      Fused(Convolution(window, groups: 19), program: scaled),
+      on: [[.f32(2, 5, 9, 19), .f32(19, 3, 3, 1), .f32(19), .f32(2, 5, 9, 19)]],
+      smoothness: .unchecked, relativeTolerance: 1e-5, absoluteTolerance: 1e-5),
+    OpSpec(
+      Fused(
+        ConvolutionDataGradient(ConvolutionGeometry(window, groups: 19), image: [5, 9]),
+        program: scaled),
+      on: [[.f32(2, 5, 9, 19), .f32(19, 3, 3, 1), .f32(19), .f32(2, 5, 9, 19)]],
       smoothness: .unchecked, relativeTolerance: 1e-5, absoluteTolerance: 1e-5),
     OpSpec(
       Fused(

@@ -95,6 +95,31 @@ nonisolated(unsafe) private let uses: [String: [Use]] = {
   unary("localResponseNorm") { localResponseNorm($0.reshaped([1, 16]), size: 40) }
   unary("pixelShuffle") { pixelShuffle($0.reshaped([1, 2, 2, 4]), 2) }
   unary("pixelUnshuffle") { pixelUnshuffle($0.reshaped([1, 4, 4, 1]), 2) }
+  // x as signals, images and volumes of one example and one channel, and windows of two channels.
+  unary("conv1d") {
+    conv1d($0.reshaped([1, 16, 1]), $0.reshaped([2, 8, 1]), bias: $0.reshaped([16])[0..<2])
+  }
+  unary("conv2d") { conv2d($0.reshaped([1, 4, 4, 1]), $0.reshaped([2, 4, 2, 1]), padding: .same) }
+  unary("conv3d") { conv3d($0.reshaped([1, 2, 4, 2, 1]), $0.reshaped([2, 2, 2, 2, 1])) }
+  unary("convTranspose1d") { convTranspose1d($0.reshaped([1, 8, 2]), $0.reshaped([2, 8, 1])) }
+  unary("convTranspose2d") {
+    convTranspose2d($0.reshaped([1, 4, 2, 2]), $0.reshaped([2, 4, 2, 1]), stride: 2, padding: .same)
+  }
+  unary("convTranspose3d") {
+    convTranspose3d($0.reshaped([1, 2, 2, 2, 2]), $0.reshaped([2, 2, 2, 2, 1]))
+  }
+  unary("maxPool") { maxPool($0.reshaped([1, 4, 4, 1]), 2) }
+  unary("maxPoolWithIndices") { maxPoolWithIndices($0.reshaped([1, 4, 4, 1]), 2).values }
+  unary("averagePool") { averagePool($0.reshaped([1, 4, 4, 1]), 3, padding: 1) }
+  unary("lpPool") { lpPool($0.reshaped([1, 4, 4, 1]), 2, 2) }
+  unary("adaptiveAveragePool") { adaptiveAveragePool($0.reshaped([1, 4, 4, 1]), to: 3) }
+  unary("adaptiveMaxPool") { adaptiveMaxPool($0.reshaped([1, 4, 4, 1]), to: 3) }
+  unary("globalAveragePool") { globalAveragePool($0.reshaped([1, 4, 4, 1])) }
+  unary("globalMaxPool") { globalMaxPool($0.reshaped([1, 4, 4, 1]), keepDims: true) }
+  unary("maxUnpool") {
+    let (y, places) = maxPoolWithIndices($0.reshaped([1, 4, 4, 1]), 2)
+    return maxUnpool(y, places, 2)
+  }
   for mode in PaddingMode.allCases {
     unary("padded") { $0.padded(low: [1, 0], high: [2, 1], mode: mode) }
   }
