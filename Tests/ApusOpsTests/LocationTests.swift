@@ -97,13 +97,14 @@ nonisolated(unsafe) private let uses: [String: [Use]] = {
   unary("pixelUnshuffle") { pixelUnshuffle($0.reshaped([1, 4, 4, 1]), 2) }
   // x as signals, images and volumes of one example and one channel, and windows of two channels.
   unary("conv1d") {
-    conv1d($0.reshaped([1, 16, 1]), $0.reshaped([2, 8, 1]), bias: $0.reshaped([16])[0..<2])
+    conv1d($0.reshaped([1, 16, 1]), $0.reshaped([2, 8, 1]), bias: $0.reshaped([16])[0..<2, axis: 0])
   }
   unary("conv2d") { conv2d($0.reshaped([1, 4, 4, 1]), $0.reshaped([2, 4, 2, 1]), padding: .same) }
   unary("conv3d") { conv3d($0.reshaped([1, 2, 4, 2, 1]), $0.reshaped([2, 2, 2, 2, 1])) }
   unary("convTranspose1d") { convTranspose1d($0.reshaped([1, 8, 2]), $0.reshaped([2, 8, 1])) }
   unary("convTranspose2d") {
-    convTranspose2d($0.reshaped([1, 4, 2, 2]), $0.reshaped([2, 4, 2, 1]), stride: 2, padding: .same)
+    convTranspose2d(
+      $0.reshaped([1, 4, 2, 2]), $0.reshaped([2, 4, 2, 1]), stride: 2, padding: .same)
   }
   unary("convTranspose3d") {
     convTranspose3d($0.reshaped([1, 2, 2, 2, 2]), $0.reshaped([2, 2, 2, 2, 1]))
