@@ -97,7 +97,8 @@ nonisolated(unsafe) private let uses: [String: [Use]] = {
   unary("pixelUnshuffle") { pixelUnshuffle($0.reshaped([1, 4, 4, 1]), 2) }
   // x as signals, images and volumes of one example and one channel, and windows of two channels.
   unary("conv1d") {
-    conv1d($0.reshaped([1, 16, 1]), $0.reshaped([2, 8, 1]), bias: $0.reshaped([16])[0..<2, axis: 0])
+    let bias = $0.reshaped([16])[0..<2, axis: 0]
+    return conv1d($0.reshaped([1, 16, 1]), $0.reshaped([2, 8, 1]), bias: bias)
   }
   unary("conv2d") { conv2d($0.reshaped([1, 4, 4, 1]), $0.reshaped([2, 4, 2, 1]), padding: .same) }
   unary("conv3d") { conv3d($0.reshaped([1, 2, 4, 2, 1]), $0.reshaped([2, 2, 2, 2, 1])) }
