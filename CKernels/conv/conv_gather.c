@@ -219,18 +219,14 @@ static void bring_source(const job *job, piece *piece, float **copy) {
     piece->first_row = 0;
     return;
   }
-  const int64_t begin = greatest(piece->rows.begin * axis[1].step + axis[1].offset, 0);
-  const int64_t end = least((piece->rows.end - 1) * axis[1].step + axis[1].offset +
-                                (axis[1].taps - 1) * axis[1].offset_step + 1,
-                            axis[1].extent);
-  const int64_t rows = greatest(end - begin, 0);
+  const range rows = conv_source_of(&axis[1], piece->rows);
   piece->source = *copy;
-  piece->first_row = begin;
-  piece->plane_pitch = rows * p->row;
+  piece->first_row = rows.begin;
+  piece->plane_pitch = greatest(length(rows), 0) * p->row;
   const int64_t left = greatest(-p->columns[0], 0);
   const range inside = {greatest(p->columns[0], 0), least(p->columns[1], axis[2].extent)};
   for (int64_t plane = 0; plane < length(piece->planes); plane++) {
-    for (int64_t row = begin; row < end; row++) {
+    for (int64_t row = rows.begin; row < rows.end; row++) {
       const float *from =
           image +
           ((first_plane + plane * axis[0].offset_step) * axis[1].extent + row) * source_row +
@@ -277,7 +273,7 @@ static int64_t find_segments(const job *job, const piece *piece, int64_t row, ra
 
 /// One panel of columns of a group against all rows of the block.
 ///
-/// - `c`, `c_row`, `row_pitch`: NULL, or where the block's rows go, one after the other.
+/// - `c`, `c_row`: NULL and 0, or where the block's rows go, one after the other.
 static void multiply_panel(const job *job, int64_t group, int64_t column, float *c, int64_t c_row) {
   const ck_conv_args *g = job->g;
   const plan *p = &job->plan;

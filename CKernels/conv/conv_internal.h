@@ -35,6 +35,13 @@ range conv_taps_at(const conv_axis *axis, int64_t j);
 /// The places of an axis at which tap i lies within the source.
 range conv_places_of(const conv_axis *axis, int64_t i);
 
+/// The elements of the source that places of an axis read, from the first to behind the last.
+static inline range conv_source_of(const conv_axis *axis, range places) {
+  const int64_t end =
+      (places.end - 1) * axis->step + axis->offset + (axis->taps - 1) * axis->offset_step + 1;
+  return (range){greatest(places.begin * axis->step + axis->offset, 0), least(end, axis->extent)};
+}
+
 static inline int64_t conv_product(const int64_t *extents) {
   return extents[0] * extents[1] * extents[2];
 }

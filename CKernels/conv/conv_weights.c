@@ -102,11 +102,8 @@ static int64_t copy_rows(const job *job, int64_t image, int64_t plane, range row
   const conv_axis *axis = job->axis;
   const int64_t channels = g->in_channels;
   const range columns = columns_of(g), planes = conv_taps_at(&axis[0], plane);
-  const int64_t begin = greatest(rows.begin * axis[1].step + axis[1].offset, 0);
-  const int64_t end = least(
-      (rows.end - 1) * axis[1].step + axis[1].offset + (axis[1].taps - 1) * axis[1].offset_step + 1,
-      axis[1].extent);
-  const int64_t count = greatest(end - begin, 0);
+  const range read = conv_source_of(&axis[1], rows);
+  const int64_t begin = read.begin, count = greatest(length(read), 0);
   place->source = at;
   place->first_plane = planes.begin;
   place->first_row = begin;
