@@ -2,8 +2,22 @@
 #ifndef CONV_INTERNAL_H
 #define CONV_INTERNAL_H
 
-#include "../gemm/tile.h"
+#include "../gemm/gemm_narrow.h"
 #include "ck_conv.h"
+
+/// How a level computes a convolution: by f32 elements, or by pairs of bf16. Nothing for the
+/// reference.
+typedef struct conv_way {
+  const gemm_level *level;    // tile and sizes
+  const gemm_narrow *narrow;  // of pairs, or NULL
+} conv_way;
+
+/// The words that so many neighbouring elements are multiplied in.
+static inline int64_t conv_words(conv_way way, int64_t elements) {
+  return way.narrow ? ceiling(elements, 2) : elements;
+}
+
+static inline int64_t conv_type_bytes(int32_t type) { return type == CK_F32 ? 4 : 2; }
 
 /// One axis of a convolution as the result's places see it: place j of `count` reads the elements
 /// j * step + offset + i * offset_step of the source for i < taps, which lie from 0 to `extent` or
@@ -72,16 +86,41 @@ static inline int64_t conv_tile_rows(const gemm_level *level, int64_t columns) {
   return columns <= level->vector ? level->narrow_rows : level->max_rows;
 }
 
+/// Memory that is needed next, brought near a part at a time while there is work to do: what a
+/// thread copies or reads for the first time else waits for memory.
+typedef struct conv_near {
+  const char *at;
+  int64_t step;  // bytes, whole lines
+} conv_near;
+
+enum { CONV_LINE = 64 };
+
+/// So many bytes from there on, in so many parts.
+static inline conv_near conv_near_of(const void *at, int64_t bytes, int64_t parts) {
+  return (conv_near){at, ceiling(bytes, greatest(parts, 1) * CONV_LINE) * CONV_LINE};
+}
+
+static inline void conv_bring_near(conv_near *near) {
+  for (int64_t i = 0; i < near->step; i += CONV_LINE) __builtin_prefetch(near->at + i, 0, 2);
+  near->at += near->step;
+}
+
 // MARK: The drivers
 
-void conv_gather_run(const ck_conv_args *g, ck_conv_op op, const ck_thread *t,
-                     const gemm_level *level);
-size_t conv_gather_scratch_bytes(const ck_conv_args *g, ck_conv_op op, const gemm_level *level);
-size_t conv_gather_workspace_bytes(const ck_conv_args *g, ck_conv_op op, const gemm_level *level);
+void conv_gather_run(const ck_conv_args *g, ck_conv_op op, const ck_thread *t, conv_way way);
+size_t conv_gather_scratch_bytes(const ck_conv_args *g, ck_conv_op op, conv_way way);
+size_t conv_gather_workspace_bytes(const ck_conv_args *g, ck_conv_op op, conv_way way);
 
 void conv_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm_level *level);
 size_t conv_weights_scratch_bytes(const ck_conv_args *g, const gemm_level *level);
 size_t conv_weights_workspace_bytes(const ck_conv_args *g);
+/// Adds up the groups' sums of the elements that are this thread's.
+void conv_weights_add_groups(const ck_conv_args *g, const ck_thread *t, bool turned);
+
+/// The same of pairs; sums of groups in the order of the result.
+void conv_pair_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm_narrow *narrow);
+size_t conv_pair_weights_scratch_bytes(const ck_conv_args *g, const gemm_narrow *narrow);
+size_t conv_pair_weights_workspace_bytes(const ck_conv_args *g);
 
 // The entries of the list.
 #define CK_CONV(isa, op, name, consistent) void name(const void *args, const ck_thread *t);

@@ -33,7 +33,8 @@ static float gathered(const ck_conv_args *g, ck_conv_op op, const conv_walk *w, 
         const int64_t from =
             ((image * axis[0].extent + at[0]) * axis[1].extent + at[1]) * axis[2].extent + at[2];
         for (int64_t c = 0; c < w->source_channels; c++) {
-          const float x = inside ? g->a[from * channels + group * w->source_channels + c] : 0.0f;
+          const int64_t at_x = from * channels + group * w->source_channels + c;
+          const float x = inside ? gemm_ref_load(g->a, g->a_type, at_x) : 0.0f;
           sum = __builtin_fmaf(x, weight_at(g, op, w, group, tap, channel, c), sum);
         }
       }
@@ -42,10 +43,12 @@ static float gathered(const ck_conv_args *g, ck_conv_op op, const conv_walk *w, 
 
 static float finished(const ck_conv_args *g, float x, int64_t at, int64_t channel) {
   if (g->epilogue.bias) x += g->epilogue.bias[channel];
-  if (g->epilogue.combination == CK_ADD) x += g->epilogue.other[at];
-  if (g->epilogue.combination == CK_GATE) x = g->epilogue.other[at] > 0 ? x : 0.0f;
-  if (g->epilogue.combination == CK_ADD && g->epilogue.mask)
-    x = g->epilogue.mask[at] > 0 ? x : 0.0f;
+  const int16_t type = (int16_t)g->epilogue.other_type;
+  const bool adds = g->epilogue.combination == CK_ADD;
+  if (adds) x += gemm_ref_load(g->epilogue.other, type, at);
+  if (g->epilogue.combination == CK_GATE)
+    x = gemm_ref_load(g->epilogue.other, type, at) > 0 ? x : 0.0f;
+  if (adds && g->epilogue.mask) x = gemm_ref_load(g->epilogue.mask, type, at) > 0 ? x : 0.0f;
   return g->epilogue.relu ? (0.0f > x ? 0.0f : x) : x;
 }
 
@@ -73,7 +76,7 @@ static void gather(const ck_conv_args *g, ck_conv_op op, const ck_thread *t) {
         if (g->epilogue.program) {
           line[c] = x;
         } else {
-          g->c[place * channels + c] = x;
+          gemm_ref_store(g->c, g->c_type, place * channels + c, x);
         }
       }
       if (g->epilogue.program)
@@ -111,8 +114,10 @@ static bool block_sum(const ck_conv_args *g, const conv_walk *w, range block,
       const int64_t q = j * axis[2].step + axis[2].offset + tap[2] * axis[2].offset_step;
       const bool inside = j >= columns.begin && j < columns.end;
       const int64_t from = ((image * axis[0].extent + d) * axis[1].extent + h) * axis[2].extent + q;
-      const float x = inside ? g->a[from * g->in_channels + group * w->source_channels + c] : 0.0f;
-      const float dy = g->b[(u * g->output[2] + j) * g->out_channels + group * w->channels + m];
+      const int64_t at_x = from * g->in_channels + group * w->source_channels + c;
+      const int64_t at_y = (u * g->output[2] + j) * g->out_channels + group * w->channels + m;
+      const float x = inside ? gemm_ref_load(g->a, g->a_type, at_x) : 0.0f;
+      const float dy = gemm_ref_load(g->b, g->b_type, at_y);
       *sum = __builtin_fmaf(dy, x, *sum);
     }
   }

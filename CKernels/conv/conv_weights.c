@@ -37,6 +37,7 @@ typedef struct job {
   gemm_segment *packed;  // of the panel
   float *panel;          // of the image, packed
   float *sums;           // of the group of blocks
+  conv_near near[2];     // what the next block reads of the images and of the output's gradient
 } job;
 
 // MARK: The source
@@ -186,9 +187,14 @@ static int64_t find_segments(const job *job, range block, const column_run *run,
   return segment - job->segments;
 }
 
+static void bring_near(job *job) {
+  conv_bring_near(&job->near[0]);
+  conv_bring_near(&job->near[1]);
+}
+
 /// A run of taps and channels of the image as a tile's rows, by the channels [first, end) of the
 /// output.
-static void multiply_turned(const job *job, range block, const column_run *run, range channels,
+static void multiply_turned(job *job, range block, const column_run *run, range channels,
                             bool adds) {
   const ck_conv_args *g = job->g;
   const gemm_level *level = job->level;
@@ -220,6 +226,7 @@ static void multiply_turned(const job *job, range block, const column_run *run, 
       tile.a = job->source + row;
       tile.c = job->sums + (first + row) * g->out_channels + column;
       level->tile(&tile);
+      bring_near(job);
     }
   }
 }
@@ -240,7 +247,7 @@ static void pack_segments(const job *job, gemm_tile *tile) {
 }
 
 /// A run of columns against the channels [first, end) of a group of the output.
-static void multiply_run(const job *job, range block, const column_run *run, int64_t group,
+static void multiply_run(job *job, range block, const column_run *run, int64_t group,
                          range channels, bool adds) {
   const ck_conv_args *g = job->g;
   const gemm_level *level = job->level;
@@ -256,28 +263,46 @@ static void multiply_run(const job *job, range block, const column_run *run, int
       .accumulate = adds,
   };
   if (adds && (tile.segment_count == 0 || tile.K == 0)) return;
-  const int64_t tiles = ceiling(job->out, level->max_rows);
   for (int64_t column = 0; column < run->columns; column += level->columns) {
     tile.columns = (int32_t)least(level->columns, run->columns - column);
     tile.b = job->source + column;
     tile.b_row = g->stride[2] * g->in_channels;
     tile.segments = job->segments;
     if (job->packs) pack_segments(job, &tile);
-    // Tiles are those of the group, of nearly equal height, whoever takes them.
-    for (int64_t i = channels.begin; i < channels.end; i++) {
-      const int64_t m = tile_begin(job->out, tiles, i);
-      tile.rows = (int32_t)(tile_begin(job->out, tiles, i + 1) - m);
+    const int64_t tiles = ceiling(length(channels), conv_tile_rows(level, tile.columns));
+    for (int64_t i = 0; i < tiles; i++) {
+      const int64_t m = channels.begin + tile_begin(length(channels), tiles, i);
+      tile.rows = (int32_t)(channels.begin + tile_begin(length(channels), tiles, i + 1) - m);
       const int64_t channel = group * job->out + m;
       tile.a = g->b + channel;
       tile.c = job->sums + channel * row + tap * job->in + column;
       level->tile(&tile);
+      bring_near(job);
     }
   }
 }
 
-/// - `tiles`: of the group's channels, or of the output's channels where they are columns.
-static void multiply_block(const job *job, range block, int64_t group, range tiles, bool adds) {
+/// The next block reads on where this one ends, as much again.
+static void look_ahead(job *job, range block, range channels) {
   const ck_conv_args *g = job->g;
+  const gemm_level *level = job->level;
+  const int64_t columns = job->joins ? g->kernel[2] * job->in : job->in;
+  const int64_t tiles =
+      ceiling(columns, level->columns) * ceiling(length(channels), level->max_rows);
+  const int64_t parts = tiles * (job->joins ? job->taps / g->kernel[2] : job->taps);
+  const int64_t image = g->image[0] * g->image[1] * g->image[2] * g->in_channels;
+  const int64_t row = g->output[2] * g->out_channels;
+  const int64_t rows = greatest(g->output[0] * g->output[1], 1);
+  const int64_t next = block.end % rows * image / rows;
+  job->near[0] =
+      conv_near_of(g->a + block.end / rows * image + next, length(block) * image / rows * 4, parts);
+  job->near[1] = conv_near_of(g->b + block.end * row, length(block) * row * 4, parts);
+}
+
+/// - `channels`: of the group, or of the output where they are columns.
+static void multiply_block(job *job, range block, int64_t group, range channels, bool adds) {
+  const ck_conv_args *g = job->g;
+  look_ahead(job, block, channels);
   column_run run = {.columns = job->joins ? g->kernel[2] * job->in : job->in};
   const int64_t runs = job->joins ? 1 : g->kernel[2];
   for (run.d = 0; run.d < g->kernel[0]; run.d++)
@@ -285,26 +310,36 @@ static void multiply_block(const job *job, range block, int64_t group, range til
       for (run.q = 0; run.q < runs; run.q++) {
         run.places = job->joins ? (range){0, g->output[2]} : conv_places_of(&job->axis[2], run.q);
         if (job->turns) {
-          const range channels = {tiles.begin * job->level->columns,
-                                  least(tiles.end * job->level->columns, g->out_channels)};
           multiply_turned(job, block, &run, channels, adds);
         } else {
-          multiply_run(job, block, &run, group, tiles, adds);
+          multiply_run(job, block, &run, group, channels, adds);
         }
       }
 }
 
 // MARK: A thread
 
-/// Adds up the groups' sums of the elements that are this thread's.
-static void add_groups(const ck_conv_args *g, int64_t groups, const ck_thread *t) {
+/// How many units a team shares out of a group's channels of the output: tiles of nearly equal
+/// height, or panels where they are columns.
+static int64_t unit_count(const job *job) {
+  return ceiling(job->out, job->turns ? job->level->columns : job->level->max_rows);
+}
+
+/// The channels of the units [begin, end).
+static range units_of(const job *job, int64_t begin, int64_t end) {
+  const int64_t units = unit_count(job), panel = job->level->columns;
+  if (job->turns) return (range){begin * panel, least(end * panel, job->out)};
+  return (range){tile_begin(job->out, units, begin), tile_begin(job->out, units, end)};
+}
+
+void conv_weights_add_groups(const ck_conv_args *g, const ck_thread *t, bool turned) {
   const int64_t count = elements(g), rows = count / greatest(g->out_channels, 1);
+  const int64_t groups = ck_conv_groups(g).groups;
   const float *sums = g->workspace;
-  const bool turns = conv_turns_weights(g);
   int64_t begin, end;
   ck_share(count, t, &begin, &end);
   for (int64_t i = begin; i < end; i++) {
-    const int64_t at = turns ? i % rows * g->out_channels + i / rows : i;
+    const int64_t at = turned ? i % rows * g->out_channels + i / rows : i;
     float sum = sums[at];
     for (int64_t k = 1; k < groups; k++) sum += sums[k * count + at];
     g->c[i] = sum;
@@ -335,7 +370,7 @@ void conv_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm_leve
   const conv_walk walk = conv_walk_at(g, CK_CONV_FORWARD, 0);
   memcpy(job.axis, walk.axis, sizeof job.axis);
   // Tiles of channels of all groups of channels, for each group of blocks.
-  const int64_t tiles = ceiling(job.out, job.turns ? level->columns : level->max_rows);
+  const int64_t tiles = unit_count(&job);
   const int64_t all = tiles * g->groups;
   int64_t begin, end;
   ck_share(cut.groups * all, t, &begin, &end);
@@ -349,7 +384,7 @@ void conv_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm_leve
       find_rows(&job, of_block);
       for (int64_t i = item; i < last;) {
         const int64_t first = i % tiles, stop = least(last, i - first + tiles);
-        multiply_block(&job, of_block, i % all / tiles, (range){first, first + stop - i},
+        multiply_block(&job, of_block, i % all / tiles, units_of(&job, first, first + stop - i),
                        block > 0);
         i = stop;
       }
@@ -358,5 +393,5 @@ void conv_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm_leve
   }
   if (!apart) return;
   ck_barrier(t);
-  add_groups(g, cut.groups, t);
+  conv_weights_add_groups(g, t, job.turns);
 }

@@ -5,12 +5,14 @@
 #include "gemm_internal.h"
 
 enum {
-  DIRECT_B_ROWS = 28,     // B with unit column stride is read in place for so few rows of A
-  SHORT_STEPS = 64,       // panels of B of so few steps are read in place by any number of rows
-  KEPT_FLOATS = 1 << 19,  // of B, kept in scratch for all blocks of rows of a fused product
-  PACKED_STEPS = 16,      // of all rows of A, where its columns are contiguous
-  COLLIDING_ROWS = 7,     // of the 8 ways of L1
-  DIRECT_A_COLUMNS = 256  // A is read in place for so few columns of B
+  DIRECT_B_ROWS = 28,      // B with unit column stride is read in place for so few rows of A
+  SHORT_STEPS = 64,        // panels of B of so few steps are read in place by any number of rows
+  KEPT_FLOATS = 1 << 19,   // of B, kept in scratch for all blocks of rows of a fused product
+  PACKED_STEPS = 16,       // of all rows of A, where its columns are contiguous
+  COLLIDING_ROWS = 7,      // of the 8 ways of L1
+  DIRECT_A_COLUMNS = 256,  // A is read in place for so few columns of B
+  NEAR_FLOATS = 1 << 16,   // of B's panels: read again for every few rows, they stay in L2
+  LINE = 64
 };
 
 // MARK: What is packed, a function of the shape alone
@@ -133,40 +135,79 @@ typedef struct job {
   float *a_scratch, *b_scratch, *c_scratch, *epilogue_scratch;
 } job;
 
-/// One column panel against all rows of a block.
-static void multiply_panel(const job *job, gemm_tile *tile, block at) {
+/// The rows [begin, end) of a block against one column panel.
+static void multiply_tile(const job *job, gemm_tile *tile, block at, int64_t begin, int64_t end) {
   const ck_gemm_args *g = job->g;
+  tile->rows = (int32_t)(end - begin);
+  if (job->pack_a) {
+    tile->a = job->a_scratch + begin * at.steps;
+    tile->a_row = 1;
+    tile->a_col = tile->rows;
+  } else {
+    tile->a = job->m.a + (at.row + begin) * g->a_row + at.step * g->a_col;
+    tile->a_row = g->a_row;
+    tile->a_col = g->a_col;
+  }
+  tile->c = job->c + (at.row + begin - job->c_begin) * job->c_row + at.column - job->c_column;
+  const int64_t other = (at.row + begin) * g->epilogue.other_row + at.column;
+  if (tile->combination != CK_ALONE)
+    tile->other = g->epilogue.other + job->m.index * g->epilogue.other_matrix + other;
+  if (tile->combination == CK_ADD && g->epilogue.mask)
+    tile->mask = g->epilogue.mask + job->m.index * g->epilogue.other_matrix + other;
+  if (tile->combination == CK_MOMENTUM) {
+    tile->weight = g->epilogue.weight + other;
+    tile->new_weight = g->epilogue.new_weight + (at.row + begin) * g->c_row + at.column;
+  }
+  job->level->tile(tile);
+  if (tile->packed) {
+    tile->b = tile->packed;
+    tile->b_row = tile->columns;
+    tile->packed = NULL;
+  }
+}
+
+/// What the next block of K reads first, line by line of each step: a tile takes one line of all
+/// steps. Rows of A lie side by side.
+typedef struct look_ahead {
+  const char *a, *b;         // of the block's first step; NULL for nothing
+  int64_t a_lines, b_lines;  // of a step
+} look_ahead;
+
+static void take_near(const job *job, gemm_tile *tile, look_ahead *ahead) {
+  const ck_gemm_args *g = job->g;
+  tile->near = NULL;
+  if (ahead->a_lines > 0) {
+    tile->near = ahead->a + --ahead->a_lines * LINE;
+    tile->near_step = g->a_col * (int64_t)sizeof(float);
+  } else if (ahead->b_lines > 0) {
+    tile->near = ahead->b + --ahead->b_lines * LINE;
+    tile->near_step = g->b_row * (int64_t)sizeof(float);
+  }
+}
+
+static look_ahead look_ahead_of(const job *job, block at, range columns) {
+  const ck_gemm_args *g = job->g;
+  const int64_t next = at.step + at.steps;
+  if (next >= g->K || g->a_row != 1) return (look_ahead){0};
+  look_ahead ahead = {
+      .a = (const char *)(job->m.a + at.row + next * g->a_col),
+      .a_lines = ceiling(at.rows * (int64_t)sizeof(float), LINE),
+  };
+  if (g->b_col == 1 && !g->b_packed) {
+    ahead.b = (const char *)(job->m.b + columns.begin + next * g->b_row);
+    ahead.b_lines = ceiling(length(columns) * (int64_t)sizeof(float), LINE);
+  }
+  return ahead;
+}
+
+/// One column panel against all rows of a block.
+static void multiply_panel(const job *job, gemm_tile *tile, block at, look_ahead *ahead) {
   const int32_t most =
-      job->pack_a ? job->level->max_rows : tile_rows(g, job->level, false, tile->columns);
+      job->pack_a ? job->level->max_rows : tile_rows(job->g, job->level, false, tile->columns);
   const int64_t tiles = ceiling(at.rows, most);
   for (int64_t i = 0; i < tiles; i++) {
-    const int64_t begin = tile_begin(at.rows, tiles, i);
-    tile->rows = (int32_t)(tile_begin(at.rows, tiles, i + 1) - begin);
-    if (job->pack_a) {
-      tile->a = job->a_scratch + begin * at.steps;
-      tile->a_row = 1;
-      tile->a_col = tile->rows;
-    } else {
-      tile->a = job->m.a + (at.row + begin) * g->a_row + at.step * g->a_col;
-      tile->a_row = g->a_row;
-      tile->a_col = g->a_col;
-    }
-    tile->c = job->c + (at.row + begin - job->c_begin) * job->c_row + at.column - job->c_column;
-    const int64_t other = (at.row + begin) * g->epilogue.other_row + at.column;
-    if (tile->combination != CK_ALONE)
-      tile->other = g->epilogue.other + job->m.index * g->epilogue.other_matrix + other;
-    if (tile->combination == CK_ADD && g->epilogue.mask)
-      tile->mask = g->epilogue.mask + job->m.index * g->epilogue.other_matrix + other;
-    if (tile->combination == CK_MOMENTUM) {
-      tile->weight = g->epilogue.weight + other;
-      tile->new_weight = g->epilogue.new_weight + (at.row + begin) * g->c_row + at.column;
-    }
-    job->level->tile(tile);
-    if (tile->packed) {
-      tile->b = tile->packed;
-      tile->b_row = tile->columns;
-      tile->packed = NULL;
-    }
+    take_near(job, tile, ahead);
+    multiply_tile(job, tile, at, tile_begin(at.rows, tiles, i), tile_begin(at.rows, tiles, i + 1));
   }
 }
 
@@ -215,6 +256,33 @@ static void take_panel(const job *job, gemm_tile *tile, block *at, range columns
   tile->columns = (int32_t)at->columns;
 }
 
+/// Whether a few rows at a time go through all panels, so that A is read, and C written, in the
+/// order of memory: where the panels are there and small, and rows of A lie one behind the other.
+static bool goes_by_rows(const job *job, range columns) {
+  const ck_gemm_args *g = job->g;
+  return job->has_b && !job->pack_a && g->a_col == 1 && g->K <= ck_gemm_k_block(g->K) &&
+         length(columns) * g->K <= NEAR_FLOATS;
+}
+
+static void multiply_by_rows(const job *job, gemm_tile *tile, block at, range columns) {
+  const ck_gemm_args *g = job->g;
+  const int64_t tiles = ceiling(at.rows, tile_rows(g, job->level, false, job->level->columns));
+  for (int64_t i = 0; i < tiles; i++) {
+    const int64_t begin = tile_begin(at.rows, tiles, i), end = tile_begin(at.rows, tiles, i + 1);
+    // The rows that follow are those that are read next.
+    tile->near = (const char *)(job->m.a + (at.row + end) * g->a_row);
+    tile->near_step = LINE;
+    tile->ahead = (end - begin) * job->c_row;
+    for (int64_t j = columns.begin; j < columns.end; j += at.columns) {
+      at.column = j;
+      take_panel(job, tile, &at, columns);
+      tile->bias = g->epilogue.bias ? g->epilogue.bias + j : NULL;
+      multiply_tile(job, tile, at, begin, end);
+      tile->near = NULL;
+    }
+  }
+}
+
 /// One block of K against one block of rows and a range of columns.
 static void multiply_block(const job *job, range rows, range columns, int64_t step) {
   const ck_gemm_args *g = job->g;
@@ -233,11 +301,16 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
       .rate = g->epilogue.rate ? *g->epilogue.rate : 0,
   };
   if (job->pack_a) pack_a_block(g, job->level, job->m.a, at, job->a_scratch);
+  if (goes_by_rows(job, columns)) {
+    multiply_by_rows(job, &tile, at, columns);
+    return;
+  }
+  look_ahead ahead = look_ahead_of(job, at, columns);
   for (int64_t j = columns.begin; j < columns.end; j += at.columns) {
     at.column = j;
     take_panel(job, &tile, &at, columns);
     tile.bias = g->epilogue.bias && last ? g->epilogue.bias + j : NULL;
-    multiply_panel(job, &tile, at);
+    multiply_panel(job, &tile, at, &ahead);
   }
 }
 

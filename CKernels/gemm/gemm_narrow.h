@@ -18,6 +18,10 @@ typedef struct gemm_narrow {
   /// anything; up to seven words behind the panel may be written.
   void (*pack)(float *panel, int64_t stride, int64_t width, int64_t K, const void *source,
                ck_dtype type, int64_t across, int64_t along);
+  /// Words of words[i * row + k], rows of `count` elements that are neighbours; what they lack of a
+  /// last word is zero, and so are up to 15 words behind it.
+  void (*convert)(float *words, int64_t row, const void *source, ck_dtype type, int64_t source_row,
+                  int64_t rows, int64_t count);
   /// out[j * K + p] = panel[p * stride + j] for j < 8, for lanes along K; NULL where no tile has
   /// them so.
   void (*turn)(float *out, const float *panel, int64_t stride, int64_t K);
@@ -45,6 +49,7 @@ static inline int64_t gemm_type_bytes(int16_t type) { return type == CK_F32 ? 4 
 
 /// Element `at` of memory of that type.
 float gemm_ref_load(const void *p, int16_t type, int64_t at);
+void gemm_ref_store(void *p, int16_t type, int64_t at, float x);
 
 #if defined(__x86_64__)
 extern const gemm_narrow gemm_narrow_avx2, gemm_narrow_avx512, gemm_pairs_avx512bf16;

@@ -12,6 +12,7 @@ const gemm_narrow gemm_narrow_avx2 = {
     .level = &gemm_avx2,
     .steps = 1,
     .pack = pack_narrow,
+    .convert = convert_rows,
     .widen = widen_block,
     .round = round_block,
     .round_in_place = round_in_place,

@@ -41,6 +41,13 @@ static inline __attribute__((always_inline)) void convert(float *words, const ch
   }
 }
 
+static void convert_rows(float *words, int64_t row, const void *source, ck_dtype type,
+                         int64_t source_row, int64_t rows, int64_t count) {
+  const int64_t step = source_row * (int64_t)bytes_of(type);
+  for (int64_t i = 0; i < rows; i++)
+    convert(words + i * row, (const char *)source + i * step, type, count);
+}
+
 /// K runs through neighbouring elements: rows are converted a piece at a time and transposed.
 static inline __attribute__((always_inline)) void pack_along(float *panel, int64_t stride,
                                                              int64_t width, int64_t K,

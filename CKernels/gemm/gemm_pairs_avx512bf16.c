@@ -1,5 +1,5 @@
 // Products of bf16 pairs at the `avx512bf16` level: VDPBF16PS adds two neighbouring products of K
-// to each of sixteen f32 sums. Tiles up to 14x32, and 6x64 for few rows, as at `avx512`.
+// to each of sixteen f32 sums. Tiles up to 14x32, 28x16, and 6x64 for few rows, as at `avx512`.
 //
 // The instruction takes denormals for zero and rounds to the nearest even whatever MXCSR says.
 #if defined(__x86_64__)
@@ -44,8 +44,36 @@ static void tile_one(const gemm_tile *t) {
       return tile_body(t, 12, 1);
     case 13:
       return tile_body(t, 13, 1);
-    default:
+    case 14:
       return tile_body(t, 14, 1);
+    case 15:
+      return tile_body(t, 15, 1);
+    case 16:
+      return tile_body(t, 16, 1);
+    case 17:
+      return tile_body(t, 17, 1);
+    case 18:
+      return tile_body(t, 18, 1);
+    case 19:
+      return tile_body(t, 19, 1);
+    case 20:
+      return tile_body(t, 20, 1);
+    case 21:
+      return tile_body(t, 21, 1);
+    case 22:
+      return tile_body(t, 22, 1);
+    case 23:
+      return tile_body(t, 23, 1);
+    case 24:
+      return tile_body(t, 24, 1);
+    case 25:
+      return tile_body(t, 25, 1);
+    case 26:
+      return tile_body(t, 26, 1);
+    case 27:
+      return tile_body(t, 27, 1);
+    default:
+      return tile_body(t, 28, 1);
   }
 }
 
@@ -114,6 +142,7 @@ static const gemm_level tiles = {
     .isa = CK_ISA_AVX512,
     .vector = 16,
     .max_rows = 14,
+    .narrow_rows = 28,
     .columns = 32,
     .flat_rows = 6,
     .block_rows = 280,
@@ -128,6 +157,7 @@ const gemm_narrow gemm_pairs_avx512bf16 = {
     .steps = 2,
     .k_block = 1024,
     .pack = pack_narrow,
+    .convert = convert_rows,
     .turn = turn,
     .widen = widen_block,
     .round = round_block,

@@ -63,7 +63,7 @@ static inline __attribute__((always_inline)) void dot_columns(const gemm_tile *t
 }
 
 static void tile_dots(const gemm_tile *t) {
-  __m512 sum[14][4];
+  __m512 sum[PAIR_ROWS][4];
   __m512 out[14];
   if (t->columns <= 1) {
     dot_columns(t, out, 4, 1);
@@ -82,6 +82,6 @@ static void tile_dots(const gemm_tile *t) {
     if (t->combination != CK_ALONE)
       row.other =
           (const float *)((const char *)t->other + i * t->other_row * (t->narrow_other ? 2 : 4));
-    finish_tile(&row, sum, 1, 1);
+    finish_tile(&row, sum, 0, 1, 1);
   }
 }

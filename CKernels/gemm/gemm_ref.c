@@ -7,7 +7,7 @@ float gemm_ref_load(const void *p, int16_t type, int64_t at) {
   return ck_load_as_f32_n((const uint16_t *)p + at, (ck_dtype)type, 1)[0];
 }
 
-static void store(void *p, int16_t type, int64_t at, float x) {
+void gemm_ref_store(void *p, int16_t type, int64_t at, float x) {
   if (type == CK_F32) {
     ((float *)p)[at] = x;
   } else {
@@ -91,7 +91,7 @@ void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
       for (int64_t j = 0; j < g->N; j++) {
         const float old = g->accumulate ? gemm_ref_load(c, g->c_type, j) : 0.0f;
         const float x = element(g, a, b, other, old, i, j);
-        store(c, g->c_type, j, x);
+        gemm_ref_store(c, g->c_type, j, x);
         if (g->epilogue.combination == CK_MOMENTUM)
           g->epilogue.new_weight[i * g->c_row + j] =
               g->epilogue.weight[i * g->epilogue.other_row + j] - x * *g->epilogue.rate;
@@ -100,7 +100,7 @@ void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
       float *product = t->scratch;
       for (int64_t j = 0; j < g->N; j++) {
         float rounded;  // to C's type
-        store(&rounded, g->c_type, 0, element(g, a, b, other, 0.0f, i, j));
+        gemm_ref_store(&rounded, g->c_type, 0, element(g, a, b, other, 0.0f, i, j));
         product[j] = gemm_ref_load(&rounded, g->c_type, 0);
       }
       ck_loop_block(CK_ISA_REF)(ck_gemm_program(g), product + gemm_ref_row(g), row / g->M, i, 1, 0,

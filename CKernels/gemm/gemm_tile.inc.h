@@ -55,6 +55,8 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
   const float *a[2 * ((TILE_ROWS + 7) / 8)];
   const float *b = t->b;
   float *packed = t->packed;
+  const char *near = t->near ? t->near : (const char *)t->a;
+  const int64_t near_step = t->near ? t->near_step : 0;
   int64_t segment = 0;
   const int64_t segments = t->segments && !PACK ? t->segment_count : 1;
   for (; segment < segments; segment++) {
@@ -69,6 +71,8 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
     for (int q = 0; q < QUARTERS; q++) a[QUARTERS + q] = start + a_apart + 4 * q * a_row;
     for (int64_t p = t->K; p > 0; p--) {
       vec bv[4];
+      if (NV > 1) __builtin_prefetch(near, 0, 2);
+      near += near_step;
       // A's columns may lie anywhere; its rows, read along, the processor fetches by itself.
       if (NV > 1) __builtin_prefetch(a[0] + A_AHEAD * a_col);
       if (NV > 1 && ROWS > 8) __builtin_prefetch(a[0] + A_AHEAD * a_col + (ROWS - 1) * a_row);
@@ -87,7 +91,12 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
         for (int v = 0; v < NV; v++) sum[i][v] = __builtin_elementwise_fma(av, bv[v], sum[i][v]);
       }
 #pragma clang loop unroll(full)
-      for (int q = 0; q < 2 * QUARTERS; q++) a[q] += a_col;
+      for (int q = 0; q < 2 * QUARTERS; q++) {
+        a[q] += a_col;
+        // Pointers of their own: else the compiler walks from each row to the next, which is a
+        // chain of additions as long as the multiply-adds, or keeps one pointer a row in memory.
+        __asm__("" : "+r"(a[q]));
+      }
       b += b_row;
       if (PACK) packed += NV * VECTOR;
     }

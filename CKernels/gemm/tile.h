@@ -39,6 +39,10 @@ typedef struct gemm_tile {
   const float *bias;  // of the tile's first column, or NULL
   const float *from;  // `accumulate` adds to from[i * from_row + j]; NULL: to C (pairs only)
   int64_t from_row;
+  // Memory that is needed soon, of which each step brings one line near, `near_step` bytes on from
+  // the last one's; NULL for nothing (not of pairs).
+  const char *near;
+  int64_t near_step;
   int64_t ahead;       // elements from C's rows, and the others', to those to bring near
   const float *other;  // other[i * other_row + j], unless `combination` is CK_ALONE
   const float *mask;   // as `ck_epilogue` has it, or NULL; lies as `other` (not of pairs)

@@ -41,7 +41,10 @@ typedef enum ck_conv_op {
 ///   blocks (`ck_conv_groups`), functions of the shape alone. A block is one chain of fused
 ///   multiply-adds from 0 in the order of the output; the blocks of a group are added in their
 ///   order, then the groups.
-/// - So each element has the same bits whatever the level, the team and the tiling.
+/// - So each element has the same bits whatever the level, the team and the tiling. By pairs of
+/// bf16
+///   (`ck_conv_by_pairs`) sums have other orders, the same for every team: operands are rounded to
+///   bf16, and two neighbouring channels, or places for the weights, are added at a time.
 /// - c overlaps neither a nor b.
 typedef struct ck_conv_args {
   const float *a;
@@ -53,9 +56,15 @@ typedef struct ck_conv_args {
   int64_t image[CK_CONV_AXES], output[CK_CONV_AXES], kernel[CK_CONV_AXES];
   int64_t stride[CK_CONV_AXES], dilation[CK_CONV_AXES], before[CK_CONV_AXES];
 
-  // Forward and data only. `other` lies as c does, and c may be the same array; no momentum. A
-  // program sees one matrix of [places of c, channels], and `c` is not touched. Only where
-  // `ck_conv_takes_program`.
+  // ck_dtype, CK_F32 (0) or CK_BF16, of a, of the gradient b of CK_CONV_WEIGHTS, of c but of that.
+  // Others are f32. bf16 only where `ck_conv_by_pairs`, or at the reference. Arrays of
+  // bf16 are 4-byte aligned. Sums are f32 and are rounded once.
+  int16_t a_type, b_type, c_type;
+  int16_t precision;  // ck_gemm_precision
+
+  // Forward and data only. `other` and `mask` lie as c does, of one type, and c may be the same
+  // array where its type is; no momentum. A program sees one matrix of [places of c, channels], and
+  // `c` is not touched. Only where `ck_conv_takes_program`.
   ck_epilogue epilogue;
 } ck_conv_args;
 
@@ -63,6 +72,9 @@ static inline const ck_loop_args *ck_conv_program(const ck_conv_args *args) {
   return ck_epilogue_program(&args->epilogue, args);
 }
 
+/// Whether that level multiplies bf16 pairs: where the precision or the types allow it, the machine
+/// gains by it, and channels lie in pairs.
+bool ck_conv_by_pairs(const ck_conv_args *args, ck_conv_op op, ck_isa isa);
 /// The entry at that level (the best one not above it). Args: `ck_conv_args`.
 ck_kernel ck_conv(ck_conv_op op, ck_isa isa);
 /// Scratch that each thread needs, in bytes.

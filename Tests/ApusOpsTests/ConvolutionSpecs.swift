@@ -164,4 +164,52 @@ private let fused: [OpSpec] = {
   ]
 }()
 
-let convolutionSpecs: [OpSpec] = cases.flatMap { $0.specs() } + fused
+/// With arrays of other types than the sums': what `NarrowStorage` makes of the three.
+private let narrow: [OpSpec] = {
+  let window = Window([3, 3], before: [1, 1])
+  let geometry = ConvolutionGeometry(window)
+  let image = TensorType.bf16(2, 5, 6, 4)
+  let kernel = TensorType.f32(6, 3, 3, 4)
+  let result = TensorType.bf16(2, 5, 6, 6)
+  /// `round(relu(sum + widened))`.
+  let residual = LoopProgram(
+    [
+      .init(.apply(Cast(to: .f32)), [.operand(1)]),
+      .init(.apply(Add()), [.operand(0), .value(0)]), .init(.apply(Relu()), [.value(1)]),
+      .init(.apply(Cast(to: .bf16)), [.value(2)]),
+    ], outputs: [3])
+  /// `round(gate(widened, sum + widened))`.
+  let masked = LoopProgram(
+    [
+      .init(.apply(Cast(to: .f32)), [.operand(1)]), .init(.apply(Cast(to: .f32)), [.operand(2)]),
+      .init(.apply(Add()), [.operand(0), .value(1)]),
+      .init(.apply(Gate()), [.value(0), .value(2)]),
+      .init(.apply(Cast(to: .bf16)), [.value(3)]),
+    ], outputs: [4])
+  func spec(_ op: any Op, _ operands: [TensorType], rejects: [[TensorType]] = []) -> OpSpec {
+    OpSpec(
+      op, on: [operands], rejects: rejects, smoothness: .unchecked, relativeTolerance: 1e-2,
+      absoluteTolerance: 2e-2, isConsistent: false)
+  }
+  return [
+    spec(
+      Convolution(window, result: .f32), [image, kernel],
+      rejects: [[.i32(2, 5, 6, 4), kernel], [image, .f32(6, 3, 3, 3)]]),
+    spec(
+      Convolution(window, result: .bf16), [image, kernel], rejects: [[image, .i32(6, 3, 3, 4)]]),
+    spec(Convolution(window, result: .bf16), [.f32(2, 5, 6, 3), .f32(6, 3, 3, 3)]),
+    spec(Convolution(window, groups: 2, result: .bf16), [image, .f32(6, 3, 3, 2)]),
+    spec(ConvolutionDataGradient(geometry, image: [5, 6], result: .bf16), [result, kernel]),
+    spec(
+      ConvolutionWeightGradient(geometry, result: .f32), [image, result],
+      rejects: [[image, .bf16(2, 5, 5, 6)]]),
+    spec(ConvolutionWeightGradient(geometry, result: .f32), [.f32(2, 5, 6, 4), result]),
+    spec(
+      Fused(Convolution(window, result: .f32), program: residual), [image, kernel, result]),
+    spec(
+      Fused(ConvolutionDataGradient(geometry, image: [5, 6], result: .f32), program: masked),
+      [result, kernel, image, image]),
+  ]
+}()
+
+let convolutionSpecs: [OpSpec] = cases.flatMap { $0.specs() } + fused + narrow

@@ -104,12 +104,64 @@ private final class ConvolutionTeams: @unchecked Sendable {
   private init() { teams = TestTeams.sizes.map { ck_team_create(Int32($0), Self.scratch)! } }
 }
 
+/// What the arrays of a convolution are stored in, where not all are f32, and how exact it must be.
+struct ConvolutionStorage {
+  var a = CK_F32, b = CK_F32, c = CK_F32, other = CK_F32
+  var precision = CK_GEMM_HIGHEST
+
+  var isNarrow: Bool { [a, b, c, other].contains(CK_BF16) }
+  /// In the array `c`.
+  var rounding: Double { c == CK_BF16 ? 0x1p-8 : 0 }
+}
+
+/// Elements of f32 or bf16, between canaries.
+private enum StoredFloats {
+  case wide(Guarded<Float>), narrow(Guarded<UInt16>)
+
+  /// - Parameter offset: Floats past a 64-byte boundary.
+  init(_ values: [Float], _ type: ck_dtype, offset: Int = 1) {
+    self =
+      type == CK_BF16
+      ? .narrow(Guarded(values.map { BFloat.bits(Double($0)) }, offset: 2 * offset))
+      : .wide(Guarded(values, offset: offset))
+  }
+
+  var pointer: UnsafeMutablePointer<Float> {
+    switch self {
+    case .wide(let array): array.pointer
+    case .narrow(let array):
+      UnsafeMutableRawPointer(array.pointer).assumingMemoryBound(to: Float.self)
+    }
+  }
+  var array: [Float] {
+    switch self {
+    case .wide(let array): array.array
+    case .narrow(let array): array.array.map { Float(bitPattern: UInt32($0) << 16) }
+    }
+  }
+  var isIntact: Bool {
+    switch self {
+    case .wide(let array): array.isIntact
+    case .narrow(let array): array.isIntact
+    }
+  }
+  /// Whether they are what was given, in numbers that the type holds.
+  func holds(_ values: [Float]) -> Bool {
+    switch self {
+    case .wide(let array): array.holds(values)
+    case .narrow(let array): array.holds(values.map { BFloat.bits(Double($0)) })
+    }
+  }
+}
+
 /// Operands of a case: all at addresses that are aligned for one float only, between canaries.
 struct ConvolutionProblem {
   let shape: ConvolutionCase
+  var storage = ConvolutionStorage()
   /// The image, the kernel, and the result's gradient.
   var x, w, y: [Float]
-  let bias, other: [Float]
+  let bias: [Float]
+  var other: [Float]
 
   init(_ shape: ConvolutionCase) {
     self.shape = shape
@@ -119,6 +171,16 @@ struct ConvolutionProblem {
     y = numbers.floats(shape.outputCount)
     bias = numbers.floats(max(shape.channels.inputs, shape.channels.outputs))
     other = numbers.floats(max(shape.imageCount, shape.outputCount))
+  }
+
+  /// The same with arrays of numbers that bf16 holds, stored as that says.
+  init(_ shape: ConvolutionCase, _ storage: ConvolutionStorage) {
+    self.init(shape)
+    self.storage = storage
+    func rounded(_ values: [Float]) -> [Float] {
+      values.map { Float(bitPattern: UInt32(BFloat.bits(Double($0))) << 16) }
+    }
+    (x, w, y, other) = (rounded(x), rounded(w), rounded(y), rounded(other))
   }
 
   private func operands(_ op: ck_conv_op) -> (a: [Float], b: [Float]) {
@@ -145,7 +207,13 @@ struct ConvolutionProblem {
     args.stride = tuple(shape.stride)
     args.dilation = tuple(shape.dilation)
     args.before = tuple(shape.before)
-    if op != CK_CONV_WEIGHTS {
+    args.a_type = Int16(storage.a.rawValue)
+    args.precision = Int16(storage.precision.rawValue)
+    if op == CK_CONV_WEIGHTS {
+      args.b_type = Int16(storage.b.rawValue)
+    } else {
+      args.c_type = Int16(storage.c.rawValue)
+      args.epilogue.other_type = Int32(storage.other.rawValue)
       args.epilogue.combination = Int32(shape.combination.rawValue)
       args.epilogue.relu = shape.hasReLU ? 1 : 0
     }
@@ -160,14 +228,19 @@ struct ConvolutionProblem {
     sourceLocation: SourceLocation = #_sourceLocation
   ) -> [Float] {
     let (a, b) = operands(op)
-    let given = (Guarded(a), Guarded(b, offset: 3), Guarded(bias), Guarded(other))
-    let count = shape.count(op)
-    let c = inPlace ? Guarded(Array(other.prefix(count))) : Guarded(Float.nan, count: count)
+    let isWeights = op == CK_CONV_WEIGHTS
+    let given = (
+      StoredFloats(a, storage.a), StoredFloats(b, isWeights ? storage.b : CK_F32, offset: 3),
+      StoredFloats(bias, CK_F32), StoredFloats(other, storage.other)
+    )
+    let count = shape.count(op), type = isWeights ? CK_F32 : storage.c
+    let c = StoredFloats(
+      inPlace ? Array(other.prefix(count)) : Array(repeating: .nan, count: count), type)
     var args = block(op)
     args.a = UnsafePointer(given.0.pointer)
     args.b = UnsafePointer(given.1.pointer)
     args.c = c.pointer
-    if op != CK_CONV_WEIGHTS {
+    if !isWeights {
       args.epilogue.bias = shape.hasBias ? UnsafePointer(given.2.pointer) : nil
       args.epilogue.other = UnsafePointer(inPlace ? c.pointer : given.3.pointer)
     }

@@ -11,17 +11,25 @@ package struct Convolution: ConvolutionOp, Contraction {
   package static let roles = (
     operands: [ConvolutionRole.image, .kernel], result: ConvolutionRole.result
   )
+  package static let kind = CK_CONV_FORWARD
   package let geometry: ConvolutionGeometry
+  package let result: DType?
 
-  package init(_ window: Window, groups: Int = 1) {
+  package init(_ window: Window, groups: Int = 1, result: DType? = nil) {
     geometry = ConvolutionGeometry(window, groups: groups)
+    self.result = result
   }
 
   package init(attributes: AttributeReader) throws {
     geometry = try ConvolutionGeometry(attributes: attributes)
+    result = try attributes.storageType()
   }
 
-  package var attributes: [Attribute] { geometry.attributes }
+  package var attributes: [Attribute] { geometry.attributes + Attribute.storageType(result) }
+
+  package func giving(_ result: DType?) -> Self {
+    Self(geometry.window, groups: geometry.groups, result: result)
+  }
 
   package func types(
     _ operands: [TensorType]
@@ -30,15 +38,18 @@ package struct Convolution: ConvolutionOp, Contraction {
     let (x, w) = (operands[0], operands[1])
     try expectImage(x, "an image")
     try expectKernel(w, image: x)
-    return (x, w, try outputType(over: x, channels: w.shape[0]))
+    return (x, w, try outputType(over: x, channels: w.shape[0]).with(result ?? x.dtype))
   }
 
   package func gradient(_ context: GradientContext) throws -> [Tensor?] {
     let (x, w, dy) = (context.operands[0], context.operands[1], context.gradient)
     return [
       context.isNeeded[0]
-        ? .apply(ConvolutionDataGradient(geometry, image: x.shape), to: dy, w) : nil,
-      context.isNeeded[1] ? .apply(ConvolutionWeightGradient(geometry), to: x, dy) : nil,
+        ? .apply(
+          ConvolutionDataGradient(geometry, image: x.shape, result: gradientType(x)), to: dy, w)
+        : nil,
+      context.isNeeded[1]
+        ? .apply(ConvolutionWeightGradient(geometry, result: gradientType(w)), to: x, dy) : nil,
     ]
   }
 
@@ -49,10 +60,10 @@ package struct Convolution: ConvolutionOp, Contraction {
   }
 
   package func lower(_ site: LoweringSite) throws -> KernelCall {
-    try ConvolutionLowering.call(self, CK_CONV_FORWARD, site)
+    try ConvolutionLowering.call(self, site)
   }
 
   package func lower(_ site: LoweringSite, program: LoopProgram) throws -> KernelCall {
-    try ConvolutionLowering.call(self, CK_CONV_FORWARD, program, site)
+    try ConvolutionLowering.call(self, program, site)
   }
 }

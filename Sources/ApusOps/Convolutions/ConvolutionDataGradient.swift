@@ -13,28 +13,34 @@ package struct ConvolutionDataGradient: ConvolutionOp, Contraction {
   package static let roles = (
     operands: [ConvolutionRole.result, .kernel], result: ConvolutionRole.image
   )
+  package static let kind = CK_CONV_DATA
   package let geometry: ConvolutionGeometry
   /// The image's spatial extents: several give the same outputs.
   package let image: [Int]
+  package let result: DType?
 
-  package init(_ geometry: ConvolutionGeometry, image: [Int]) {
+  package init(_ geometry: ConvolutionGeometry, image: [Int], result: DType? = nil) {
     self.geometry = geometry
     self.image = image
+    self.result = result
   }
 
   /// - `image`: `[n, spatial…, c]`.
-  init(_ geometry: ConvolutionGeometry, image: Shape) {
-    self.init(geometry, image: Array(image.dimensions.dropFirst().dropLast()))
+  init(_ geometry: ConvolutionGeometry, image: Shape, result: DType? = nil) {
+    self.init(geometry, image: Array(image.dimensions.dropFirst().dropLast()), result: result)
   }
 
   package init(attributes: AttributeReader) throws {
     self.init(
-      try ConvolutionGeometry(attributes: attributes), image: try attributes.ints("image"))
+      try ConvolutionGeometry(attributes: attributes), image: try attributes.ints("image"),
+      result: try attributes.storageType())
   }
 
   package var attributes: [Attribute] {
-    geometry.attributes + [Attribute("image", .ints(image))]
+    geometry.attributes + [Attribute("image", .ints(image))] + Attribute.storageType(result)
   }
+
+  package func giving(_ result: DType?) -> Self { Self(geometry, image: image, result: result) }
 
   package func types(
     _ operands: [TensorType]
@@ -48,9 +54,10 @@ package struct ConvolutionDataGradient: ConvolutionOp, Contraction {
         expected: "an extent for each spatial axis")
     }
     let channels = Shape.product(w.shape[-1], geometry.groups)
-    let x = try y.with(Shape([y.shape[0]] + image + [channels])).checked(mnemonic)
+    let x = try y.with(Shape([y.shape[0]] + image + [channels])).with(result ?? y.dtype).checked(
+      mnemonic)
     try expectKernel(w, image: x)
-    let wanted = try outputType(over: x, channels: w.shape[0])
+    let wanted = try outputType(over: x, channels: w.shape[0]).with(y.dtype)
     guard y == wanted else {
       throw ApusError(
         .shapeMismatch, "\(mnemonic): \(y) for an image of extents \(image) and a kernel \(w)",
@@ -64,8 +71,11 @@ package struct ConvolutionDataGradient: ConvolutionOp, Contraction {
     let (dy, w, g) = (context.operands[0], context.operands[1], context.gradient)
     return [
       context.isNeeded[0]
-        ? .apply(Convolution(geometry.window, groups: geometry.groups), to: g, w) : nil,
-      context.isNeeded[1] ? .apply(ConvolutionWeightGradient(geometry), to: g, dy) : nil,
+        ? .apply(
+          Convolution(geometry.window, groups: geometry.groups, result: gradientType(dy)), to: g, w)
+        : nil,
+      context.isNeeded[1]
+        ? .apply(ConvolutionWeightGradient(geometry, result: gradientType(w)), to: g, dy) : nil,
     ]
   }
 
@@ -77,10 +87,10 @@ package struct ConvolutionDataGradient: ConvolutionOp, Contraction {
   }
 
   package func lower(_ site: LoweringSite) throws -> KernelCall {
-    try ConvolutionLowering.call(self, CK_CONV_DATA, site)
+    try ConvolutionLowering.call(self, site)
   }
 
   package func lower(_ site: LoweringSite, program: LoopProgram) throws -> KernelCall {
-    try ConvolutionLowering.call(self, CK_CONV_DATA, program, site)
+    try ConvolutionLowering.call(self, program, site)
   }
 }

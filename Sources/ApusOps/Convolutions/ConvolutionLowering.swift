@@ -13,19 +13,27 @@ enum ConvolutionLowering {
     view.broadcast(to: result).advancesEvenly(result.rank - 1)
   }
 
-  static func call(
-    _ op: some ConvolutionOp, _ kind: ck_conv_op, _ site: LoweringSite
-  ) throws -> KernelCall {
-    var call = finished(try block(op, site), kind, site)
+  /// Whether the kernel that multiplies pairs of bf16 takes these operands, whatever they are stored in.
+  static func takesNarrow(_ op: some ConvolutionOp, _ operands: [TensorType]) -> Bool {
+    // f64 counts as f32.
+    let wide = operands.map { $0.with(.f32) }
+    guard var block = try? block(op.giving(nil), wide, .highest) else { return false }
+    block.a_type = Int16(DType.bf16.kernelCode)
+    return ck_conv_by_pairs(&block, type(of: op).kind, CK_ISA_AVX512BF16)
+  }
+
+  static func call<Op: ConvolutionOp>(_ op: Op, _ site: LoweringSite) throws -> KernelCall {
+    let block = try block(op, site.operands, site.precision)
+    var call = finished(block, Op.kind, site)
     call.bind(\ck_conv_args.c, to: .result(0))
     return call
   }
 
   /// With a program on the result: in registers where the kernel can, else on blocks of it.
-  static func call(
-    _ op: some ConvolutionOp & Contraction, _ kind: ck_conv_op, _ program: LoopProgram,
-    _ site: LoweringSite
+  static func call<Op: ConvolutionOp & Contraction>(
+    _ op: Op, _ program: LoopProgram, _ site: LoweringSite
   ) throws -> KernelCall {
+    let kind = Op.kind
     let result = try op.resultTypes(Array(site.operands.prefix(2)))[0]
     let read = [result] + site.operands.dropFirst(2)
     let shape = result.shape
@@ -39,33 +47,16 @@ enum ConvolutionLowering {
         let whole = view.broadcast(to: shape)
         return [0, inner.map { whole.strides[$0] } ?? 0, whole.strides[shape.rank - 1]]
       })
-    var block = try block(op, site)
-    if let epilogue = RegisterEpilogue(program, read, walk), epilogue.result == .f32,
-      [epilogue.other, epilogue.mask].compactMap(\.self).allSatisfy({
-        isDense(site.views[$0 + 1], read[$0], result)
-      })
+    var block = try block(op, Array(site.operands.prefix(2)), site.precision)
+    if let epilogue = RegisterEpilogue(program, read, walk),
+      let call = registerCall(epilogue, block, kind, read, site)
     {
-      block.epilogue.relu = epilogue.hasRelu ? 1 : 0
-      block.epilogue.combination = Int32(epilogue.combination.rawValue)
-      var call = finished(block, kind, site)
-      call.bind(\ck_conv_args.c, to: .result(0))
-      if let bias = epilogue.bias { call.bind(\ck_conv_args.epilogue.bias, to: .operand(bias + 1)) }
-      if let other = epilogue.other {
-        call.bind(\ck_conv_args.epilogue.other, to: .operand(other + 1))
-        call.bytes += Double(result.byteCount)
-        call.name += epilogue.combination == CK_GATE ? " gated" : " added"
-        call.inPlace.append((other + 1, 0))
-      }
-      if let mask = epilogue.mask {
-        call.bind(\ck_conv_args.epilogue.mask, to: .operand(mask + 1))
-        call.bytes += Double(result.byteCount)
-        call.name += " gated"
-      }
       return call
     }
-    guard withUnsafePointer(to: block, { ck_conv_takes_program($0, kind) }) else {
+    guard ck_conv_takes_program(&block, kind), result.dtype == .f32 else {
       throw ApusError(
-        .unsupported, "\(op.mnemonic): no program follows a result that is made in phases",
+        .unsupported,
+        "\(op.mnemonic): no program follows a result of \(result.dtype), or one made in phases",
         expected: "bias, addition, gate and ReLU")
     }
     let compiled = try EpilogueProgram(program, read, walk, site)
@@ -76,16 +67,55 @@ enum ConvolutionLowering {
     return call
   }
 
-  private static func isDense(_ view: View, _ type: TensorType, _ result: TensorType) -> Bool {
-    type == result && view.isContiguous
+  /// The call of a convolution whose epilogue is done in registers; nil where the kernel cannot.
+  private static func registerCall(
+    _ epilogue: RegisterEpilogue, _ block: ck_conv_args, _ kind: ck_conv_op, _ read: [TensorType],
+    _ site: LoweringSite
+  ) -> KernelCall? {
+    let met = [epilogue.other, epilogue.mask].compactMap(\.self)
+    let isDense = met.allSatisfy {
+      read[$0].shape == read[0].shape && site.views[$0 + 1].isContiguous
+    }
+    guard isDense, [.f32, .bf16].contains(epilogue.result) else { return nil }
+    var block = block
+    block.c_type = Int16(epilogue.result.kernelCode)
+    block.epilogue.relu = epilogue.hasRelu ? 1 : 0
+    block.epilogue.combination = Int32(epilogue.combination.rawValue)
+    if let other = epilogue.other {
+      block.epilogue.other_type = Int32(read[other].dtype.kernelCode)
+    }
+    // What is stored narrow elsewhere goes through a program.
+    let isNarrow = epilogue.result != .f32 || met.contains { read[$0].dtype != .f32 }
+    guard !isNarrow || ck_conv_by_pairs(&block, kind, ck_isa(site.isa)) else { return nil }
+    var call = finished(block, kind, site)
+    call.bind(\ck_conv_args.c, to: .result(0))
+    if let bias = epilogue.bias { call.bind(\ck_conv_args.epilogue.bias, to: .operand(bias + 1)) }
+    if let other = epilogue.other {
+      call.bind(\ck_conv_args.epilogue.other, to: .operand(other + 1))
+      call.bytes += Double(read[other].byteCount)
+      call.name += epilogue.combination == CK_GATE ? " gated" : " added"
+      if read[other].dtype == epilogue.result { call.inPlace.append((other + 1, 0)) }
+    }
+    if let mask = epilogue.mask {
+      call.bind(\ck_conv_args.epilogue.mask, to: .operand(mask + 1))
+      call.bytes += Double(read[mask].byteCount)
+      call.name += " gated"
+    }
+    return call
   }
 
   /// The argument block but for its epilogue.
-  private static func block(_ op: some ConvolutionOp, _ site: LoweringSite) throws -> ck_conv_args {
-    let (x, _, y) = try op.types(Array(site.operands.prefix(2)))
-    guard x.dtype == .f32 else {
+  private static func block(
+    _ op: some ConvolutionOp, _ operands: [TensorType], _ precision: Precision
+  ) throws -> ck_conv_args {
+    let (x, w, y) = try op.types(operands)
+    let result = try op.resultTypes(operands)[0]
+    guard w.dtype == .f32, [x, y].allSatisfy({ [.f32, .bf16].contains($0.dtype) }) else {
       throw ApusError(
-        .unsupported, "\(op.mnemonic): there is no kernel for \(x.dtype)", expected: "f32")
+        .unsupported,
+        "\(op.mnemonic): there is no kernel for an image \(x.dtype), a kernel \(w.dtype) and "
+          + "a result \(y.dtype)",
+        expected: "an f32 kernel, and f32 or bf16")
     }
     let window = op.geometry.window
     // Images of fewer axes have the first ones with an extent of 1.
@@ -93,6 +123,10 @@ enum ConvolutionLowering {
       Array(repeating: filling, count: Int(CK_CONV_AXES) - values.count) + values
     }
     var block = ck_conv_args()
+    block.a_type = Int16(operands[0].dtype.kernelCode)
+    block.b_type = Int16(operands[1].dtype.kernelCode)
+    block.c_type = Int16(result.dtype.kernelCode)
+    block.precision = Int16(ck_gemm_precision(precision).rawValue)
     block.images = Int64(x.shape[0])
     block.in_channels = Int64(x.shape[-1])
     block.out_channels = Int64(y.shape[-1])
@@ -126,6 +160,7 @@ enum ConvolutionLowering {
       call.workspaceBytes = ck_conv_workspace_bytes(args, kind, level)
       call.arithmeticNanoseconds = ck_conv_nanoseconds(args, kind, level)
       call.flops = 2 * ck_conv_products(args)
+      if ck_conv_by_pairs(args, kind, level) { call.name += " bf16" }
     }
     call.bytes = Double((site.operands.prefix(2) + site.results).reduce(0) { $0 + $1.byteCount })
     call.bind(\ck_conv_args.a, to: .operand(0))

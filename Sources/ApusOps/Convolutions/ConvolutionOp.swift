@@ -1,6 +1,7 @@
 // What a convolution and its two gradients have in common: shapes, checks, the reference.
 
 import ApusGraph
+import CKernels
 
 /// How a convolution's window moves, and in how many groups channels meet.
 package struct ConvolutionGeometry: Sendable, Hashable {
@@ -31,8 +32,16 @@ package struct ConvolutionGeometry: Sendable, Hashable {
 ///
 /// over all places `o`, taps `t` whose element lies within the image, and channels of one group. Each op
 /// is its derivative by one of the three.
-package protocol ConvolutionOp: Op {
+///
+/// Sums are f32. Where operands have different float types, `result` says what they are rounded to.
+package protocol ConvolutionOp: NarrowableOp {
   var geometry: ConvolutionGeometry { get }
+  /// The result's element type; nil for that of the operands, which is then one.
+  var result: DType? { get }
+  /// The same op with a result of that type.
+  func giving(_ result: DType?) -> Self
+  /// Which of the kernel's three it is.
+  static var kind: ck_conv_op { get }
   /// The types of x, w and y, of which two are operands and one is the result.
   ///
   /// - Throws: as `resultTypes` does.
@@ -56,15 +65,36 @@ extension ConvolutionOp {
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
+  // MARK: Storage
+
+  /// The kernel reads both arrays that are as large as images, and makes such ones, where it multiplies
+  /// pairs; the weights are packed once and stay as they are.
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
+    Self.roles.operands[index] != .kernel
+      && ConvolutionLowering.takesNarrow(self, Array(node.operands.prefix(2)))
+  }
+
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
+    Self.roles.result != .kernel
+      && ConvolutionLowering.takesNarrow(self, Array(node.operands.prefix(2)))
+  }
+
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+    giving(results[0])
+  }
+
   // MARK: Types
 
-  /// Two operands of one float type.
+  /// Two operands of float types, of one where the result's is not given.
   func expectFloats(_ operands: [TensorType]) throws {
     try expect(2, operands)
-    guard operands[0].dtype.isFloat, operands[0].dtype == operands[1].dtype else {
+    let (a, b) = (operands[0].dtype, operands[1].dtype)
+    guard a.isFloat, b.isFloat, result != nil || a == b, result?.isFloat ?? true else {
       throw ApusError(
-        .dtypeMismatch, "\(mnemonic): operands have types \(operands[0]) and \(operands[1])",
-        expected: "one floating-point type")
+        .dtypeMismatch,
+        "\(mnemonic): operands have types \(operands[0]) and \(operands[1])"
+          + (result.map { ", the result \($0)" } ?? ""),
+        expected: result == nil ? "one floating-point type" : "floating-point types")
     }
   }
 
@@ -123,6 +153,9 @@ extension ConvolutionOp {
       Array(x.shape.dimensions.dropFirst().dropLast()), mnemonic)
     return try x.with(Shape([x.shape[0]] + outputs + [channels])).checked(mnemonic)
   }
+
+  /// The type of the gradient for an operand, where it must be said.
+  func gradientType(_ operand: Tensor) -> DType? { result.map { _ in operand.dtype } }
 
   // MARK: Reference
 

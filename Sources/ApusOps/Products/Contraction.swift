@@ -4,7 +4,11 @@ import ApusGraph
 
 /// An op whose kernel sums products of two operands' elements and can do elementwise work on each sum
 /// before it reaches memory: matrix products and convolutions.
-package protocol Contraction: Op {
+package protocol Contraction: NarrowableOp {
+  /// The element type that sums are rounded to, where the factors' types do not say it.
+  var result: DType? { get }
+  /// The same op with a result of that type.
+  func giving(_ result: DType?) -> Self
   /// Whether the kernel runs any program on its result: it makes the result's rows in their order.
   var takesProgram: Bool { get }
   /// Whether a program on the result, of that shape, can read an array of the result's shape through the

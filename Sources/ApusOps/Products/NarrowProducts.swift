@@ -32,12 +32,12 @@ extension MatMul: NarrowableOp {
     giving(results[0])
   }
 
-  fileprivate func giving(_ type: DType) -> MatMul {
+  package func giving(_ type: DType?) -> MatMul {
     MatMul(transposeA: transposeA, transposeB: transposeB, result: type)
   }
 }
 
-extension Fused: NarrowableOp where Producer == MatMul {
+extension Fused: NarrowableOp {
   /// What the epilogue repeats, a bias, is small, and stays as it is.
   package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
     index < 2

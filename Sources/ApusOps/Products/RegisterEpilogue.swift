@@ -56,8 +56,8 @@ struct RegisterEpilogue {
       case is Gate
       where !hasRelu && combination == CK_ADD && mask == nil && result == .f32
         && arguments.last == value:
-        guard let operand = partner(arguments), read[operand].dtype == .f32,
-          let other, read[other].dtype == .f32, walk.strides[operand] == walk.strides[other]
+        guard let operand = partner(arguments), let other,
+          read[other].dtype == read[operand].dtype, walk.strides[operand] == walk.strides[other]
         else { return nil }
         mask = operand
       case is Relu where !hasRelu && arguments == [value]:

@@ -1,0 +1,312 @@
+// The driver of the gradient of a convolution's weights by pairs of bf16.
+//
+// Pairs are of neighbouring places of a row of the output. A tile is so many channels of the output
+// by a run of columns, and columns are the channels of the image at all taps of one row of the
+// kernel, [tap][channel]. Both arrays are packed for a block of rows: a word of the output's
+// gradient holds one channel at two places, a word of the image what one column reads there, zeros
+// where that is padding. So a packed row of the image serves every row of the kernel.
+#include <string.h>
+
+#include "conv_internal.h"
+
+enum {
+  IMAGE_WORDS = 3 << 15,  // of the image's packed rows: with the output's they stay in L2
+  SLACK = 16              // words between rows whose channels are no whole vectors
+};
+
+/// A row of the output within a block, and where the rows that it reads are packed: row h of the
+/// image's plane d at source + ((d - first_plane) * count + h - first_row) rows.
+typedef struct row_place {
+  int64_t plane, row;  // of its image
+  int64_t source, first_plane, first_row, count;
+} row_place;
+
+/// Sizes, a function of the shape.
+typedef struct sizes {
+  int64_t in, out, columns;  // of a group
+  int64_t pairs;             // words along a row
+  int64_t most_rows;         // of the image, in a block
+  int64_t chunk;             // columns that are packed at a time
+} sizes;
+
+typedef struct job {
+  const ck_conv_args *g;
+  const gemm_narrow *narrow;
+  conv_axis axis[CK_CONV_AXES];
+  sizes sizes;
+  row_place *places;
+  gemm_segment *segments;
+  float *image, *gradient;  // packed
+  int64_t image_row;        // words from word to word of one column
+  range channels;           // of the group's output: rows of tiles
+  float *sums;              // of the group of blocks
+  conv_near near[2];        // what the next block reads of the images and of the output's gradient
+} job;
+
+static int64_t elements(const ck_conv_args *g) {
+  return g->out_channels * conv_product(g->kernel) * (g->in_channels / g->groups);
+}
+
+// MARK: Sizes
+
+/// Words of a row of so many columns. Packing writes whole vectors, of a channel run as well.
+static int64_t row_words(const ck_conv_args *g, int64_t columns, const gemm_level *level) {
+  const int64_t padded = ceiling(columns, level->vector) * level->vector;
+  return g->in_channels / g->groups % level->vector == 0 ? padded : padded + SLACK;
+}
+
+static sizes sizes_of(const ck_conv_args *g, const gemm_level *level) {
+  sizes s = {
+      .in = g->in_channels / g->groups,
+      .out = g->out_channels / g->groups,
+      .pairs = ceiling(g->output[2], 2),
+  };
+  s.columns = g->kernel[2] * s.in;
+  const ck_conv_cut cut = ck_conv_groups(g);
+  const int64_t rows = greatest(least(cut.rows, g->output[1]), 1);
+  const int64_t span = (rows - 1) * g->stride[1] + (g->kernel[1] - 1) * g->dilation[1] + 1;
+  s.most_rows = (ceiling(cut.rows, rows) + 1) * g->kernel[0] * least(span, g->image[1]);
+  const int64_t fitting = IMAGE_WORDS / greatest(s.most_rows * s.pairs, 1);
+  s.chunk = greatest(fitting / level->columns, 1) * level->columns;
+  s.chunk = even_width(greatest(s.columns, 1), s.chunk, level->columns);
+  return s;
+}
+
+static int64_t image_words(const ck_conv_args *g, const sizes *s, const gemm_level *level) {
+  return ceiling(s->most_rows * s->pairs * row_words(g, s->chunk, level) + SLACK, 16) * 16;
+}
+
+static int64_t gradient_words(const ck_conv_args *g, const sizes *s) {
+  return ceiling(ck_conv_groups(g).rows * s->pairs * s->out + SLACK, 16) * 16;
+}
+
+size_t conv_pair_weights_scratch_bytes(const ck_conv_args *g, const gemm_narrow *narrow) {
+  const sizes s = sizes_of(g, narrow->level);
+  return (size_t)(image_words(g, &s, narrow->level) + gradient_words(g, &s)) * sizeof(float) +
+         (size_t)ck_conv_groups(g).rows * (sizeof(row_place) + sizeof(gemm_segment)) + 64;
+}
+
+size_t conv_pair_weights_workspace_bytes(const ck_conv_args *g) {
+  const int64_t groups = ck_conv_groups(g).groups;
+  return groups == 1 ? 0 : (size_t)(groups * elements(g)) * sizeof(float);
+}
+
+// MARK: Packing
+
+/// The output's gradient: [row][pair][channel].
+static void pack_gradient(const job *job, range block, int64_t group) {
+  const ck_conv_args *g = job->g;
+  const int64_t width = length(job->channels), size = conv_type_bytes(g->b_type);
+  const int64_t first = group * job->sizes.out + job->channels.begin;
+  for (int64_t u = block.begin; u < block.end; u++) {
+    const int64_t at = u * g->output[2] * g->out_channels + first;
+    job->narrow->pack(job->gradient + (u - block.begin) * job->sizes.pairs * width, width, width,
+                      g->output[2], (const char *)g->b + at * size, (ck_dtype)g->b_type, 1,
+                      g->out_channels);
+  }
+}
+
+/// What one tap and a run of channels read of a row of the image, at `panel` [pair][column].
+///
+/// - `row`: the first of the channels in the row's first element.
+static void pack_tap(const job *job, float *panel, int64_t width, int64_t tap, const char *row) {
+  const ck_conv_args *g = job->g;
+  const range places = conv_places_of(&job->axis[2], tap);
+  const int64_t stride = job->image_row, size = conv_type_bytes(g->a_type);
+  const int64_t along = g->stride[2] * g->in_channels;
+  const char *from =
+      row + (job->axis[2].offset + tap * job->axis[2].offset_step) * g->in_channels * size;
+  int64_t word = 0;
+  for (; word < places.begin / 2; word++)
+    memset(panel + word * stride, 0, (size_t)width * sizeof(float));
+  int64_t place = places.begin;
+  if (place % 2 != 0 && place < places.end) {
+    // The first of this pair is padding.
+    float *out = panel + word++ * stride;
+    job->narrow->pack(out, stride, width, 1, from + place++ * along * size, (ck_dtype)g->a_type, 1,
+                      along);
+    uint32_t *words = (uint32_t *)out;
+    for (int64_t i = 0; i < width; i++) words[i] <<= 16;
+  }
+  if (place < places.end) {
+    job->narrow->pack(panel + word * stride, stride, width, places.end - place,
+                      from + place * along * size, (ck_dtype)g->a_type, 1, along);
+    word += ceiling(places.end - place, 2);
+  }
+  for (; word < job->sizes.pairs; word++)
+    memset(panel + word * stride, 0, (size_t)width * sizeof(float));
+}
+
+/// The columns [begin, end) of one row of the image.
+static void pack_row(const job *job, float *panel, const char *row, range columns) {
+  const int64_t in = job->sizes.in, size = conv_type_bytes(job->g->a_type);
+  for (int64_t j = columns.begin; j < columns.end;) {
+    const int64_t tap = j / in, channel = j % in, width = least(in - channel, columns.end - j);
+    pack_tap(job, panel + j - columns.begin, width, tap, row + channel * size);
+    j += width;
+  }
+}
+
+/// Packs what rows of one image's plane of the output read, from row `at` on; returns the row
+/// behind them.
+static int64_t pack_rows(const job *job, int64_t image, int64_t plane, range rows, int64_t at,
+                         int64_t group, range columns, row_place *place) {
+  const ck_conv_args *g = job->g;
+  const conv_axis *axis = job->axis;
+  const range planes = conv_taps_at(&axis[0], plane), read = conv_source_of(&axis[1], rows);
+  const int64_t size = conv_type_bytes(g->a_type);
+  place->source = at;
+  place->first_plane = planes.begin;
+  place->first_row = read.begin;
+  place->count = greatest(length(read), 0);
+  for (int64_t d = planes.begin; d < planes.end; d++) {
+    const int64_t depth = plane * axis[0].step + axis[0].offset + d * axis[0].offset_step;
+    const int64_t first = (image * axis[0].extent + depth) * axis[1].extent;
+    for (int64_t h = read.begin; h < read.end; h++, at++) {
+      const int64_t from = (first + h) * axis[2].extent * g->in_channels + group * job->sizes.in;
+      pack_row(job, job->image + at * job->sizes.pairs * job->image_row,
+               (const char *)g->a + from * size, columns);
+    }
+  }
+  return at;
+}
+
+static void pack_image(const job *job, range block, int64_t group, range columns) {
+  const ck_conv_args *g = job->g;
+  int64_t packed = 0;
+  for (int64_t u = block.begin; u < block.end; u++) {
+    row_place *place = &job->places[u - block.begin];
+    const int64_t whole = u / g->output[1], row = u % g->output[1];
+    const int64_t image = whole / g->output[0], plane = whole % g->output[0];
+    if (u == block.begin || row == 0) {
+      const range rows = {row, least(g->output[1], row + block.end - u)};
+      packed = pack_rows(job, image, plane, rows, packed, group, columns, place);
+    } else {
+      *place = place[-1];
+    }
+    place->plane = plane;
+    place->row = row;
+  }
+}
+
+// MARK: Products
+
+/// The rows of the block that meet row h of the kernel's plane d.
+static int64_t find_segments(const job *job, range block, int64_t d, int64_t h) {
+  const conv_axis *axis = job->axis;
+  const range planes = conv_places_of(&axis[0], d), rows = conv_places_of(&axis[1], h);
+  const int64_t pairs = job->sizes.pairs, width = length(job->channels);
+  gemm_segment *segment = job->segments;
+  for (int64_t k = 0; k < length(block); k++) {
+    const row_place *place = &job->places[k];
+    if (place->plane < planes.begin || place->plane >= planes.end || place->row < rows.begin ||
+        place->row >= rows.end)
+      continue;
+    const int64_t row = place->row * axis[1].step + axis[1].offset + h * axis[1].offset_step;
+    const int64_t at =
+        place->source + (d - place->first_plane) * place->count + row - place->first_row;
+    *segment++ = (gemm_segment){.a = k * pairs * width, .b = at * pairs * job->image_row};
+  }
+  return segment - job->segments;
+}
+
+/// The packed columns [begin, end) against the job's channels of the output.
+static void multiply_columns(job *job, range block, int64_t group, range columns, bool adds) {
+  const ck_conv_args *g = job->g;
+  const gemm_level *level = job->narrow->level;
+  const int64_t c_row = conv_product(g->kernel) * job->sizes.in;
+  gemm_tile tile = {
+      .a_row = 1,
+      .a_col = length(job->channels),
+      .b_row = job->image_row,
+      .c_row = c_row,
+      .K = job->sizes.pairs,
+      .segments = job->segments,
+      .alpha = 1,
+      .accumulate = adds,
+  };
+  for (int64_t d = 0; d < g->kernel[0]; d++) {
+    for (int64_t h = 0; h < g->kernel[1]; h++) {
+      tile.segment_count = find_segments(job, block, d, h);
+      if (adds && tile.segment_count == 0) continue;
+      float *sums = job->sums + (group * job->sizes.out + job->channels.begin) * c_row +
+                    (d * g->kernel[1] + h) * job->sizes.columns;
+      for (int64_t j = columns.begin; j < columns.end; j += tile.columns) {
+        tile.columns = (int32_t)least(level->columns, columns.end - j);
+        tile.b = job->image + j - columns.begin;
+        const int64_t tiles = ceiling(length(job->channels), conv_tile_rows(level, tile.columns));
+        for (int64_t i = 0; i < tiles; i++) {
+          const int64_t m = tile_begin(length(job->channels), tiles, i);
+          tile.rows = (int32_t)(tile_begin(length(job->channels), tiles, i + 1) - m);
+          tile.a = job->gradient + m;
+          tile.c = sums + m * c_row + j;
+          level->tile(&tile);
+          conv_bring_near(&job->near[0]);
+          conv_bring_near(&job->near[1]);
+        }
+      }
+    }
+  }
+}
+
+/// The next block reads on where this one ends, as much again.
+static void look_ahead(job *job, range block) {
+  const ck_conv_args *g = job->g;
+  const gemm_level *level = job->narrow->level;
+  const int64_t tiles =
+      ceiling(job->sizes.columns, level->columns) * ceiling(length(job->channels), level->max_rows);
+  const int64_t parts = tiles * g->kernel[0] * g->kernel[1];
+  const int64_t image =
+      g->image[0] * g->image[1] * g->image[2] * g->in_channels * conv_type_bytes(g->a_type);
+  const int64_t row = g->output[2] * g->out_channels * conv_type_bytes(g->b_type);
+  const int64_t rows = greatest(g->output[0] * g->output[1], 1);
+  const int64_t end = block.end / rows * image + block.end % rows * image / rows;
+  job->near[0] = conv_near_of((const char *)g->a + end, length(block) * image / rows, parts);
+  job->near[1] = conv_near_of((const char *)g->b + block.end * row, length(block) * row, parts);
+}
+
+static void multiply_block(job *job, range block, int64_t group, bool adds) {
+  const sizes *s = &job->sizes;
+  pack_gradient(job, block, group);
+  look_ahead(job, block);
+  for (int64_t j = 0; j < s->columns; j += s->chunk) {
+    const range columns = {j, least(j + s->chunk, s->columns)};
+    job->image_row = row_words(job->g, length(columns), job->narrow->level);
+    pack_image(job, block, group, columns);
+    multiply_columns(job, block, group, columns, adds);
+  }
+}
+
+// MARK: A thread
+
+void conv_pair_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm_narrow *narrow) {
+  const ck_conv_cut cut = ck_conv_groups(g);
+  const gemm_level *level = narrow->level;
+  job job = {.g = g, .narrow = narrow, .sizes = sizes_of(g, level), .image = t->scratch};
+  job.gradient = job.image + image_words(g, &job.sizes, level);
+  job.places = (row_place *)(job.gradient + gradient_words(g, &job.sizes));
+  job.segments = (gemm_segment *)(job.places + cut.rows);
+  const conv_walk walk = conv_walk_at(g, CK_CONV_FORWARD, 0);
+  memcpy(job.axis, walk.axis, sizeof job.axis);
+  // Units of channels of the output, of all groups of channels, for each group of blocks: an
+  // element's sum does not depend on who takes its unit.
+  const int64_t units = ceiling(job.sizes.out, level->max_rows), all = units * g->groups;
+  int64_t begin, end;
+  ck_share(cut.groups * all, t, &begin, &end);
+  for (int64_t item = begin; item < end;) {
+    const int64_t sum = item / all, unit = item % units, group = item % all / units;
+    const int64_t last = least(unit + end - item, units);
+    const range rows = conv_group(g, cut, sum);
+    job.sums = cut.groups > 1 ? (float *)g->workspace + sum * elements(g) : g->c;
+    job.channels =
+        (range){tile_begin(job.sizes.out, units, unit), tile_begin(job.sizes.out, units, last)};
+    int64_t block = 0;
+    do {
+      multiply_block(&job, conv_block(rows, cut, block), group, block > 0);
+    } while (rows.begin + ++block * cut.rows < rows.end);
+    item += last - unit;
+  }
+  if (cut.groups == 1) return;
+  ck_barrier(t);
+  conv_weights_add_groups(g, t, false);
+}
