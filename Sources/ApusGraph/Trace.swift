@@ -43,6 +43,10 @@ public final class Trace: @unchecked Sendable {
   private var meanWeights: [ValueID: () -> Tensor] = [:]
   /// All values that a state has had, its own first.
   private var versionsOfState: [ValueID: [ValueID]] = [:]
+  /// What this recording took for granted of things that may change later, such as whether a parameter learns:
+  /// each says whether it still is so.
+  package private(set) var assumptions: [() -> Bool] = []
+  private var assumed: Set<ObjectIdentifier> = []
   private var openRegion: Int?
   /// Where the user called the library layer whose ops are being recorded.
   private var callLocation: String?
@@ -294,6 +298,15 @@ public final class Trace: @unchecked Sendable {
   /// being recorded, whose values are at hand.
   package func closedCheckpoint(of node: Int) -> Int? {
     checkpointRegions[node].flatMap { $0 == openRegion ? nil : $0 }
+  }
+
+  // MARK: Assumptions
+
+  /// Notes that what is recorded depends on something of `owner` that may change.
+  ///
+  /// - `holds`: whether it still is as it was when it was asked for.
+  package func assume(_ owner: AnyObject, _ holds: @escaping () -> Bool) {
+    if assumed.insert(ObjectIdentifier(owner)).inserted { assumptions.append(holds) }
   }
 
   // MARK: Results

@@ -75,6 +75,34 @@ final class CompiledShapes<Entry> {
   }
 }
 
+/// What a recording took for granted: which parameters and buffers are frozen, whatever models they stand in.
+///
+/// A layer that asked says what the step does; a step must not run on once the answer would be another.
+final class Assumptions {
+  private let conditions: [() -> Bool]
+  /// How often states had been frozen or unfrozen when all held last.
+  private var freezes: Int
+
+  /// How often states have been frozen or unfrozen.
+  static var now: Int { ModelState.freezes.load(ordering: .acquiring) }
+
+  /// - `trace`: what was recorded.
+  /// - `start`: ``now``, before the recording began.
+  init(of trace: Trace, from start: Int) {
+    conditions = trace.assumptions
+    freezes = start
+  }
+
+  /// Whether all still is so. In every step: mostly one look at a counter.
+  var hold: Bool {
+    let now = Self.now
+    if now == freezes { return true }
+    guard conditions.allSatisfy({ $0() }) else { return false }
+    freezes = now
+    return true
+  }
+}
+
 /// Things that are no mistakes but cost time or surprise.
 ///
 ///     Warnings.handler = { log.warning("\($0)") }

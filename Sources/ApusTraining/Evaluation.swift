@@ -16,6 +16,7 @@ public final class EvaluationStep<Model: Module> {
   private struct Compiled {
     var executable: Executable
     var layout: ResultLayout
+    var assumptions: Assumptions
   }
   private let model: Model
   private let loss: LossFunction<Model>
@@ -46,12 +47,16 @@ public final class EvaluationStep<Model: Module> {
   ///
   /// - Throws: mistakes of the model, with module path and line; `outOfRange` for a bad label.
   public func run(_ batch: Batch) throws -> StepResult {
-    let compiled = try shapes.entry(for: batch.checked(at: location).fields) {
+    let compiled = try shapes.entry(
+      for: batch.checked(at: location).fields, where: { $0.assumptions.hold }
+    ) {
+      let freezes = Assumptions.now
       let (trace, batch, layout) = try record(batch.fields)
       batch.warnOfUnread("an evaluation", unlessAlready: &hasWarned, at: location)
       let executable = try Executable(
         recorded: trace, random: random, options: compileOptions, arena: shapes.arena)
-      return Compiled(executable: executable, layout: layout)
+      return Compiled(
+        executable: executable, layout: layout, assumptions: Assumptions(of: trace, from: freezes))
     }
     var result = StepResult(loss: 0)
     // No number has to be finite here, so every run is complete.

@@ -27,10 +27,15 @@ public final class Predictor<Model: Module> {
   private let function: Function
   /// Of the function.
   private let location: String
-  private let shapes = CompiledShapes<Executable>("a predictor")
+  private let shapes = CompiledShapes<Compiled>("a predictor")
   /// What ran last: most calls are for arrays of the same types, and a small model takes less than a
   /// microsecond.
-  private var latest: Executable?
+  private var latest: Compiled?
+
+  private struct Compiled {
+    var executable: Executable
+    var assumptions: Assumptions
+  }
 
   /// - `mode`: `.training` keeps dropout at work, as Monte Carlo dropout wants it.
   /// - `seed`: of the random numbers that the function draws.
@@ -76,10 +81,12 @@ public final class Predictor<Model: Module> {
   ///   naming an array of doubles, which kernels do not compute with; while running,
   ///   `outOfRange` for an index outside its table.
   public func run(_ arguments: [NDArray]) throws -> [NDArray] {
-    if let latest, latest.takes(arguments) { return try latest.run(arguments) }
-    let executable = try executable(for: arguments.map(\.type))
-    latest = executable
-    return try executable.run(arguments)
+    if let latest, latest.executable.takes(arguments), latest.assumptions.hold {
+      return try latest.executable.run(arguments)
+    }
+    let compiled = try compiled(for: arguments.map(\.type))
+    latest = compiled
+    return try compiled.executable.run(arguments)
   }
 
   /// The one result for these arrays.
@@ -102,11 +109,18 @@ public final class Predictor<Model: Module> {
   ///
   /// - Throws: mistakes of the model, with module path and line.
   public func executable(for types: [TensorType]) throws -> Executable {
+    try compiled(for: types).executable
+  }
+
+  private func compiled(for types: [TensorType]) throws -> Compiled {
     let fields = types.enumerated().map { BatchField("argument\($0)", $1) }
-    return try shapes.entry(for: fields) {
+    return try shapes.entry(for: fields, where: { $0.assumptions.hold }) {
+      let freezes = Assumptions.now
       let trace = try record(fields)
-      return try Executable(
+      let executable = try Executable(
         recorded: trace, random: random, options: compileOptions, arena: shapes.arena)
+      return Compiled(
+        executable: executable, assumptions: Assumptions(of: trace, from: freezes))
     }
   }
 

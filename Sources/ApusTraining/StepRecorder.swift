@@ -25,8 +25,8 @@ public final class StepRecorder {
   /// of gradients elsewhere.
   private(set) var norms: [(name: String, value: Tensor)] = []
   private(set) var minimizations: [Minimization] = []
-  /// Every parameter that a `minimize` looked at, and whether it was trainable then.
-  private(set) var considered: [(parameter: Parameter, isTrainable: Bool)] = []
+  /// Every parameter that a `minimize` looked at.
+  private(set) var considered: [Parameter] = []
   /// The optimisers so far, each with its name and the rule that it trains by.
   private(set) var optimizers: [(name: String, rule: String)] = []
 
@@ -140,7 +140,7 @@ public final class StepRecorder {
         .invalidArgument, "two optimisers of a step are named '\(name)'", expected: "unique names")
     }
     let loss = loss.reshaped([])
-    considered += model.all.map { ($0.parameter, $0.parameter.isTrainable) }
+    considered += model.all.map(\.parameter)
     let groups = try model.groups(rules.all.map(\.pattern))
     let trained = try trained(loss, model)
     losses.append((losses.isEmpty ? "loss" : name, loss))

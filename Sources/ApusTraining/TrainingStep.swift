@@ -193,21 +193,19 @@ public final class TrainingStep {
     let executable: Executable
     let layout: ResultLayout
     let scalars: HostScalars
-    let considered: [(parameter: Parameter, isTrainable: Bool)]
-    /// How often parameters had been frozen or unfrozen when this was last seen to fit.
-    private var freezes: Int
+    let considered: [Parameter]
+    private let assumptions: Assumptions
 
     init(
       _ fields: [BatchField], _ executable: Executable, _ layout: ResultLayout,
-      _ scalars: HostScalars,
-      _ considered: [(parameter: Parameter, isTrainable: Bool)], freezes: Int
+      _ scalars: HostScalars, _ considered: [Parameter], _ assumptions: Assumptions
     ) {
       self.fields = fields
       self.executable = executable
       self.layout = layout
       self.scalars = scalars
       self.considered = considered
-      self.freezes = freezes
+      self.assumptions = assumptions
     }
 
     /// Whether a batch has these names and types. In every step: without making a list of its fields.
@@ -223,16 +221,8 @@ public final class TrainingStep {
       return true
     }
 
-    /// Whether what is trainable is what it was when this was recorded.
-    var fits: Bool {
-      let now = Parameter.freezes.load(ordering: .acquiring)
-      if now == freezes { return true }
-      guard considered.allSatisfy({ $0.parameter.isTrainable == $0.isTrainable }) else {
-        return false
-      }
-      freezes = now
-      return true
-    }
+    /// Whether what is frozen is what it was when this was recorded.
+    var fits: Bool { assumptions.hold }
   }
 
   /// What ran last.
@@ -245,14 +235,15 @@ public final class TrainingStep {
     last?.scalars.settle()
     last = nil
     let compiled = try shapes.entry(for: fields, where: { $0.fits && $0.scalars.catchesUp() }) {
-      let freezes = Parameter.freezes.load(ordering: .acquiring)
+      let freezes = Assumptions.now
       let (trace, recorder, layout) = try record(fields, slots)
       recorder.batch.warnOfUnread("a training step", unlessAlready: &hasWarned, at: location)
       let executable = try Executable(
         recorded: trace, random: random, options: compileOptions, arena: shapes.arena)
       outline = StepOutline(fields, trace, recorder, slots, after: outline)
       return Compiled(
-        fields, executable, layout, recorder.scalars, recorder.considered, freezes: freezes)
+        fields, executable, layout, recorder.scalars, recorder.considered,
+        Assumptions(of: trace, from: freezes))
     }
     last = compiled
     return compiled
@@ -306,7 +297,7 @@ public final class TrainingStep {
       return result
     }
     let inquiry = Inquiry(
-      batch, step: count, parameters: last?.considered.map(\.parameter) ?? [], gradients: gradients)
+      batch, step: count, parameters: last?.considered ?? [], gradients: gradients)
     throw inquiry.error(bad?.name ?? "loss", bad?.value ?? .nan).located(at: location)
   }
 

@@ -132,6 +132,54 @@ private struct Reference: Decodable {
     #expect(try trainer.model.norm.weight!.value() == weight)
   }
 
+  /// What has no weight and bias has nothing that an optimiser could be kept from.
+  @Test func frozenWithoutParameters_itUsesItsEstimates_andKeepsThem() throws {
+    struct Model: Module {
+      let norm = BatchNorm(2, affine: false)
+      let image = InstanceNorm(2, tracksStatistics: true)
+    }
+    let model = Model()
+    try model.initialize()
+    try model.norm.runningMean?.set(NDArray([1, -1], shape: [2]))
+    try model.norm.runningVariance?.set(NDArray([4, 0.25], shape: [2]))
+    try model.image.runningMean?.set(NDArray([1, -1], shape: [2]))
+    let x = NDArray([0, 1, 2, 5, 4, 3], shape: [1, 3, 2])
+    func applied() throws -> [NDArray] {
+      try compile([x.type]) { [model.norm($0[0]), model.image($0[0])] }(x)
+    }
+    #expect(try model.freeze("*.running_*") == 4)
+    let kept = try applied()
+    let expected: [Float] = [-0.5, 4, 0.5, 12, 1.5, 8]
+    for (a, b) in zip(kept[0].floats, expected) { #expect(abs(a - b) < 5e-4) }
+    #expect(kept[1].floats.first.map { abs($0 + 1) < 1e-4 } == true)
+    #expect(try model.norm.runningMean?.value() == NDArray([1, -1], shape: [2]))
+    #expect(try model.image.runningMean?.value() == NDArray([1, -1], shape: [2]))
+    model.freeze()
+    #expect(model.norm.batchCount?.isFrozen == true && model.norm.runningMean?.isFrozen == true)
+    #expect(try applied() == kept)
+    #expect(try model.norm.batchCount?.value().doubles == [0])
+    model.unfreeze()
+    #expect(try applied()[0] != kept[0])
+    #expect(try model.norm.runningMean?.value() != NDArray([1, -1], shape: [2]))
+  }
+
+  @Test func withFrozenEstimates_weightAndBiasGoOnLearning() throws {
+    struct Model: Module {
+      let norm = BatchNorm(2)
+      func callAsFunction(_ x: Tensor) -> Tensor { norm(x) }
+    }
+    let trainer = try Trainer(Model(), optimizer: SGD(learningRate: 0.1)) { model, batch in
+      square(model(batch.a) - 1).mean()
+    }
+    try trainer.model.freeze("norm.running_*")
+    let batch = Batch(["a": NDArray([0, 1, 2, 5, 4, 3], shape: [3, 2])])
+    try trainer.train(on: batch)
+    #expect(try trainer.model.norm.runningMean?.value() == NDArray([0, 0], shape: [2]))
+    #expect(try trainer.model.norm.weight?.value() != NDArray([1, 1], shape: [2]))
+    // A copy is frozen as it is.
+    #expect(try trainer.model.copy().norm.runningVariance?.isFrozen == true)
+  }
+
   @Test func anEmptyBatch_leavesTheEstimatesAlone() throws {
     let norm = BatchNorm(3)
     try norm.initialize()

@@ -2,6 +2,7 @@
 // shape for images of any size, and gradients for all of them.
 
 import Apus
+import Foundation
 import TestSupport
 import Testing
 
@@ -104,6 +105,27 @@ import Testing
       #expect(mobile.contains(path), "\(path)")
     }
     #expect(mobile.count == 158)
+  }
+
+  /// The largest one, on the smallest image.
+  @Test func vgg_classifiesAndLearns() throws {
+    let model = VGG.vgg11(classes: 3, channels: 1)
+    let trainer = try Trainer(model, optimizer: SGD(learningRate: 1e-3), seed: 1) { model, batch in
+      crossEntropy(model(batch.images), batch.labels)
+    }
+    var random = SplitMix("vgg")
+    let images = NDArray(
+      (0..<2048).map { _ in Float(random.uniform(-1...1)) }, shape: [2, 32, 32, 1])
+    let batch = Batch(["images": images, "labels": NDArray([2, 0] as [Int32], shape: [2])])
+    let first = try model.parameters[0].parameter.value()
+    let head = try model.parameters[21].parameter.value()
+    let before = try trainer.train(on: batch).loss
+    #expect(abs(before - log(3.0)) < 0.1)
+    #expect(try model.parameters[0].parameter.value() != first)
+    #expect(try model.parameters[21].parameter.value() != head)
+    let logits = try Predictor(model) { $0($1) }
+    let found = try logits(images)
+    #expect(found.shape == [2, 3] && found.isFinite)
   }
 
   @Test func mobileNet_andUNet_areDifferentiated() throws {

@@ -270,7 +270,7 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
   ("pixelUnshuffle", { [pixelUnshuffle($0.x, $0.n)] }),
   (
     "padded mode",
-    { [$0.x.padded(low: $0.ns, high: $0.ns, mode: PaddingMode.allCases[$0.ns.count % 3])] }
+    { [$0.x.padded(low: $0.ns, high: $0.ns, mode: PaddingMode.allCases[$0.ns.count % 4])] }
   ),
   ("layerNorm", { [layerNorm($0.x, epsilon: $0.d)] }),
   ("rmsNorm", { [rmsNorm($0.x, epsilon: $0.d)] }),

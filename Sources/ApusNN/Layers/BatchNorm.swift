@@ -13,7 +13,11 @@ import ApusOps
 /// PyTorch, the running variance is the unbiased one, `Σ (x - mean)² / (R - 1)` of R values a channel. A layer
 /// that is applied twice in a step moves its estimates twice, in order.
 ///
-/// A layer whose parameters are frozen uses its running estimates in training too, and keeps them.
+/// A layer whose parameters are frozen, or whose estimates are, uses its running estimates in training too, and
+/// keeps them:
+///
+///     model.norm.freeze()                  // all of it, also one without weight and bias
+///     try model.freeze("*.running_*")      // weight and bias go on learning
 ///
 /// A batch that has one value a channel is an error in training (`invalidArgument`): it has no variance. One
 /// that has none leaves the estimates alone.
@@ -59,8 +63,9 @@ public struct BatchNorm: Layer, Sendable {
       + (estimates?.parts ?? [])
   }
 
-  /// Whether it has parameters, and all are frozen.
+  /// Whether its estimates are frozen, or it has parameters and all are.
   private var isFrozen: Bool {
+    if let estimates, estimates.isFrozen { return true }
     let parameters = [weight, bias].compactMap { $0 }
     return !parameters.isEmpty && parameters.allSatisfy { !$0.isTrainable }
   }
@@ -79,7 +84,7 @@ public struct BatchNorm: Layer, Sendable {
       return .poisoned(
         ApusError(
           .invalidArgument, "BatchNorm: \(x.type) has one value a channel, and so no variance",
-          expected: "more examples or places in a batch; frozen parameters, or evaluation"),
+          expected: "more examples or places in a batch; a frozen layer, or evaluation"),
         like: x)
     }
     let normalized = batchNorm(

@@ -9,11 +9,36 @@ struct ConvolutionSettings: Sendable {
   var padding: Padding
   var dilation: PerAxis
   var groups: Int
+  /// What the padding is made of.
+  var mode = PaddingMode.zeros
 
   /// Channels of one group; all of them where the groups do not divide them, which is reported when the layer
   /// is applied.
   func channels(_ all: Int) -> Int {
     groups > 0 && all % groups == 0 ? all / groups : all
+  }
+
+  /// The images as the convolution takes them, and the padding that is left to it: all of it where that is
+  /// zeros, else none.
+  ///
+  /// - `name`: of the convolution, for errors.
+  func padded(_ x: Tensor, _ weight: Parameter, _ name: String) -> (x: Tensor, padding: Padding) {
+    // Another rank is reported by the convolution.
+    guard mode != .zeros, !x.isPoisoned, x.rank == weight.shape.rank else { return (x, padding) }
+    func inner(_ shape: Shape) -> [Int] { Array(shape.dimensions.dropFirst().dropLast()) }
+    let sizes = inner(weight.shape)
+    do {
+      let window = try padding.window(
+        sizes, strides: stride.numbers(sizes.count), dilations: dilation.numbers(sizes.count),
+        over: inner(x.shape), name)
+      try window.check(name)
+      let padded = x.padded(
+        low: [0] + window.before + [0], high: [0] + window.after + [0], mode: mode)
+      return (padded, .valid)
+    } catch {
+      let error = error as? ApusError ?? ApusError(.invalidArgument, "\(error)")
+      return (.poisoned(error, like: x), .valid)
+    }
   }
 }
 
@@ -28,11 +53,11 @@ public struct Conv1d: Layer, Sendable {
 
   public init(
     _ inputs: Int, _ outputs: Int, _ size: Int, stride: PerAxis = 1, padding: Padding = .valid,
-    dilation: PerAxis = 1, groups: Int = 1, bias: Bool = true,
+    dilation: PerAxis = 1, groups: Int = 1, bias: Bool = true, paddingMode: PaddingMode = .zeros,
     initializer: Initializer = .fanInUniform()
   ) {
     settings = ConvolutionSettings(
-      stride: stride, padding: padding, dilation: dilation, groups: groups)
+      stride: stride, padding: padding, dilation: dilation, groups: groups, mode: paddingMode)
     let channels = settings.channels(inputs)
     weight = Parameter(Shape([outputs, size, channels]), initializer)
     self.bias =
@@ -40,8 +65,9 @@ public struct Conv1d: Layer, Sendable {
   }
 
   public func forward(_ x: Tensor) -> Tensor {
-    conv1d(
-      x, weight.tensor, bias: bias?.tensor, stride: settings.stride, padding: settings.padding,
+    let (x, padding) = settings.padded(x, weight, "conv1d")
+    return conv1d(
+      x, weight.tensor, bias: bias?.tensor, stride: settings.stride, padding: padding,
       dilation: settings.dilation, groups: settings.groups)
   }
 }
@@ -51,6 +77,7 @@ public struct Conv1d: Layer, Sendable {
 ///     Conv2d(3, 16, 3, padding: 1)                       // 3x3, the same size
 ///     Conv2d(16, 32, 3, stride: 2, padding: .same)       // half the size
 ///     Conv2d(32, 32, [1, 7], groups: 32, bias: false)    // depthwise
+///     Conv2d(3, 16, 3, padding: 1, paddingMode: .reflect)
 ///
 /// The weight is `[outputs, h, w, inputs / groups]`: PyTorch's with the second axis at the end. Weight and bias
 /// start in U(±1/√fanIn), as in PyTorch. Mistakes as ``conv2d(_:_:bias:stride:padding:dilation:groups:file:line:)``
@@ -62,13 +89,15 @@ public struct Conv2d: Layer, Sendable {
   let settings: ConvolutionSettings
 
   /// - `size`: of the window: one number, or `[height, width]`.
+  /// - `paddingMode`: what the padding is made of. Other modes than zeros take it from the image: fewer elements
+  ///   than the extent to reflect, no more than the extent to go round.
   public init(
     _ inputs: Int, _ outputs: Int, _ size: PerAxis, stride: PerAxis = 1, padding: Padding = .valid,
-    dilation: PerAxis = 1, groups: Int = 1, bias: Bool = true,
+    dilation: PerAxis = 1, groups: Int = 1, bias: Bool = true, paddingMode: PaddingMode = .zeros,
     initializer: Initializer = .fanInUniform()
   ) {
     settings = ConvolutionSettings(
-      stride: stride, padding: padding, dilation: dilation, groups: groups)
+      stride: stride, padding: padding, dilation: dilation, groups: groups, mode: paddingMode)
     let channels = settings.channels(inputs)
     let sizes = size.numbers(2)
     weight = Parameter(Shape([outputs] + sizes + [channels]), initializer)
@@ -76,8 +105,9 @@ public struct Conv2d: Layer, Sendable {
   }
 
   public func forward(_ x: Tensor) -> Tensor {
-    conv2d(
-      x, weight.tensor, bias: bias?.tensor, stride: settings.stride, padding: settings.padding,
+    let (x, padding) = settings.padded(x, weight, "conv2d")
+    return conv2d(
+      x, weight.tensor, bias: bias?.tensor, stride: settings.stride, padding: padding,
       dilation: settings.dilation, groups: settings.groups)
   }
 }
@@ -94,11 +124,11 @@ public struct Conv3d: Layer, Sendable {
   /// - `size`: of the window: one number, or `[depth, height, width]`.
   public init(
     _ inputs: Int, _ outputs: Int, _ size: PerAxis, stride: PerAxis = 1, padding: Padding = .valid,
-    dilation: PerAxis = 1, groups: Int = 1, bias: Bool = true,
+    dilation: PerAxis = 1, groups: Int = 1, bias: Bool = true, paddingMode: PaddingMode = .zeros,
     initializer: Initializer = .fanInUniform()
   ) {
     settings = ConvolutionSettings(
-      stride: stride, padding: padding, dilation: dilation, groups: groups)
+      stride: stride, padding: padding, dilation: dilation, groups: groups, mode: paddingMode)
     let channels = settings.channels(inputs)
     let sizes = size.numbers(3)
     weight = Parameter(Shape([outputs] + sizes + [channels]), initializer)
@@ -106,8 +136,9 @@ public struct Conv3d: Layer, Sendable {
   }
 
   public func forward(_ x: Tensor) -> Tensor {
-    conv3d(
-      x, weight.tensor, bias: bias?.tensor, stride: settings.stride, padding: settings.padding,
+    let (x, padding) = settings.padded(x, weight, "conv3d")
+    return conv3d(
+      x, weight.tensor, bias: bias?.tensor, stride: settings.stride, padding: padding,
       dilation: settings.dilation, groups: settings.groups)
   }
 }

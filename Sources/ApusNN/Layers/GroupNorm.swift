@@ -41,8 +41,8 @@ public struct GroupNorm: Layer, Sendable {
 ///     let norm = InstanceNorm(64)
 ///
 /// As with PyTorch it has neither parameters nor running estimates unless told. Estimates are of the means over
-/// the examples; in evaluation they stand in the place of the example's own. An image that has one place is an
-/// error where its own statistics are used (`invalidArgument`): it has no variance.
+/// the examples; in evaluation, and where they are frozen, they stand in the place of the example's own. An image
+/// that has one place is an error where its own statistics are used (`invalidArgument`): it has no variance.
 public struct InstanceNorm: Layer, Sendable {
   let scope = Scope()
   /// `[channels]`; nil without `affine`.
@@ -78,8 +78,7 @@ public struct InstanceNorm: Layer, Sendable {
   public func forward(_ x: Tensor) -> Tensor {
     let mistake = estimates?.fault ?? x.mistake(ofChannels: channels, "InstanceNorm")
     if let mistake { return .poisoned(mistake, like: x) }
-    let isTraining = x.trace.mode == .training
-    if let estimates, !isTraining {
+    if let estimates, x.trace.mode == .evaluation || estimates.isFrozen {
       return batchNorm(
         x, mean: estimates.mean.tensor, variance: estimates.variance.tensor, gamma: weight?.tensor,
         beta: bias?.tensor, epsilon: epsilon)

@@ -28,6 +28,9 @@ struct RunningMoments: Module, Sendable {
       + (fault.map { [("momentum", $0)] } ?? [])
   }
 
+  /// Whether they are to stay as they are.
+  var isFrozen: Bool { mean.isFrozen && variance.isFrozen }
+
   var fault: ApusError? {
     guard let momentum, !(0...1).contains(momentum) else { return nil }
     return ApusError(.invalidArgument, "momentum is \(momentum)", expected: "0 to 1, or nil")

@@ -21,9 +21,13 @@ public class ModelState: @unchecked Sendable {  // all that changes is behind th
     var isTied = false
   }
   private let life = Mutex(Life())
+  private let frozen: Atomic<Bool>
+  /// Counts how often any state was frozen or unfrozen, so that steps notice.
+  package static let freezes = Atomic<Int>(0)
 
-  init(_ type: TensorType, _ initializer: Initializer) {
+  init(_ type: TensorType, _ initializer: Initializer, isFrozen: Bool = false) {
     self.type = type
+    frozen = Atomic(isFrozen)
     self.initializer = initializer
   }
 
@@ -39,6 +43,21 @@ public class ModelState: @unchecked Sendable {  // all that changes is behind th
   package var kind: String { "state" }
   /// `parameter 'hidden.weight'`, or the shape where it has no path.
   var name: String { path.map { "\(kind) '\($0)'" } ?? "a \(kind) of shape \(shape)" }
+
+  /// Whether steps leave it as it is: one of the kinds is not trained, the other not updated.
+  ///
+  /// What is recorded while it is asked for is recorded again once the answer is another.
+  var isKept: Bool {
+    get {
+      let value = frozen.load(ordering: .relaxed)
+      Trace.current?.assume(self) { self.frozen.load(ordering: .relaxed) == value }
+      return value
+    }
+    set {
+      frozen.store(newValue, ordering: .relaxed)
+      Self.freezes.add(1, ordering: .releasing)
+    }
+  }
 
   // MARK: In a graph
 
@@ -137,7 +156,7 @@ public class ModelState: @unchecked Sendable {  // all that changes is behind th
   }
 
   /// One of the same kind and settings, without a value.
-  func blank() -> ModelState { ModelState(type, initializer) }
+  func blank() -> ModelState { ModelState(type, initializer, isFrozen: isKept) }
 }
 
 /// A learnt array of a model, used like a tensor while the model is being recorded.
@@ -148,17 +167,10 @@ public class ModelState: @unchecked Sendable {  // all that changes is behind th
 /// It has no value until its model is initialised or loaded. The first value is drawn from the model's
 /// seed and the parameter's path, so that it does not depend on the order in which layers were made.
 public final class Parameter: ModelState, @unchecked Sendable {
-  private let trainable: Atomic<Bool>
-  /// Counts how often any parameter was frozen or unfrozen, so that steps notice.
-  package static let freezes = Atomic<Int>(0)
-
   /// Whether steps train it. A change holds from the next step on, whatever was compiled before.
   public var isTrainable: Bool {
-    get { trainable.load(ordering: .relaxed) }
-    set {
-      trainable.store(newValue, ordering: .relaxed)
-      Self.freezes.add(1, ordering: .releasing)
-    }
+    get { !isKept }
+    set { isKept = !newValue }
   }
 
   /// - `shape`: for weights, outputs first: `[out, in]`, `[out, height, width, in]`.
@@ -168,8 +180,7 @@ public final class Parameter: ModelState, @unchecked Sendable {
     _ shape: Shape, _ initializer: Initializer = .zeros, dtype: DType = .f32,
     isTrainable: Bool = true
   ) {
-    trainable = Atomic(isTrainable)
-    super.init(TensorType(dtype, shape), initializer)
+    super.init(TensorType(dtype, shape), initializer, isFrozen: !isTrainable)
   }
 
   package override var kind: String { "parameter" }
@@ -191,7 +202,8 @@ public final class Parameter: ModelState, @unchecked Sendable {
 }
 
 /// An array that a model keeps but does not learn: running statistics, masks, tables. It is saved and
-/// loaded with the parameters; no optimiser touches it and no `unfreeze` makes it learnt.
+/// loaded with the parameters; no optimiser touches it and no `unfreeze` makes it learnt. One that is frozen
+/// keeps its value.
 ///
 ///     struct Counter: Module {
 ///       let seen = Buffer([], .zeros)
@@ -206,17 +218,31 @@ public final class Buffer: ModelState, @unchecked Sendable {
     super.init(TensorType(dtype, shape), initializer)
   }
 
+  /// Whether ``update(to:)`` is without effect: `freeze` of its model sets it, `unfreeze` takes it back. A change
+  /// holds from the next step on, whatever was compiled before.
+  ///
+  /// A normalisation whose estimates are frozen uses them in training too.
+  public var isFrozen: Bool {
+    get { isKept }
+    set { isKept = newValue }
+  }
+
   package override var kind: String { "buffer" }
 
   /// Gives the buffer its value for the next step. Who reads ``ModelState/tensor`` afterwards in the same
   /// graph reads the new value, so that a module which is applied twice in a step updates twice.
   ///
-  /// - `value`: of the buffer's type; no gradient flows through it.
+  /// - `value`: of the buffer's type; no gradient flows through it. It is left where the buffer is frozen.
   public func update(to value: Tensor) {
+    if isFrozen { return }
     // Makes the state known to the trace, and notes where it has no value.
     guard !tensor.isPoisoned, let cell else { return }
     value.trace.assign(cell, value.stopGradient())
   }
 
-  override func blank() -> ModelState { Buffer(shape, initializer, dtype: type.dtype) }
+  override func blank() -> ModelState {
+    let blank = Buffer(shape, initializer, dtype: type.dtype)
+    blank.isFrozen = isFrozen
+    return blank
+  }
 }

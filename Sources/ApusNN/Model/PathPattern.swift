@@ -65,31 +65,41 @@ extension Module {
     return chosen
   }
 
-  /// Keeps steps from training the parameters, from the next step on.
-  public func freeze() { for (_, parameter) in parameters { parameter.isTrainable = false } }
+  /// Keeps all parameters and buffers as they are, from the next step on: no step trains the one or updates the
+  /// other. A ``BatchNorm`` uses its running estimates then, in training too.
+  public func freeze() { for (_, state) in ModelTree(self).states { state.isKept = true } }
 
-  /// Lets steps train the parameters again. Their optimiser slots are as they were left.
-  public func unfreeze() { for (_, parameter) in parameters { parameter.isTrainable = true } }
+  /// Lets steps train the parameters and update the buffers again. The slots of optimisers are as they were left.
+  public func unfreeze() { for (_, state) in ModelTree(self).states { state.isKept = false } }
 
-  /// Keeps steps from training the parameters that match a pattern, such as `encoder.*` or `*.bias`.
+  /// Keeps the parameters and buffers that match a pattern as they are, such as `encoder.*` or `*.bias`.
+  ///
+  ///     try model.freeze("layer1.*")
+  ///     try model.freeze("*.running_*")   // normalise by the estimates; weights and biases learn
   ///
   /// - Returns: how many match.
   /// - Throws: `missing` where none does.
   @discardableResult
-  public func freeze(_ pattern: String) throws -> Int {
-    let chosen = try parameters(matching: pattern)
-    for (_, parameter) in chosen { parameter.isTrainable = false }
-    return chosen.count
-  }
+  public func freeze(_ pattern: String) throws -> Int { try keep(pattern, true) }
 
-  /// Lets steps train the parameters that match a pattern again.
+  /// Lets steps train and update again what matches a pattern.
   ///
   /// - Returns: how many match.
   /// - Throws: `missing` where none does.
   @discardableResult
-  public func unfreeze(_ pattern: String) throws -> Int {
-    let chosen = try parameters(matching: pattern)
-    for (_, parameter) in chosen { parameter.isTrainable = true }
+  public func unfreeze(_ pattern: String) throws -> Int { try keep(pattern, false) }
+
+  private func keep(_ pattern: String, _ isKept: Bool) throws -> Int {
+    let all = ModelTree(self).states
+    let matcher = PathPattern(pattern)
+    let chosen = all.filter { matcher.matches($0.path) }
+    guard !chosen.isEmpty else {
+      throw ApusError(
+        .missing, "no path of a parameter or buffer matches '\(pattern)'",
+        expected: all.isEmpty
+          ? "a model with parameters" : all.prefix(6).map(\.path).joined(separator: ", "))
+    }
+    for (_, state) in chosen { state.isKept = isKept }
     return chosen.count
   }
 }

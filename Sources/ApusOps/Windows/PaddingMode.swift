@@ -1,9 +1,11 @@
-// Padding with what stands in the tensor itself.
+// What a tensor is padded with: zeros, or what stands in itself.
 
 import ApusGraph
 
 /// What stands around a tensor.
 public enum PaddingMode: Sendable, Hashable, CaseIterable {
+  /// Zeros: `0 0 | a b c | 0 0`.
+  case zeros
   /// The tensor seen in a mirror that stands on its last element: `c b | a b c | b a`.
   case reflect
   /// Its last element: `a a | a b c | c c`.
@@ -13,8 +15,8 @@ public enum PaddingMode: Sendable, Hashable, CaseIterable {
 }
 
 extension Tensor {
-  /// The tensor with `low[i]` elements before it and `high[i]` after it along each axis, taken from itself:
-  /// NumPy's `pad` in the modes reflect, edge and wrap.
+  /// The tensor with `low[i]` elements before it and `high[i]` after it along each axis, zeros or taken from
+  /// itself: NumPy's `pad` in the modes constant, reflect, edge and wrap.
   ///
   ///     x.padded(low: [0, 1, 1, 0], high: [0, 1, 1, 0], mode: .reflect)   // f32[8,5,5,3] → f32[8,7,7,3]
   ///
@@ -23,7 +25,8 @@ extension Tensor {
   public func padded(
     low: [Int], high: [Int], mode: PaddingMode, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
-    located(file, line) {
+    if mode == .zeros { return padded(low: low, high: high, file: file, line: line) }
+    return located(file, line) {
       guard low.count == rank, high.count == rank, (low + high).allSatisfy({ $0 >= 0 }) else {
         throw ApusError(
           .invalidArgument, "pad: \(low) before and \(high) after \(type)",
@@ -35,8 +38,8 @@ extension Tensor {
         let most =
           switch mode {
           case .reflect: shape[axis] - 1
-          case .replicate: shape[axis] > 0 ? Int.max : 0
           case .circular: shape[axis]
+          case .replicate, .zeros: shape[axis] > 0 ? Int.max : 0
           }
         guard Swift.max(low[axis], high[axis]) <= most else {
           throw ApusError(
@@ -49,7 +52,7 @@ extension Tensor {
     }
   }
 
-  /// Along one axis; the numbers are known to fit.
+  /// Along one axis, in a mode that takes elements of the tensor; the numbers are known to fit.
   private func padded(_ low: Int, _ high: Int, _ mode: PaddingMode, axis: Int) -> Tensor {
     let extent = shape[axis]
     func part(_ from: Int, _ to: Int) -> Tensor { sliced(axis: axis, from: from, to: to) }
@@ -64,7 +67,7 @@ extension Tensor {
     case .reflect:
       before = pieces(low) { part(1, low + 1).flipped(axis: axis) }
       after = pieces(high) { part(extent - 1 - high, extent - 1).flipped(axis: axis) }
-    case .replicate:
+    case .replicate, .zeros:
       before = pieces(low) { repeated(0, low) }
       after = pieces(high) { repeated(extent - 1, high) }
     case .circular:

@@ -27,6 +27,80 @@ import Testing
     #expect(model.b.bias?.isTrainable == false)
   }
 
+  /// What is frozen outside of the model that is trained changes what the step computes, too.
+  @Test func freezingANormalisation_outsideOfTheModelThatIsTrained_isObeyed() throws {
+    struct Parts: Module {
+      let backbone = BatchNorm(2)
+      let bare = BatchNorm(2, affine: false)
+      let head = Linear(2, 1)
+    }
+    let model = Parts()
+    try model.initialize(seed: 1)
+    // Means that are not 0, for the second to move towards.
+    try model.backbone.bias?.set(NDArray([0.5, -1], shape: [2]))
+    let step = try TrainingStep { step, batch in
+      let y = model.head(model.bare(model.backbone(batch.x)))
+      step.minimize(square(y).mean(), over: model.head, with: SGD(learningRate: 0.01))
+    }
+    func estimates() throws -> [NDArray] { try model.buffers.map { try $0.buffer.value() } }
+    let batch = Batch(["x": NDArray([0, 1, 2, 5, 4, 3], shape: [3, 2])])
+    func moves() throws -> [Bool] {
+      let before = try estimates()
+      try step.run(batch)
+      return zip(before, try estimates()).map { $0 != $1 }
+    }
+    let all = [true, true, true], none = [false, false, false]
+    #expect(try moves() == all + all)
+    model.backbone.freeze()
+    #expect(try moves() == none + all)
+    model.bare.freeze()
+    #expect(try moves() == none + none)
+    try model.unfreeze("*.weight")
+    try model.unfreeze("backbone.running_*")
+    #expect(try moves() == [true, true, false] + none)
+    model.unfreeze()
+    #expect(try moves() == all + all)
+  }
+
+  @Test func aPredictorInTraining_noticesWhatIsFrozen() throws {
+    let norm = BatchNorm(2)
+    try norm.initialize()
+    let predict = try Predictor(norm, mode: .training) { $0($1) }
+    let x = NDArray([0, 1, 2, 5, 4, 3], shape: [3, 2])
+    let own = try predict(x)
+    norm.freeze()
+    try norm.runningMean?.set(NDArray([0, 0], shape: [2]))
+    try norm.runningVariance?.set(NDArray([1, 1], shape: [2]))
+    let kept = try predict(x)
+    #expect(own != kept)
+    for (a, b) in zip(kept.floats, x.floats) { #expect(abs(a - b) < 1e-4) }
+    norm.unfreeze()
+    #expect(try predict(x) == own)
+  }
+
+  @Test func aBufferOfOnesOwn_thatIsFrozen_keepsItsValue() throws {
+    struct Counter: Module {
+      let seen = Buffer([], .zeros)
+      let w = Parameter([], .ones)
+      func callAsFunction(_ x: Tensor) -> Tensor {
+        seen.update(to: seen.tensor + 1)
+        return x * w
+      }
+    }
+    let trainer = try Trainer(Counter(), optimizer: SGD(learningRate: 0.1)) { model, batch in
+      model(batch.x).sum()
+    }
+    let batch = Batch(["x": NDArray([1], shape: [1])])
+    try trainer.train(on: batch)
+    trainer.model.seen.isFrozen = true
+    try trainer.train(on: batch)
+    #expect(try trainer.model.seen.value().doubles == [1])
+    #expect(try trainer.model.freeze("s*") == 1)
+    try trainer.model.unfreeze("seen")
+    try trainer.train(on: batch)
+    #expect(try trainer.model.seen.value().doubles == [2])
+  }
+
   @Test func aPatternThatMatchesNothing_isAnError() throws {
     let error = #expect(throws: ApusError.self) { try TwoLayers().freeze("encoder.*") }
     #expect(error?.kind == .missing && "\(error!)".contains("a.weight"))
