@@ -83,7 +83,9 @@ let package = Package(
     .testTarget(name: "ApusRecipesTests", dependencies: ["Apus", "ApusRecipes"]),
     .testTarget(
       name: "ApusBenchmarksTests", dependencies: ["ApusBenchmarks", "ApusRecipes", "CKernels"]),
-    .testTarget(name: "ApusCommandTests", dependencies: ["Apus", "ApusCommand", "ApusRecipes"]),
+    .testTarget(
+      name: "ApusCommandTests",
+      dependencies: ["Apus", "ApusCommand", "ApusRecipes", "TestSupport"]),
     // As a package of somebody else's sees the library: public names alone.
     .testTarget(
       name: "BookTests", dependencies: ["Apus"], path: "Tests/Book", packageAccess: false),

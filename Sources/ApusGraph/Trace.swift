@@ -47,6 +47,8 @@ public final class Trace: @unchecked Sendable {
   /// each says whether it still is so.
   package private(set) var assumptions: [() -> Bool] = []
   private var assumed: Set<ObjectIdentifier> = []
+  /// What modules gave, in the order in which they ended, each under its path; nil where nobody asks for it.
+  package var moduleResults: [(path: String, tensor: Tensor)]?
   private var openRegion: Int?
   /// Where the user called the library layer whose ops are being recorded.
   private var callLocation: String?

@@ -22,7 +22,7 @@ extension RecipeRun {
 
   /// Makes the folder for checkpoints, and finds the file to go on from; nil at the beginning of a run.
   func prepareFiles() throws -> String? {
-    if let folder { try makeFolder(folder) }
+    if let folder { try Self.makeFolder(folder, for: "checkpoints") }
     if let resume {
       let found = checkpointToResume(resume)
       if let found { try checkSettings(of: found) }
@@ -37,12 +37,13 @@ extension RecipeRun {
     return nil
   }
 
-  private func makeFolder(_ folder: String) throws {
+  /// - Throws: `io` where there can be no such folder.
+  static func makeFolder(_ folder: String, for what: String) throws {
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     } catch {
       throw ApusError(
-        .io, "cannot make the folder for checkpoints: \(error.localizedDescription)", at: folder,
+        .io, "cannot make the folder for \(what): \(error.localizedDescription)", at: folder,
         expected: "a folder")
     }
   }

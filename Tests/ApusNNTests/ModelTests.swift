@@ -118,14 +118,36 @@ import Testing
       (0..<2048).map { _ in Float(random.uniform(-1...1)) }, shape: [2, 32, 32, 1])
     let batch = Batch(["images": images, "labels": NDArray([2, 0] as [Int32], shape: [2])])
     let first = try model.parameters[0].parameter.value()
-    let head = try model.parameters[21].parameter.value()
+    let head = try model.head.bias!.value()
     let before = try trainer.train(on: batch).loss
     #expect(abs(before - log(3.0)) < 0.1)
     #expect(try model.parameters[0].parameter.value() != first)
-    #expect(try model.parameters[21].parameter.value() != head)
+    #expect(try model.head.bias!.value() != head)
     let logits = try Predictor(model) { $0($1) }
     let found = try logits(images)
     #expect(found.shape == [2, 3] && found.isFinite)
+  }
+
+  @Test func headsOfAllClassifiers_areReplacedByName() throws {
+    func check(_ model: some ImageClassifier, _ path: String, _ features: Int) throws {
+      var model = model
+      #expect(model.headPath == path)
+      #expect(model.head.weight.shape[1] == features)
+      model.head = Linear(features, 7)
+      #expect(model.headPath == path)
+      let states = model.parameters.map(\.parameter.shape)
+      #expect(states.last == [7] && states[states.count - 2] == [7, features])
+    }
+    try check(LeNet(), "fc2", 128)
+    try check(LeNet5(), "fc3", 84)
+    try check(ResNet.resNet18(), "fc", 512)
+    try check(VGG.vgg16(), "classifier.6", 4096)
+    try check(MobileNetV2(), "classifier.1", 1280)
+    var small = LeNet5(classes: 3)
+    small.head = Linear(84, 2)
+    try self.check(small, .f32(2, 28, 28, 1), [2, 2])
+    let copy = try small.copy()
+    #expect(copy.head.weight !== small.head.weight && copy.headPath == "fc3")
   }
 
   @Test func mobileNet_andUNet_areDifferentiated() throws {

@@ -7,6 +7,8 @@ package struct ModelTree {
   /// Every place that holds a state, in the order of declaration; a tied one has several.
   package private(set) var places: [(path: String, state: ModelState)] = []
   package private(set) var scopes: [(path: String, scope: Scope)] = []
+  /// Every part that is a module, the model itself first, under an empty path.
+  package private(set) var modules: [(path: String, module: any Module)] = []
   private var faults: [ApusError] = []
   /// The class modules around the one being looked at.
   private var open: [ObjectIdentifier] = []
@@ -60,6 +62,7 @@ package struct ModelTree {
   // MARK: The walk
 
   private mutating func walk(_ module: any Module, _ path: String) {
+    modules.append((path, module))
     let identity =
       type(of: module) is AnyClass ? ObjectIdentifier(module as AnyObject) : nil
     if let identity {

@@ -126,7 +126,11 @@ extension Module {
     let path = boundPath
     return try trace.withCallLocation(sourceLocation(file, line)) {
       guard let path else { return try body() }
-      return try trace.withScope(path: path, body)
+      let result = try trace.withScope(path: path, body)
+      if trace.moduleResults != nil, let tensor = result as? Tensor {
+        trace.moduleResults?.append((path, tensor))
+      }
+      return result
     }
   }
 }

@@ -14,11 +14,17 @@ import ApusOps
 /// parameters of ten classes. Parameters are `conv1.weight` … `fc2.bias`, as in PyTorch's example, where
 /// `fc1` takes its inputs channel by channel and here pixel by pixel. Images of another size are reported where
 /// `fc1` takes them.
-public struct LeNet: Layer, Sendable {
+public struct LeNet: ImageClassifier, Sendable {
   public let conv1: Conv2d
   public let conv2: Conv2d
   public let fc1: Linear
-  public let fc2: Linear
+  /// The head, which may be replaced.
+  public var fc2: Linear
+
+  public var head: Linear {
+    get { fc2 }
+    set { fc2 = newValue }
+  }
 
   public init(classes: Int = 10, channels: Int = 1) {
     conv1 = Conv2d(channels, 32, 3, padding: 1)
@@ -27,10 +33,11 @@ public struct LeNet: Layer, Sendable {
     fc2 = Linear(128, classes)
   }
 
-  public func forward(_ images: Tensor) -> Tensor {
+  /// What the head classifies: `[n, 128]`.
+  public func features(_ images: Tensor) -> Tensor {
     let first = maxPool(relu(conv1(images)), 2)
     let second = maxPool(relu(conv2(first)), 2)
-    return fc2(relu(fc1(second.flattened(from: 1))))
+    return relu(fc1(second.flattened(from: 1)))
   }
 }
 
@@ -40,12 +47,18 @@ public struct LeNet: Layer, Sendable {
 ///
 /// LeCun, Bottou, Bengio & Haffner, "Gradient-based learning applied to document recognition". The first
 /// convolution pads by two pixels, which is what the paper's images of 32 x 32 did.
-public struct LeNet5: Layer, Sendable {
+public struct LeNet5: ImageClassifier, Sendable {
   public let conv1: Conv2d
   public let conv2: Conv2d
   public let fc1: Linear
   public let fc2: Linear
-  public let fc3: Linear
+  /// The head, which may be replaced.
+  public var fc3: Linear
+
+  public var head: Linear {
+    get { fc3 }
+    set { fc3 = newValue }
+  }
 
   public init(classes: Int = 10, channels: Int = 1) {
     conv1 = Conv2d(channels, 6, 5, padding: 2)
@@ -55,9 +68,10 @@ public struct LeNet5: Layer, Sendable {
     fc3 = Linear(84, classes)
   }
 
-  public func forward(_ images: Tensor) -> Tensor {
+  /// What the head classifies: `[n, 84]`.
+  public func features(_ images: Tensor) -> Tensor {
     let first = maxPool(relu(conv1(images)), 2)
     let second = maxPool(relu(conv2(first)), 2)
-    return fc3(relu(fc2(relu(fc1(second.flattened(from: 1))))))
+    return relu(fc2(relu(fc1(second.flattened(from: 1)))))
   }
 }

@@ -11,9 +11,20 @@ import ApusOps
 /// 3,504,872 parameters of a thousand classes. Parameters are named as torchvision's
 /// (`features.1.conv.0.0.weight`, `classifier.1.bias`). Convolutions start in N(0, 2 / fanOut), the last layer as
 /// `Linear` does. Images of any size are taken; 224 x 224 are what it was made for.
-public struct MobileNetV2: Layer, Sendable {
-  let features: Chain
-  let classifier: Chain
+public struct MobileNetV2: ImageClassifier, Sendable {
+  private let convolutions: Chain
+  private var classifier: Chain
+
+  /// The last layer.
+  public var head: Linear {
+    get { classifier.head }
+    set { classifier.head = newValue }
+  }
+
+  /// Named as torchvision's.
+  public var parts: [(name: String, value: Any)] {
+    [("features", convolutions), ("classifier", classifier)]
+  }
 
   /// - `dropout`: before the last layer.
   public init(classes: Int = 1000, channels: Int = 3, dropout: Double = 0.2) {
@@ -31,12 +42,13 @@ public struct MobileNetV2: Layer, Sendable {
       }
     }
     layers.append(Chain.normalized(inputs, 1280, 1))
-    features = Chain(layers)
+    convolutions = Chain(layers)
     classifier = Chain([Dropout(dropout), Linear(1280, classes)])
   }
 
-  public func forward(_ images: Tensor) -> Tensor {
-    classifier(globalAveragePool(features(images)))
+  /// What the head classifies: `[n, 1280]`, the mean of each channel, after the dropout.
+  public func features(_ images: Tensor) -> Tensor {
+    classifier.body(globalAveragePool(convolutions(images)))
   }
 }
 

@@ -12,7 +12,7 @@ import ApusOps
 /// as torchvision's (`layer1.0.conv1.weight`, `layer2.0.downsample.1.running_mean`, `fc.bias`); a weight of a
 /// convolution is torchvision's with the second axis at the end. Normalisations start at 1 and 0, convolutions
 /// in N(0, 2 / fanOut).
-public struct ResNet: Layer, Sendable {
+public struct ResNet: ImageClassifier, Sendable {
   public let conv1: Conv2d
   public let bn1: BatchNorm
   public let layer1: Stack<ResidualBlock>
@@ -22,6 +22,10 @@ public struct ResNet: Layer, Sendable {
   public let layer4: Stack<ResidualBlock>?
   /// The head, which may be replaced: `model.fc = Linear(512, 37)`.
   public var fc: Linear
+  public var head: Linear {
+    get { fc }
+    set { fc = newValue }
+  }
   /// Whether the network begins with a stride and a pooling, for large images.
   private let halvesTwice: Bool
 
@@ -85,8 +89,6 @@ public struct ResNet: Layer, Sendable {
     layer4 = stages.count > 3 ? stages[3] : nil
     fc = Linear(inputs, classes)
   }
-
-  public func forward(_ images: Tensor) -> Tensor { fc(features(images)) }
 
   /// What the head classifies: `[n, h, w, channels]` → `[n, features]`, the mean of each channel.
   public func features(_ images: Tensor) -> Tensor {

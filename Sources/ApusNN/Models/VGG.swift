@@ -11,9 +11,20 @@ import ApusOps
 /// Parameters are named as torchvision's (`features.0.weight`, `classifier.6.bias`); its linear layers fit as they
 /// are, its convolutions with the second axis of the weight at the end. Convolutions start in
 /// N(0, 2 / fanOut), linear layers in N(0, 0.01²). Images of at least 32 x 32 are taken.
-public struct VGG: Layer, Sendable {
-  let features: Chain
-  let classifier: Chain
+public struct VGG: ImageClassifier, Sendable {
+  private let convolutions: Chain
+  private var classifier: Chain
+
+  /// The last of the three linear layers.
+  public var head: Linear {
+    get { classifier.head }
+    set { classifier.head = newValue }
+  }
+
+  /// Named as torchvision's.
+  public var parts: [(name: String, value: Any)] {
+    [("features", convolutions), ("classifier", classifier)]
+  }
 
   /// Eight convolutions; 132,863,336 parameters of a thousand classes.
   public static func vgg11(
@@ -53,7 +64,7 @@ public struct VGG: Layer, Sendable {
       }
       layers.append(MaxPool2d(2))
     }
-    features = Chain(layers)
+    convolutions = Chain(layers)
     func linear(_ inputs: Int, _ outputs: Int) -> Linear {
       Linear(inputs, outputs, initializer: .normal(mean: 0, deviation: 0.01))
     }
@@ -63,9 +74,10 @@ public struct VGG: Layer, Sendable {
     ])
   }
 
-  public func forward(_ images: Tensor) -> Tensor {
-    let pooled = adaptiveAveragePool(features(images), to: 7)
+  /// What the head classifies: `[n, 4096]`.
+  public func features(_ images: Tensor) -> Tensor {
+    let pooled = adaptiveAveragePool(convolutions(images), to: 7)
     // Channel by channel, as torchvision's linear layers have been trained.
-    return classifier(pooled.movingAxis(-1, to: 1).flattened(from: 1))
+    return classifier.body(pooled.movingAxis(-1, to: 1).flattened(from: 1))
   }
 }

@@ -4,7 +4,7 @@ import Apus
 import Foundation
 
 /// A convolutional network on 28 x 28 grey images of clothes in ten classes.
-struct FashionMNISTImageRecipe<Model: Layer>: SupervisedRecipe {
+struct FashionMNISTImageRecipe<Model: ImageClassifier>: PicturedRecipe {
   let name: String
   let summary: String
   let discussion: String
@@ -18,6 +18,7 @@ struct FashionMNISTImageRecipe<Model: Layer>: SupervisedRecipe {
   private let update: @Sendable (LearningRate) -> any Optimizer
 
   let metric = RecipeMetric("accuracy", isFraction: true, goal: .larger)
+  var classNames: [String] { FashionMNIST.classNames }
 
   var options: [any OptionDeclaration] {
     [
