@@ -24,6 +24,13 @@ package protocol ModelRecipe: Recipe {
 package protocol SupervisedRecipe: ModelRecipe, TrainableRecipe {
   /// What decides how good the model is.
   var metric: RecipeMetric { get }
+  /// What else the loss reports that people want to read at the end: the metrics of further heads.
+  var otherMetrics: [RecipeMetric] { get }
+  /// What a trained model is good for besides: figures that a recipe finds once the weights are written, which
+  /// come before its own.
+  ///
+  /// - `weights`: the file.
+  func figures(of model: Model, weights: String, _ run: RecipeRun) throws -> [RecipeOutcome.Figure]
   /// Reads the data.
   ///
   /// - Throws: `io` naming what is not there and the package that has it, and what else reading throws.
@@ -71,6 +78,12 @@ extension ModelRecipe {
 }
 
 extension SupervisedRecipe {
+  package var otherMetrics: [RecipeMetric] { [] }
+
+  package func figures(
+    of model: Model, weights: String, _ run: RecipeRun
+  ) throws -> [RecipeOutcome.Figure] { [] }
+
   package func train(_ run: RecipeRun) throws -> RecipeOutcome {
     let options = run.options
     let data = try data(options)
@@ -84,7 +97,8 @@ extension SupervisedRecipe {
         let test = try trainer.evaluate(data.validation)
         try run.save(trainer)
         return RecipeOutcome(
-          figures: RecipeOutcome.figures(test, metric), seconds: 0, stepsPerSecond: 0)
+          figures: try figures(of: trainer.model, weights: run.output, run) + figures(test),
+          seconds: 0, stepsPerSecond: 0)
       }
       guard trainer.epoch < options.epochs else {
         throw ApusError(
@@ -98,24 +112,20 @@ extension SupervisedRecipe {
       callbacks: run.callbacks)
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     try run.save(trainer)
-    return RecipeOutcome(history, metric, seconds: seconds)
-  }
-}
-
-extension RecipeOutcome {
-  /// What came of epochs: metric and loss of the last validation.
-  init(_ history: [EpochSummary], _ metric: RecipeMetric, seconds: Double) {
+    let further = try figures(of: trainer.model, weights: run.output, run)
     let steps = history.reduce(0) { $0 + $1.steps }
-    self.init(
-      figures: history.last?.validation.map { Self.figures($0, metric) } ?? [], seconds: seconds,
+    return RecipeOutcome(
+      figures: further + (history.last?.validation.map(figures) ?? []), seconds: seconds,
       stepsPerSecond: Double(steps) / max(history.reduce(0) { $0 + $1.seconds }, 1e-9))
   }
 
-  /// Metric and loss on data that was held out.
-  static func figures(_ test: StepResult, _ metric: RecipeMetric) -> [Figure] {
-    [
-      Figure("test \(metric.name)", test[metric.name] ?? .nan, isFraction: metric.isFraction),
-      Figure("test loss", test.loss),
-    ]
+  /// Metrics and loss on data that was held out.
+  private func figures(_ test: StepResult) -> [RecipeOutcome.Figure] {
+    func figure(_ metric: RecipeMetric) -> RecipeOutcome.Figure {
+      RecipeOutcome.Figure(
+        "test \(metric.name)", test[metric.name] ?? .nan, isFraction: metric.isFraction)
+    }
+    return [figure(metric)] + otherMetrics.map(figure)
+      + [RecipeOutcome.Figure("test loss", test.loss)]
   }
 }

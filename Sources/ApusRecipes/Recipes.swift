@@ -7,6 +7,8 @@ package let recipes: [any Recipe] = [
   FashionMNISTRecipe(),
   FashionMNISTImageRecipe.leNet,
   FashionMNISTImageRecipe.resNet,
+  FashionMNISTTransferRecipe(),
+  FashionMNISTMultitaskRecipe(),
   PerceptronBenchmark.tiny,
   PerceptronBenchmark.small,
   PerceptronBenchmark.large,

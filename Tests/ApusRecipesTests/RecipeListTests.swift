@@ -46,7 +46,7 @@ private let names = recipes.map(\.name)
     // The commands' own, which a recipe would never hear of.
     let flags: Set = [
       "list", "output", "resume", "json", "threads", "isa", "precision", "stage", "format", "step",
-      "disable-pass", "help", "version",
+      "disable-pass", "help", "version", "weights", "count", "layer",
     ]
     #expect(flags.isDisjoint(with: options.map(\.name)))
     var values = recipe.defaults
@@ -96,7 +96,10 @@ private let names = recipes.map(\.name)
   }
 
   @Test func whatTrainsHasData_andWhatDoesNotIsABenchmarks() throws {
-    let trainable = ["fashion-mnist", "fashion-mnist-cnn", "fashion-mnist-resnet"]
+    let trainable = [
+      "fashion-mnist", "fashion-mnist-cnn", "fashion-mnist-resnet", "fashion-mnist-transfer",
+      "fashion-mnist-multitask",
+    ]
     #expect(recipes.trainable.map(\.name) == trainable)
     #expect(
       recipes.benchmarks.map(\.name) == [
