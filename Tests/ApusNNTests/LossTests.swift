@@ -37,11 +37,28 @@ private let losses: [String: @Sendable (Operands) -> Tensor] = {
     "cosine columns": { cosineSimilarity($0["x"]!, $0["y"]!, axis: 0) },
     "triplet order 1": { tripletMarginLoss($0["x"]!, $0["y"]!, $0["z"]!, margin: 0.7, order: 1) },
     "triplet equal": { tripletMarginLoss($0["x"]!, $0["y"]!, $0["z"]!, margin: 9) },
+    "focal half": { focalLoss($0["x"]!, $0["y"]!, alpha: nil, gamma: 0.5) },
+    "focal plain": { focalLoss($0["x"]!, $0["y"]!, alpha: 0.5, gamma: 0) },
+    "smooth l1 narrow": { smoothL1($0["x"]!, $0["y"]!, beta: 0.25) },
+    "smooth l1 sharp": { smoothL1($0["x"]!, $0["y"]!, beta: 0) },
+    "dice": { diceLoss($0["x"]!, $0["labels"]!) },
+    "dice smooth": { diceLoss($0["x"]!, $0["labels"]!, smoothing: 0.1) },
+    "psnr": { psnr($0["x"]!, $0["y"]!) },
+    "ssim": { ssim($0["x"]!, $0["y"]!) },
   ]
+  for name in ["detection", "detection of nothing"] {
+    all[name] = {
+      let (classes, boxes) = detectionLoss(
+        ($0["x"]!, $0["y"]!), classes: $0["classes"]!, offsets: $0["offsets"]!)
+      return stack([classes, boxes])
+    }
+  }
   for reduction in LossReduction.allCases {
     all["mse \(reduction)"] = { mse($0["x"]!, $0["y"]!, reduction: reduction) }
     all["mae \(reduction)"] = { mae($0["x"]!, $0["y"]!, reduction: reduction) }
     all["huber \(reduction)"] = { huber($0["x"]!, $0["y"]!, reduction: reduction) }
+    all["focal \(reduction)"] = { focalLoss($0["x"]!, $0["y"]!, reduction: reduction) }
+    all["smooth l1 \(reduction)"] = { smoothL1($0["x"]!, $0["y"]!, reduction: reduction) }
     all["bce \(reduction)"] = { bceWithLogits($0["x"]!, $0["y"]!, reduction: reduction) }
     all["nll \(reduction)"] = { nll($0["x"]!, $0["labels"]!, reduction: reduction) }
     all["nll ignored weighted \(reduction)"] = {
@@ -133,7 +150,7 @@ private func failure(_ types: [TensorType], _ loss: ([Tensor]) -> Tensor) -> Apu
 
   static let smooth: [String] = losses.keys.filter { name in
     // Cases at a kink have no derivative to compare with; nor does a target of exactly 0.
-    !["mae", "huber", "kl sparse", "triplet equal"].contains { name.hasPrefix($0) }
+    !["mae", "huber", "smooth", "kl sparse", "triplet equal"].contains { name.hasPrefix($0) }
   }.sorted()
 
   @Test(arguments: smooth)

@@ -280,6 +280,10 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
   ),
   ("crossEntropy", { [crossEntropy($0.x, $0.indices, ignoreIndex: $0.n, labelSmoothing: $0.d)] }),
   ("nll", { [nll($0.x, $0.indices)] }), ("huber", { [huber($0.x, $0.x, delta: $0.d)] }),
+  ("focalLoss", { [focalLoss($0.x, $0.x, alpha: $0.d, gamma: $0.d)] }),
+  ("smoothL1", { [smoothL1($0.x, $0.x, beta: $0.d)] }),
+  ("diceLoss", { [diceLoss($0.x, $0.indices, smoothing: $0.d)] }),
+  ("psnr", { [psnr($0.x, $0.x, range: $0.d), ssim($0.images, $0.images, range: $0.d)] }),
   (
     "maxPool",
     {

@@ -97,5 +97,86 @@ case("triplet order 1", lambda x, y, z: F.triplet_margin_loss(x, y, z, 0.7, p=1,
 case("triplet equal", lambda x, y, z: F.triplet_margin_loss(x, y, z, 9.0, eps=0),
      ("x", "y", "z"), x=X, y=SAME, z=OTHER)
 
+
+
+def focal(x, y, alpha=0.25, gamma=2.0, reduction="mean"):
+    """torchvision.ops.sigmoid_focal_loss, written out."""
+    p = torch.sigmoid(x)
+    loss = F.binary_cross_entropy_with_logits(x, y, reduction="none")
+    loss = loss * (1 - (p * y + (1 - p) * (1 - y))) ** gamma
+    if alpha is not None:
+        loss = (alpha * y + (1 - alpha) * (1 - y)) * loss
+    return {"none": loss, "sum": loss.sum(), "mean": loss.mean()}[reduction]
+
+
+def dice(x, labels, smoothing=1.0):
+    """The soft Dice loss over the classes of a whole batch."""
+    p = F.softmax(x, -1).reshape(-1, x.shape[-1])
+    y = F.one_hot(labels.flatten(), x.shape[-1]).to(p)
+    overlap = 2 * (p * y).sum(0) + smoothing
+    return (1 - overlap / (p.sum(0) + y.sum(0) + smoothing)).mean()
+
+
+def detection(x, y, classes, offsets):
+    """RetinaNet's losses: torchvision.models.detection.retinanet, written out for one batch."""
+    holds = classes > 0
+    count = holds.sum().clamp(min=1)
+    target = F.one_hot(classes.clamp(min=0), x.shape[-1] + 1)[..., 1:].to(x)
+    labels = focal(x, target, reduction="none")[classes != -1].sum() / count
+    boxes = F.smooth_l1_loss(y[holds], offsets[holds], beta=1 / 9, reduction="sum") / count
+    return torch.stack([labels, boxes])
+
+
+def psnr(x, y):
+    """The mean over the images of 10 log10(1 / mse)."""
+    return (-10 * ((x - y) ** 2).mean((1, 2, 3)).log10()).mean()
+
+
+def ssim(x, y):
+    """Wang et al. 2004 with Gaussian windows of 11 x 11, deviation 1.5, over pixels in 0...1."""
+    place = torch.arange(11, dtype=torch.float64) - 5
+    bell = torch.exp(-((place / 1.5) ** 2) / 2)
+    window = torch.outer(bell, bell) / bell.sum() ** 2
+    channels = x.shape[-1]
+    weight = window.expand(channels, 1, 11, 11)
+
+    def blurred(image):
+        return F.conv2d(image.permute(0, 3, 1, 2), weight, groups=channels)
+
+    mx, my = blurred(x), blurred(y)
+    vx, vy, both = blurred(x * x) - mx * mx, blurred(y * y) - my * my, blurred(x * y) - mx * my
+    c1, c2 = 0.01**2, 0.03**2
+    return ((2 * mx * my + c1) * (2 * both + c2)
+            / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean()
+
+
+for reduction in ["none", "sum", "mean"]:
+    case(f"focal {reduction}", lambda x, y: focal(x, y, reduction=reduction), x=LOGITS, y=BITS)
+    case(f"smooth l1 {reduction}", lambda x, y: F.smooth_l1_loss(x, y, reduction=reduction),
+         ("x", "y"), x=KINK_X, y=KINK_Y)
+case("focal half", lambda x, y: focal(x, y, None, 0.5), x=X, y=SAME.sigmoid())
+case("focal plain", lambda x, y: focal(x, y, 0.5, 0), x=LOGITS, y=BITS)
+case("smooth l1 narrow", lambda x, y: F.smooth_l1_loss(x, y, beta=0.25), ("x", "y"),
+     x=KINK_X, y=KINK_Y)
+case("smooth l1 sharp", lambda x, y: F.smooth_l1_loss(x, y, beta=0), ("x", "y"),
+     x=KINK_X, y=KINK_Y)
+PIXELS = torch.randn(2, 2, 3, 4, dtype=torch.float64)
+# Class 3 is nowhere.
+MASKS = torch.tensor([[[0, 1, 2], [0, 0, 1]], [[2, 2, 0], [0, 1, 0]]])
+case("dice", dice, x=PIXELS, labels=MASKS)
+case("dice smooth", lambda x, labels: dice(x, labels, 0.1), x=PIXELS, labels=MASKS)
+# Background, classes 0 and 2, anchors that count for nothing, an image without anything.
+ANCHORS = torch.tensor([[0, 1, -1, 3, 0], [0, 0, -1, 0, 0]])
+case("detection", detection, ("x", "y"), x=torch.randn(2, 5, 3, dtype=torch.float64),
+     y=torch.randn(2, 5, 4, dtype=torch.float64), classes=ANCHORS,
+     offsets=torch.randn(2, 5, 4, dtype=torch.float64))
+case("detection of nothing", detection, ("x", "y"), x=torch.randn(1, 3, 2, dtype=torch.float64),
+     y=torch.randn(1, 3, 4, dtype=torch.float64), classes=torch.tensor([[0, -1, 0]]),
+     offsets=torch.zeros(1, 3, 4, dtype=torch.float64))
+IMAGES = torch.rand(1, 11, 12, 2, dtype=torch.float64)
+NOISY = IMAGES + 0.1 * torch.randn(1, 11, 12, 2, dtype=torch.float64)
+case("psnr", psnr, ("x", "y"), x=PIXELS, y=PIXELS.flip(2))
+case("ssim", ssim, x=NOISY, y=IMAGES)
+
 out = pathlib.Path(__file__).parent.parent / "ApusNNTests" / "Reference" / "losses.json"
 out.write_text(json.dumps(CASES, indent=None, separators=(",", ":")).replace('},"', '},\n"') + "\n")
