@@ -123,6 +123,37 @@ import Testing
     #expect(models.map { $0.fc.weight.shape } == [[1000, 512], [10, 2048]])
   }
 
+  @Test func segmentationAndDetection() throws {
+    let f = try compile([.f32(2, 12, 12, 4), .i32(2, 12, 12)]) { arguments in
+      let (x, y) = (arguments[0], arguments[1])
+      return [
+        focalLoss(x, x), smoothL1(x, x, beta: 0.5), diceLoss(x, y), psnr(x, x * 0.5), ssim(x, x),
+      ]
+    }
+    let values = (0..<1152).map { Float($0 % 7) / 7 }
+    let losses: [NDArray] = try f(
+      NDArray(values, shape: [2, 12, 12, 4]), NDArray(zeros: .i32(2, 12, 12)))
+    #expect(losses.allSatisfy { $0.scalar.isFinite && $0.shape == [] })
+
+    let boxes = NDArray([0, 0, 4, 4, 1, 0, 4, 4, 5, 5, 9, 9], shape: [3, 4])
+    let scores = NDArray([0.5, 0.9, 0.3], shape: [3])
+    let labels = NDArray([0, 0, 1] as [Int32], shape: [3])
+    #expect(try Boxes.iou(boxes, boxes).shape == [3, 3])
+    #expect(try Boxes.generalizedIoU(boxes, boxes).shape == [3, 3])
+    #expect(try Boxes.converted(boxes, from: .corners, to: .centerSize).shape == [3, 4])
+    #expect(try nonMaximumSuppression(boxes, scores, iouThreshold: 0.5) == [1, 2])
+    #expect(
+      try batchedNonMaximumSuppression(boxes, scores, labels, iouThreshold: 0.5) == [1, 2])
+    var precision = try MeanAveragePrecision(classes: 2)
+    try precision.add(
+      Detections(boxes: boxes, scores: scores, labels: labels),
+      truth: GroundTruth(boxes: boxes, labels: labels, classes: 2))
+    #expect(precision.mean(.voc, iouThreshold: 0.5) == 1)
+    var matrix = ConfusionMatrix(classes: 2)
+    try matrix.add(predictions: labels, labels: labels)
+    #expect(matrix.meanIntersectionOverUnion == 1)
+  }
+
   @Test func pooling() throws {
     let layers: [any Layer] = [
       MaxPool2d(3, stride: 2, padding: 1), AvgPool2d(2, countsPadding: false),
