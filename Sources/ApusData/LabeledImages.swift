@@ -11,6 +11,15 @@ public enum PixelScale: Sendable, Hashable {
   case normalized(mean: Float, deviation: Float)
 }
 
+extension PixelScale {
+  /// Writes the floats of bytes.
+  func apply(_ target: UnsafeMutablePointer<Float>, _ source: UnsafePointer<UInt8>, _ count: Int) {
+    scaleToUnit(target, source, count)
+    guard case .normalized(let mean, let deviation) = self else { return }
+    for index in 0..<count { target[index] = (target[index] - mean) / deviation }
+  }
+}
+
 /// Images with a class each: batches have `images`, f32[n, height, width, channels], and `labels`,
 /// i32[n].
 ///
@@ -43,7 +52,7 @@ public struct LabeledImages: Dataset {
         expected: "images [n, height, width] or [n, height, width, channels] and labels [n]")
     }
     let values = labels.integers
-    if let index = values.firstIndex(where: { !(0..<classCount).contains($0) }) {
+    if let index = values.firstIndex(where: { $0 < 0 || $0 >= classCount }) {
       throw ApusError(
         .outOfRange, "the label \(values[index]) of example \(index) is not a class",
         expected: "labels in 0..<\(classCount)")
@@ -71,6 +80,11 @@ public struct LabeledImages: Dataset {
     try LabeledImages(pixels: pixels, labels: labels, classCount: classCount, scale: scale)
   }
 
+  /// The class of an example.
+  func label(of example: Int) -> Int {
+    labels.withUnsafeBytes { Int($0.bindMemory(to: Int32.self)[example]) }
+  }
+
   public func fill(_ targets: [UnsafeMutableRawBufferPointer], with examples: ArraySlice<Int>) {
     let size = fields[0].type.count
     let images = targets[0].bindMemory(to: Float.self)
@@ -86,12 +100,7 @@ public struct LabeledImages: Dataset {
       for (place, example) in examples.enumerated() {
         let from = source + example * size
         let to = images.baseAddress! + place * size
-        switch scale {
-        case .unit: scaleToUnit(to, from, size)
-        case .normalized(let mean, let deviation):
-          scaleToUnit(to, from, size)
-          for index in 0..<size { to[index] = (to[index] - mean) / deviation }
-        }
+        scale.apply(to, from, size)
       }
     }
   }

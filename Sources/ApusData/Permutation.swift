@@ -9,7 +9,8 @@ import ApusGraph
 /// bits by Lemire's multiplication with rejection, so that every order is equally likely.
 func permutation(of count: Int, seed: UInt64, epoch: Int) -> [Int] {
   var order = Array(0..<count)
-  var words = PhiloxWords(seed: seed, epoch: epoch)
+  // "shuf"
+  var words = PhiloxWords(seed: seed, purpose: 0x7368_7566, number: epoch)
   order.withUnsafeMutableBufferPointer { order in
     for last in stride(from: count - 1, to: 0, by: -1) {
       order.swapAt(last, words.next(below: last + 1))
@@ -18,26 +19,31 @@ func permutation(of count: Int, seed: UInt64, epoch: Int) -> [Int] {
   return order
 }
 
-/// The words of successive counters, one by one.
-private struct PhiloxWords {
-  let key: Philox.Key
-  let epoch: UInt64
+/// The words of successive counters, one by one: the counter's words are {block, purpose, number low, number
+/// high}, so that no two purposes and no two numbers of one share any.
+struct PhiloxWords {
+  private let key: Philox.Key
+  private let purpose: UInt32
+  private let number: UInt64
   private var block: UInt32 = 0
   private var words: Philox.Counter = (0, 0, 0, 0)
   private var used = 4
 
-  init(seed: UInt64, epoch: Int) {
+  /// - `number`: of the epoch, the example: what shall have numbers of its own.
+  init(seed: UInt64, purpose: UInt32, number: Int) {
     key = Philox.key(seed: seed)
-    self.epoch = UInt64(bitPattern: Int64(epoch))
+    self.purpose = purpose
+    self.number = UInt64(bitPattern: Int64(number))
   }
 
-  private mutating func next() -> UInt64 {
+  /// 32 random bits.
+  mutating func next() -> UInt64 {
     if used == 4 {
       words = Philox.block(
         key: key,
         counter: (
-          block, 0x7368_7566, UInt32(truncatingIfNeeded: epoch),
-          UInt32(truncatingIfNeeded: epoch >> 32)
+          block, purpose, UInt32(truncatingIfNeeded: number),
+          UInt32(truncatingIfNeeded: number >> 32)
         ))
       block &+= 1
       used = 0

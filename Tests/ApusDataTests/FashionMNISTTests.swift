@@ -49,6 +49,10 @@ import Testing
     }
     #expect(failure?.kind == .outOfRange)
     #expect(failure?.what == "the label 10 of example 1 is not a class")
+    let none = error {
+      _ = try LabeledImages(pixels: pixels, labels: labels, classCount: -1)
+    }
+    #expect(none?.what == "the label 1 of example 0 is not a class")
   }
 
   @Test func pixelsAreDividedBy255AsADivisionWould() throws {
