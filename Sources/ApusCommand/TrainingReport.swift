@@ -57,8 +57,11 @@ extension RecipeOutcome {
         $0.isFraction
           ? "\($0.name) \(decimals(100 * $0.value, 2)) %" : "\($0.name) \(decimals($0.value, 4))"
       }
+      // Many stand one below the other, and the one that decides in the last line too.
+      let isLong = figures.count > 5
+      if isLong { for figure in figures { output.line(figure) } }
       output.line(
-        (figures + [
+        ((isLong ? Array(figures.prefix(1)) : figures) + [
           "\(decimals(seconds, 1)) s", "\(decimals(stepsPerSecond, 0)) steps/s",
           "weights in \(weights)",
         ]).joined(separator: ", "))

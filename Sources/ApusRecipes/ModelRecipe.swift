@@ -26,15 +26,17 @@ package protocol SupervisedRecipe: ModelRecipe, TrainableRecipe {
   var metric: RecipeMetric { get }
   /// What else the loss reports that people want to read at the end: the metrics of further heads.
   var otherMetrics: [RecipeMetric] { get }
-  /// What a trained model is good for besides: figures that a recipe finds once the weights are written, which
-  /// come before its own.
-  ///
-  /// - `weights`: the file.
-  func figures(of model: Model, weights: String, _ run: RecipeRun) throws -> [RecipeOutcome.Figure]
   /// Reads the data.
   ///
   /// - Throws: `io` naming what is not there and the package that has it, and what else reading throws.
   func data(_ options: RecipeOptions) throws -> RecipeData
+  /// What else is told of a model that has learnt, such as the overlap of each class, or what it is good for besides:
+  /// figures that are no means over examples. They go before metric and loss. None by default. The weights are
+  /// written by then: `run.output`.
+  ///
+  /// - Throws: what reading the data, compiling and running throw.
+  func judge(_ model: Model, _ data: RecipeData, _ run: RecipeRun) throws
+    -> [RecipeOutcome.Figure]
 }
 
 /// What a model learns from, and what it is judged by.
@@ -80,8 +82,8 @@ extension ModelRecipe {
 extension SupervisedRecipe {
   package var otherMetrics: [RecipeMetric] { [] }
 
-  package func figures(
-    of model: Model, weights: String, _ run: RecipeRun
+  package func judge(
+    _ model: Model, _ data: RecipeData, _ run: RecipeRun
   ) throws -> [RecipeOutcome.Figure] { [] }
 
   package func train(_ run: RecipeRun) throws -> RecipeOutcome {
@@ -96,9 +98,9 @@ extension SupervisedRecipe {
       if trainer.epoch == options.epochs && trainer.batch == 0 {
         let test = try trainer.evaluate(data.validation)
         try run.save(trainer)
-        return RecipeOutcome(
-          figures: try figures(of: trainer.model, weights: run.output, run) + figures(test),
-          seconds: 0, stepsPerSecond: 0)
+        let figures =
+          try judge(trainer.model, data, run) + RecipeOutcome.figures(test, [metric] + otherMetrics)
+        return RecipeOutcome(figures: figures, seconds: 0, stepsPerSecond: 0)
       }
       guard trainer.epoch < options.epochs else {
         throw ApusError(
@@ -112,20 +114,25 @@ extension SupervisedRecipe {
       callbacks: run.callbacks)
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     try run.save(trainer)
-    let further = try figures(of: trainer.model, weights: run.output, run)
+    var outcome = RecipeOutcome(history, [metric] + otherMetrics, seconds: seconds)
+    outcome.figures = try judge(trainer.model, data, run) + outcome.figures
+    return outcome
+  }
+}
+
+extension RecipeOutcome {
+  /// What came of epochs: metrics and loss of the last validation.
+  init(_ history: [EpochSummary], _ metrics: [RecipeMetric], seconds: Double) {
     let steps = history.reduce(0) { $0 + $1.steps }
-    return RecipeOutcome(
-      figures: further + (history.last?.validation.map(figures) ?? []), seconds: seconds,
+    self.init(
+      figures: history.last?.validation.map { Self.figures($0, metrics) } ?? [], seconds: seconds,
       stepsPerSecond: Double(steps) / max(history.reduce(0) { $0 + $1.seconds }, 1e-9))
   }
 
   /// Metrics and loss on data that was held out.
-  private func figures(_ test: StepResult) -> [RecipeOutcome.Figure] {
-    func figure(_ metric: RecipeMetric) -> RecipeOutcome.Figure {
-      RecipeOutcome.Figure(
-        "test \(metric.name)", test[metric.name] ?? .nan, isFraction: metric.isFraction)
-    }
-    return [figure(metric)] + otherMetrics.map(figure)
-      + [RecipeOutcome.Figure("test loss", test.loss)]
+  static func figures(_ test: StepResult, _ metrics: [RecipeMetric]) -> [Figure] {
+    metrics.map {
+      Figure("test \($0.name)", test[$0.name] ?? .nan, isFraction: $0.isFraction)
+    } + [Figure("test loss", test.loss)]
   }
 }

@@ -107,7 +107,7 @@ import Testing
     try options.set("examples", to: "2")
     try options.set("sets", to: "1")
     let run = RecipeRun(recipe, options, output: weights)
-    let figures = try recipe.figures(of: model, weights: weights, run)
+    let figures = try recipe.judge(model, recipe.data(options), run)
     #expect(
       figures.map(\.name) == ["new head accuracy", "tuned accuracy", "from scratch accuracy"])
     for figure in figures { #expect(figure.isFraction && figure.value > 0.15, "\(figure)") }

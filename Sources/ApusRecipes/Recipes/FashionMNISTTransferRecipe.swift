@@ -65,11 +65,11 @@ struct FashionMNISTTransferRecipe: SupervisedRecipe {
 
   // MARK: The new classes
 
-  func figures(
-    of model: ResNet, weights: String, _ run: RecipeRun
+  func judge(
+    _ model: ResNet, _ data: RecipeData, _ run: RecipeRun
   ) throws -> [RecipeOutcome.Figure] {
-    let data = try clothes(run.options)
-    let (train, test) = (try data.train.ofClasses(Self.new), try data.test.ofClasses(Self.new))
+    let all = try clothes(run.options)
+    let (train, test) = (try all.train.ofClasses(Self.new), try all.test.ofClasses(Self.new))
     let judge = try test.batched(1000)
     let (count, sets) = (run.options[Self.examples], run.options[Self.sets])
     var (headAlone, tuned, scratch) = (0.0, 0.0, 0.0)
@@ -78,7 +78,7 @@ struct FashionMNISTTransferRecipe: SupervisedRecipe {
       let seed = run.options.seed &+ UInt64(set)
 
       let backbone = Self.network(Self.new.count)
-      try backbone.load(weights, except: ["fc.*"])
+      try backbone.load(run.output, except: ["fc.*"])
       backbone.freeze()
       backbone.head.unfreeze()
       headAlone += try learn(backbone, few, judge, rate: 1e-2, seed, run)
