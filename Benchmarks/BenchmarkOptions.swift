@@ -13,6 +13,8 @@ package struct BenchmarkOptions {
   /// About how long each side of each case is timed.
   package var seconds: Double
   package var json: Bool
+  /// Bytes for the intermediate values of our training steps; nil where there is no limit.
+  package var memoryLimit: Int?
   /// Whether the table has colours.
   package var colour: Bool
   /// Where the same is run too, in turns with ours.
@@ -56,5 +58,6 @@ extension CompileOptions {
     isa = options.isa
     threads = options.threads
     precision = options.precision
+    memoryLimit = options.memoryLimit
   }
 }

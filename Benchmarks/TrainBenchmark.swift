@@ -36,7 +36,8 @@ package func benchmarkTraining(
     let ours = try PeerProcess(
       "apus",
       ["/proc/self/exe".resolved, "bench", "train", workload.name, "--serve"] + shared
-        + ["--isa", options.isa.name])
+        + ["--isa", options.isa.name]
+        + (options.memoryLimit.map { ["--memory-limit", "\($0)"] } ?? []))
     var sides = [ours]
     if let interpreter {
       let hasImages = try workload.hasImages

@@ -38,6 +38,8 @@ struct BenchTrainCommand: ParsableCommand {
 
   @OptionGroup var options: BenchOptions
 
+  @OptionGroup var memory: MemoryLimitOption
+
   func validate() throws {
     if let batch { _ = try usage { try CommonOption.batch.value("\(batch)") } }
     for (isChosen, flag) in [(profile, "--profile"), (scaling, "--scaling")]
@@ -52,19 +54,26 @@ struct BenchTrainCommand: ParsableCommand {
   func run() throws {
     let workloads = self.workloads.isEmpty ? recipes.benchmarks : self.workloads
     if serve {
-      try serveTraining(
-        workloads[0], batch: batch, options: try options.measuring.settings(json: true))
+      try serveTraining(workloads[0], batch: batch, options: try settings(json: true))
     } else if profile {
-      try profileTraining(
-        workloads, batch: batch, options: try options.measuring.settings(json: options.json))
+      try profileTraining(workloads, batch: batch, options: try settings(json: options.json))
     } else if scaling {
-      try scaleTraining(
-        workloads, batch: batch, options: try options.measuring.settings(json: options.json))
+      try scaleTraining(workloads, batch: batch, options: try settings(json: options.json))
     } else {
       try options.measure("Training steps") {
-        try benchmarkTraining(workloads, batch: batch, options: $0)
+        try benchmarkTraining(workloads, batch: batch, options: limited($0))
       }
     }
+  }
+
+  private func settings(json: Bool) throws -> BenchmarkOptions {
+    limited(try options.measuring.settings(json: json))
+  }
+
+  private func limited(_ options: BenchmarkOptions) -> BenchmarkOptions {
+    var options = options
+    options.memoryLimit = memory.memoryLimit?.bytes
+    return options
   }
 
   @Sendable private static func named(_ name: String) throws -> any Recipe {

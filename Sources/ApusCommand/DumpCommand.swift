@@ -46,6 +46,8 @@ struct DumpCommand: ParsableCommand {
 
   @OptionGroup var execution: ExecutionOptions
 
+  @OptionGroup var memory: MemoryLimitOption
+
   func validate() throws {
     _ = try options()
     let names = PassManager().names
@@ -83,6 +85,7 @@ struct DumpCommand: ParsableCommand {
     let step = try chosenStep()
     var options = execution.compileOptions
     options.disabledPasses = Set(disabledPasses)
+    options.memoryLimit = memory.memoryLimit?.bytes
     switch stage {
     case .trace: return text(try step.forwardGraph())
     case .gradient: return text(try step.graph())

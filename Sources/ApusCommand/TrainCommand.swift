@@ -66,6 +66,8 @@ struct TrainCommand: ParsableCommand {
 
   @OptionGroup var execution: ExecutionOptions
 
+  @OptionGroup var memory: MemoryLimitOption
+
   @Flag(help: "One JSON object a line on standard output, and nothing else there.")
   var json = false
 
@@ -114,8 +116,10 @@ struct TrainCommand: ParsableCommand {
     if list { return try tellRecipes() }
     try execution.warnOfManyThreads()
     let output = RunOutput()
+    var compile = execution.compileOptions
+    compile.memoryLimit = memory.memoryLimit?.bytes
     let run = RecipeRun(
-      try recipe.recipe(), try options(), compile: execution.compileOptions, output: self.output,
+      try recipe.recipe(), try options(), compile: compile, output: self.output,
       resume: resume == Self.folderOfCheckpoint ? checkpoint : resume, checkpoints: checkpoint,
       every: every?.interval ?? CheckpointPeriod.standard,
       progress: [CommandProgress(json: json, output)],

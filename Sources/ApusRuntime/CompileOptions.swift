@@ -24,7 +24,13 @@ public struct CompileOptions: Sendable {
   public var enabledPasses: Set<String> = []
   /// How products are computed.
   public var precision = Precision.highest
-  /// Bytes that the arena may take at most; compiling throws where the plan needs more.
+  /// Bytes that the arena may take at most: the block of all intermediate values and the kernels' shared
+  /// workspace, which grows with the batch. Parameters, what optimisers keep, batches and each thread's own
+  /// scratch lie outside; ``MemoryReport`` has them all. It holds for each compiled step by itself.
+  ///
+  /// Where the plan needs more, values that backward reads are computed again instead of kept, the cheapest for
+  /// their size first, to the same bits; a smaller limit never takes more memory. Compiling throws `resource`
+  /// where that is not enough, with the least that is possible.
   public var memoryLimit: Int?
   /// What to check while running; nil for `APUS_CHECK`.
   public var check: Check?

@@ -74,6 +74,11 @@ package struct CostModel: Sendable {
     rates.call + max(arithmetic(call), moving(call.bytes, of: call)) + call.overhead
   }
 
+  /// Nanoseconds of the faster way, one thread alone or the team.
+  func least(_ call: KernelCall) -> Double {
+    threads > 1 && call.isParallel ? min(alone(call), spread(call)) : alone(call)
+  }
+
   /// Nanoseconds that a team takes, the slowest thread's.
   ///
   /// - `touched`: bytes that the thread with most to do reads and writes, where that is known: of a

@@ -31,8 +31,8 @@ public final class Executable: Sendable, CustomStringConvertible {
   /// - `arena`: the memory of intermediate values, where it is shared.
   /// - Throws: `unsupported` where an op has no kernel or the level is not available, `invalidArgument`
   ///   for a bad option or environment variable, `missing` or `shapeMismatch` where `states` lacks a state
-  ///   or has it in another type, `resource` where memory or threads are short or the arena would exceed
-  ///   the limit.
+  ///   or has it in another type, `resource` where memory or threads are short or the arena cannot be
+  ///   brought within the limit.
   package init(
     _ graph: Graph, states: StateStore = StateStore(), options: CompileOptions = CompileOptions(),
     arena: Arena = Arena()
@@ -46,12 +46,8 @@ public final class Executable: Sendable, CustomStringConvertible {
     team = try Team.shared(threads: options.threads)
     let rates = ProcessorRates.here(isa, team: team)
     plan = try Plan(
-      optimised, isa: isa, precision: options.precision, threads: team.threads.count, rates: rates)
-    if let limit = options.memoryLimit, plan.memory.arena > limit {
-      throw ApusError(
-        .resource, "the plan needs an arena of \(plan.memory.arena) bytes",
-        expected: "at most \(limit), the memory limit; a smaller batch, or checkpoint { }")
-    }
+      optimised, isa: isa, precision: options.precision, threads: team.threads.count, rates: rates,
+      memoryLimit: options.memoryLimit)
     schedule = Schedule(plan, threads: team.threads.count, rates: rates)
     self.states = states
     binding = try Binding(plan, schedule: schedule, states: states)

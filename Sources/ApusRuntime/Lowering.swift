@@ -21,6 +21,8 @@ struct LoweredGraph {
     var packing: Int?
     /// Its part in the condition under which the run changes states.
     var role = ConditionRole.none
+    /// Whether it makes again what a call before it has made.
+    var isRepeated = false
   }
 
   /// A state's form that a kernel wants, made from the state before a run where that has changed.
@@ -31,11 +33,13 @@ struct LoweredGraph {
     var packable: PackableOperand
   }
 
-  /// The graph, with the nodes that were added at its end.
-  private(set) var graph: Graph
+  /// The graph, with the nodes that were added at its end. Values that are made again belong to no node.
+  var graph: Graph
   var calls: [Call] = []
   /// For each value the value whose buffer holds it, and where in it, in bytes.
-  private(set) var roots: [(value: ValueID, offset: Int)]
+  var roots: [(value: ValueID, offset: Int)]
+  /// Of values that are made again: what they are copies of.
+  var sources: [ValueID: ValueID] = [:]
   /// Nodes that must not become aliases.
   private var copies: Set<Int> = []
   /// By node: whether its result is another name for an operand's bytes.

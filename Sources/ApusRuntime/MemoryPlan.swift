@@ -24,8 +24,14 @@ package struct Place: Sendable, Hashable {
 
 /// What a plan needs in memory, in bytes.
 public struct MemoryReport: Sendable, Hashable, Codable {
-  /// The one block that holds all intermediate values and the kernels' shared workspace.
+  /// The one block that holds all intermediate values and the kernels' shared workspace: what
+  /// ``CompileOptions/memoryLimit`` limits.
   public var arena: Int
+  /// What the arena would be without a limit.
+  public var unlimitedArena: Int
+  /// Values that are computed again rather than kept, for the limit's sake, in bytes: what backward makes a
+  /// second time.
+  public var recomputed = 0
   /// The largest sum of intermediate values and workspace needed at one time: no plan of the same order
   /// of steps can have a smaller arena.
   public var lowerBound: Int
@@ -56,6 +62,16 @@ struct MemoryPlan: Sendable {
   private(set) var buffers: [(interval: Interval, offset: Int)]
 
   mutating func notePacked(_ bytes: Int) { report.packed = bytes }
+
+  /// Lets the arena have at least so many bytes.
+  mutating func widen(to bytes: Int) { report.arena = max(report.arena, bytes) }
+
+  /// Notes what a limit has changed.
+  mutating func noteRecomputed(_ lowered: LoweredGraph, unlimited: MemoryPlan) {
+    report.unlimitedArena = unlimited.report.arena
+    report.recomputed = lowered.calls.lazy.filter(\.isRepeated).flatMap(\.results)
+      .reduce(0) { $0 + lowered.graph.type(of: $1).byteCount }
+  }
 
   /// - `keptUntil`: by call, how long at least its buffers stay reserved: until the last call before
   ///   the threads meet. What is reused before would make them meet for the memory's sake. Nil where that
@@ -89,7 +105,8 @@ struct MemoryPlan: Sendable {
       values.reduce(0) { $0 + graph.type(of: $1).byteCount }
     }
     report = MemoryReport(
-      arena: packing.total, lowerBound: ArenaPacking.lowerBound(intervals),
+      arena: packing.total, unlimitedArena: packing.total,
+      lowerBound: ArenaPacking.lowerBound(intervals),
       values: bytes(lowered.calls.flatMap(\.results)), states: bytes(graph.states.map(\.value)),
       constants: bytes(graph.constants.map(\.value)), inputs: bytes(graph.inputs.map(\.value)),
       scratchPerThread: lowered.calls.map(\.call.scratchBytesPerThread).max() ?? 0)

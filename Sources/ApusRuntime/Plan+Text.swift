@@ -45,6 +45,8 @@ package struct PlanDescription: Sendable, Codable {
     package var results: [Access]
     package var workspaceBytes: Int
     package var origins: [String]
+    /// Whether it makes again what was not kept, for the limit's sake.
+    package var isRepeated: Bool
   }
 
   package var isa: String
@@ -71,7 +73,8 @@ extension Plan {
           predictedNanoseconds: entry.predictedNanoseconds.rounded(), flops: step.call.flops,
           bytes: step.call.bytes, operands: step.operands.map(\.description),
           results: step.results.map(\.description), workspaceBytes: step.call.workspaceBytes,
-          origins: step.origins.map(\.description).filter { !$0.isEmpty })
+          origins: step.origins.map(\.description).filter { !$0.isEmpty },
+          isRepeated: step.isRepeated)
       })
   }
 
@@ -90,6 +93,11 @@ extension Plan {
         + "states \(memory.states), packed \(memory.packed), constants \(memory.constants), inputs \(memory.inputs), "
         + "scratch \(memory.scratchPerThread) a thread",
     ]
+    if memory.unlimitedArena != memory.arena {
+      lines.append(
+        "computed again \(memory.recomputed) bytes in \(steps.count(where: \.isRepeated)) steps; "
+          + "without a limit the arena would be \(memory.unlimitedArena)")
+    }
     for step in described.steps {
       if let condition, step.index == schedule.conditionStep {
         lines.append("      ---- \(condition.description)")
@@ -101,6 +109,7 @@ extension Plan {
       line += "  \(step.results.map(\.text).joined(separator: ", "))"
       line += " = \(step.op)(\(step.operands.map(\.text).joined(separator: ", ")))"
       if step.workspaceBytes > 0 { line += "  workspace \(step.workspaceBytes)" }
+      if step.isRepeated { line += "  again" }
       if !step.origins.isEmpty { line += "  from \(step.origins.joined(separator: ", "))" }
       lines.append(line)
       if let reason = step.barrierReason { lines.append("      ---- barrier: \(reason)") }

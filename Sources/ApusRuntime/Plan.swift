@@ -31,6 +31,8 @@ package struct Plan: Sendable {
     package var workspace: Place?
     /// The number of its error slot, where it reports bad indices.
     package var errorSlot: Int?
+    /// Whether it makes again what was not kept.
+    package var isRepeated = false
     package var origins: [Origin]
   }
 
@@ -74,17 +76,25 @@ package struct Plan: Sendable {
   /// - `precision`: how products are computed.
   /// - `threads`: the team for which the order of the calls is made. The plan runs on any other too.
   /// - `rates`: how fast the processor is; nil stands for this one.
-  /// - Throws: `unsupported` where an op has no kernel, naming the op's place in the model.
+  /// - `memoryLimit`: bytes that the arena may take; what does not fit is computed again where it is needed.
+  /// - Throws: `unsupported` where an op has no kernel, naming the op's place in the model; `resource` where the
+  ///   limit cannot be kept, `invalidArgument` where it is negative.
   package init(
     _ graph: Graph, isa: ISA, precision: Precision = .highest, threads: Int = 1,
-    rates: ProcessorRates? = nil
+    rates: ProcessorRates? = nil, memoryLimit: Int? = nil
   ) throws {
     var given = try LoweredGraph(graph, isa: isa, precision: precision)
     let forms = given.usePackedStates()
     var (lowered, memory) = CallOrder.ordered(
       given, rates: rates ?? .here(isa), threads: threads)
+    if let memoryLimit {
+      let limit = try ArenaLimit(memoryLimit, isa: isa, threads: threads)
+      if let (fitting, less) = try limit.plan(given, instead: memory) {
+        (lowered, memory) = (fitting, less)
+      }
+    }
     memory.notePacked(forms.reduce(0) { $0 + $1.packable.byteCount })
-    let namer = ValueNames(lowered.graph)
+    let namer = ValueNames(lowered.graph, copies: lowered.sources)
     self.isa = isa
     self.memory = memory.report
     buffers = memory.buffers
@@ -121,13 +131,20 @@ package struct Plan: Sendable {
 /// What values are called in dumps.
 struct ValueNames {
   private var names: [Int: String] = [:]
+  private let copies: [ValueID: ValueID]
 
-  init(_ graph: Graph) {
+  /// - `copies`: of values that are made again, what they are copies of.
+  init(_ graph: Graph, copies: [ValueID: ValueID] = [:]) {
+    self.copies = copies
     for input in graph.inputs { names[input.value.index] = input.name }
     for state in graph.states { names[state.value.index] = state.name }
   }
 
-  func name(_ value: ValueID) -> String { names[value.index] ?? value.description }
+  /// A copy is `%3'`, a copy of that `%3''`.
+  func name(_ value: ValueID) -> String {
+    if let source = copies[value] { return name(source) + "'" }
+    return names[value.index] ?? value.description
+  }
 }
 
 /// Places the operands and results of calls.
@@ -168,7 +185,7 @@ struct StepBuilder {
     return Plan.Step(
       call: call.call, mnemonic: call.mnemonic, operands: operands,
       results: call.results.map { access(Operand($0)) }, workspace: workspace, errorSlot: nil,
-      origins: call.origins)
+      isRepeated: call.isRepeated, origins: call.origins)
   }
 
   private func form(_ packable: PackableOperand, _ number: Int, of source: Plan.Access)

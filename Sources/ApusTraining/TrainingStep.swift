@@ -321,8 +321,15 @@ public final class TrainingStep {
     var options = compileOptions
     // Of gradients that are products the products themselves are looked at.
     options.disabledPasses.insert("bound-by-factors")
-    let executable = try Executable(
-      graph, states: StateStore(of: trace, random: random.cell), options: options)
+    let states = try StateStore(of: trace, random: random.cell)
+    let executable: Executable
+    do {
+      executable = try Executable(graph, states: states, options: options)
+    } catch let error as ApusError where error.kind == .resource && options.memoryLimit != nil {
+      // Other values come together in it. What is wrong with the batch is worth the memory, once.
+      options.memoryLimit = nil
+      executable = try Executable(graph, states: states, options: options)
+    }
     let numbers = try executable.run(batch.arrays).map(\.scalar)
     return (hasWeight ? numbers.last : nil, Array(zip(paths, numbers)))
   }

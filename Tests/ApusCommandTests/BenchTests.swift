@@ -84,6 +84,13 @@ import Testing
     }
   }
 
+  @Test func aTrainingStepIsTimedWithinALimit() throws {
+    let run = try apus(
+      "bench", "train", "mlp_small", "--seconds", "0.01", "--json", "--memory-limit", "1")
+    #expect(run.status == 1)
+    #expect(run.errors.contains("a memory limit of 1 bytes cannot be kept"), "\(run.errors)")
+  }
+
   @Test func trainingLine_hasItsMembers() throws {
     let run = try apus("bench", "train", "mlp_small", "--seconds", "0.05", "--json")
     #expect(run.status == 0, "\(run.errors)")

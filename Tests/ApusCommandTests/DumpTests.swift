@@ -73,6 +73,27 @@ import Testing
     #expect(scopes.isSuperset(of: ["first", "second", "output"]))
   }
 
+  @Test func aMemoryLimit_showsWhatIsComputedAgain_orWhyItCannotBeKept() throws {
+    let arguments = ["dump", "resnet20", "--batch", "16", "--stage", "plan", "--format", "json"]
+    func arena(_ run: CommandRun) throws -> Int? {
+      try JSON(parsing: run.output)["memory"]?["arena"]?.integer
+    }
+    let free = try #require(try arena(CommandProcess(arguments).finish()))
+    let limit = free * 6 / 10
+    // In units that say it exactly.
+    for text in ["\(limit)", "\(Double(limit) / 1024)KiB"] {
+      let run = try CommandProcess(arguments + ["--memory-limit", text]).finish()
+      #expect(run.status == 0, "\(run.errors)")
+      #expect(try #require(try arena(run)) <= limit)
+      let steps = try #require(try JSON(parsing: run.output)["steps"]?.elements)
+      #expect(steps.contains { $0["isRepeated"] == .bool(true) })
+    }
+    let impossible = try CommandProcess(arguments + ["--memory-limit", "1KiB"]).finish()
+    #expect(impossible.status == 1 && impossible.output.isEmpty)
+    #expect(impossible.errors.contains("a memory limit of 1024 bytes cannot be kept"))
+    #expect(impossible.errors.contains("expected a limit of at least"))
+  }
+
   @Test func passesCanBeSwitchedOff() throws {
     let all = try apus("dump", "mlp_small")
     let fewer = try apus(

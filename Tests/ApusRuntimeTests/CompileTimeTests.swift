@@ -48,11 +48,29 @@ extension Tag {
     #expect(isLinear(), "seconds for n, 2n and 4n: \(best)")
   }
 
+  @Test(arguments: [Model.products, .softmaxes])
+  func aLimitTakesLinearTimeToo(model: Model) throws {
+    // Some tens of choices, whatever the number of calls.
+    func limit(_ size: Int) throws -> Int {
+      try Plan(optimised(record(model, size)), isa: .ref).memory.arena * 3 / 4
+    }
+    let limits = try [1, 2, 4].map { try limit(model.size * $0) }
+    var best = [Double](repeating: .infinity, count: 3)
+    func isLinear() -> Bool { best[1] <= 3 * best[0] && best[2] <= 3 * best[1] }
+    for _ in 0..<3 where !isLinear() || best[0] == .infinity {
+      for (place, factor) in [1, 2, 4].enumerated() {
+        let time = try seconds(model, model.size * factor, memoryLimit: limits[place])
+        best[place] = min(best[place], time)
+      }
+    }
+    #expect(isLinear(), "seconds for n, 2n and 4n: \(best)")
+  }
+
   /// Processor time of recording, differentiating, optimising and planning for two threads.
-  private func seconds(_ model: Model, _ size: Int) throws -> Double {
+  private func seconds(_ model: Model, _ size: Int, memoryLimit: Int? = nil) throws -> Double {
     let start = threadSeconds()
     let graph = try optimised(record(model, size))
-    let plan = try Plan(graph, isa: .ref, threads: 2)
+    let plan = try Plan(graph, isa: .ref, threads: 2, memoryLimit: memoryLimit)
     let schedule = Schedule(plan, threads: 2)
     let end = threadSeconds()
     #expect(schedule.entries.count == plan.steps.count && !plan.steps.isEmpty)

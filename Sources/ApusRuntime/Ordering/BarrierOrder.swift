@@ -23,7 +23,7 @@ struct BarrierOrder {
     let builder = StepBuilder(
       lowered: lowered,
       places: lowered.roots.map { Place(space: .constant($0.value.index), offset: $0.offset) },
-      names: ValueNames(lowered.graph))
+      names: ValueNames(lowered.graph, copies: lowered.sources))
     let steps = lowered.calls.map { builder.step($0, workspace: nil) }
     let graph = CallGraph(lowered, updatesInPlace: true)
     var live = LiveBytes.Run(graph)
@@ -35,6 +35,8 @@ struct BarrierOrder {
       let place =
         ready.first.firstIndex {
           live.peak(during: $0) <= mostLive && schedule.goesOn(steps[$0])
+            // What is made again is made late: it could be made as soon as the first time.
+            && (!lowered.calls[$0].isRepeated || $0 == ready.first[0])
         } ?? 0
       let call = ready.remove(at: place)
       schedule.add(steps[call])

@@ -29,21 +29,30 @@ enum CallOrder {
   ) -> (LoweredGraph, MemoryPlan) {
     let (lowered, peak) = forLittleMemory(given)
     let memory = MemoryPlan(lowered)
-    guard threads > 1, lowered.calls.count > 2, lowered.calls.count <= mostCalls else {
-      return (lowered, memory)
-    }
+    return withFewBarriers(
+      lowered, memory, peak: peak, rates: rates, threads: threads,
+      footprint: memory.report.footprint) ?? (lowered, memory)
+  }
+
+  /// The calls in an order with fewer barriers, and its memory; nil where that would cost memory, or is not
+  /// worth the search.
+  ///
+  /// - `memory`, `peak`: of the calls as they are ordered now.
+  /// - `footprint`: bytes that a run goes through.
+  static func withFewBarriers(
+    _ lowered: LoweredGraph, _ memory: MemoryPlan, peak: Int, rates: ProcessorRates, threads: Int,
+    footprint: Int
+  ) -> (LoweredGraph, MemoryPlan)? {
+    guard threads > 1, lowered.calls.count > 2, lowered.calls.count <= mostCalls else { return nil }
+    let model = CostModel(rates, threads: threads, footprint: footprint)
     let order = BarrierOrder(
-      lowered,
-      ScheduleBuilder(
-        CostModel(rates, threads: threads, footprint: memory.report.footprint),
-        threads: threads),
-      mostLive: peak + slack)
+      lowered, ScheduleBuilder(model, threads: threads), mostLive: peak + slack)
     let other = lowered.reordered(order.calls)
     let otherMemory = MemoryPlan(other, keptUntil: order.ends)
     let isWorthIt =
       otherMemory.report.arena <= memory.report.arena + slack
       && otherMemory.copies.count <= memory.copies.count
-    return isWorthIt ? (other, otherMemory) : (lowered, memory)
+    return isWorthIt ? (other, otherMemory) : nil
   }
 
   /// The calls in the order with the lowest peak of those tried, and that peak.

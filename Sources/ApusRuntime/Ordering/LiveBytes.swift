@@ -25,6 +25,15 @@ struct LiveBytes {
     return run.peak
   }
 
+  /// By place in the order: the bytes live while that call runs.
+  func profile(_ order: some Sequence<Int>) -> [Int] {
+    var run = Run(graph)
+    return order.map { call in
+      run.step(call)
+      return run.during
+    }
+  }
+
   /// An order in which the calls can run.
   func schedule(_ strategy: Strategy) -> [Int] {
     var run = Run(graph)
@@ -80,6 +89,8 @@ struct LiveBytes {
     private(set) var hasRun: [Bool]
     private var live = 0
     private(set) var peak = 0
+    /// Bytes that were live while the last call ran.
+    private(set) var during = 0
 
     init(_ graph: CallGraph) {
       self.graph = graph
@@ -129,7 +140,8 @@ struct LiveBytes {
         if let from { taken[from] = 0 }
       }
       hasRun[call] = true
-      peak = max(peak, live + graph.workspaces[call])
+      during = live + graph.workspaces[call]
+      peak = max(peak, during)
       for value in graph.makes[call] where pending[value] == 0 && !graph.isKept[value] {
         live -= taken[value]
       }
