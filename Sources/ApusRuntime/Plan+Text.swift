@@ -146,7 +146,8 @@ extension Plan {
     /// The step that wrote each name last.
     var writers: [String: Int] = [:]
     for step in described.steps {
-      let label = ([step.op, step.kernel] + step.origins).map(escaped).joined(separator: "\\n")
+      let head = [step.op, step.kernel] + (step.isRepeated ? ["again"] : [])
+      let label = (head + step.origins).map(escaped).joined(separator: "\\n")
       lines.append("  step\(step.index) [label=\"\(label)\"];")
       for operand in step.operands {
         let source: String? =

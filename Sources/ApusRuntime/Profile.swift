@@ -22,6 +22,8 @@ public struct Profile: Sendable, CustomStringConvertible {
     public var threads: Int
     public var flops: Double
     public var bytes: Double
+    /// Whether it computes again what a memory limit did not let the plan keep.
+    public var isRepeated: Bool
 
     public var gigaflopsPerSecond: Double {
       nanoseconds > 0 ? flops / Double(nanoseconds) : 0
@@ -41,7 +43,7 @@ public struct Profile: Sendable, CustomStringConvertible {
         kernel: step.call.name, mnemonic: step.mnemonic, origins: step.origins,
         nanoseconds: nanoseconds[index], predictedNanoseconds: entry.predictedNanoseconds,
         threads: entry.isAlone ? 1 : schedule.threads, flops: step.call.flops,
-        bytes: step.call.bytes)
+        bytes: step.call.bytes, isRepeated: step.isRepeated)
     }
   }
 
@@ -57,7 +59,8 @@ public struct Profile: Sendable, CustomStringConvertible {
         100 * Double(entry.nanoseconds) / Double(total), entry.gigaflopsPerSecond,
         entry.gigabytesPerSecond, entry.threads)
       let place = entry.origins.first?.description ?? ""
-      lines.append("\(numbers)  \(entry.kernel)\(place.isEmpty ? "" : "  \(place)")")
+      let again = entry.isRepeated ? "  again" : ""
+      lines.append("\(numbers)  \(entry.kernel)\(again)\(place.isEmpty ? "" : "  \(place)")")
     }
     lines.append(String(format: "%7.1f  in all", Double(total) / 1000))
     return lines.joined(separator: "\n")

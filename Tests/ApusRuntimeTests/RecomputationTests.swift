@@ -277,6 +277,24 @@ import Testing
       #expect(plan.steps.contains { $0.operands.contains { $0.name.hasPrefix(name) } })
     }
     #expect(plan.description(schedule).steps.map(\.isRepeated) == plan.steps.map(\.isRepeated))
+    #expect(plan.dot(schedule).components(separatedBy: "\\nagain\\n").count - 1 == repeated.count)
     #expect(!free.text(Schedule(free, threads: 1)).contains("again"))
+  }
+
+  @Test func aProfileSaysWhatIsMadeAgain() throws {
+    let graph = try perceptronStep(batch: 512, widths: [32, 64, 64, 64, 64, 8])
+    func executable(_ limit: Int?) throws -> Executable {
+      let options = CompileOptions(threads: 1, memoryLimit: limit)
+      return try Executable(graph, states: StateStore(zerosFor: graph), options: options)
+    }
+    let inputs = graph.inputs.map { NDArray(zeros: graph.type(of: $0.value)) }
+    let free = try executable(nil)
+    let limited = try executable(free.memory.arena * 3 / 4)
+    let (_, profile) = try limited.profile(inputs)
+    let marks = profile.entries.map(\.isRepeated)
+    #expect(marks == limited.plan.steps.map(\.isRepeated) && marks.contains(true))
+    let lines = profile.description.split(separator: "\n")
+    #expect(lines.count { $0.contains("  again  layer") } == marks.count { $0 })
+    #expect(try !free.profile(inputs).profile.description.contains("again"))
   }
 }

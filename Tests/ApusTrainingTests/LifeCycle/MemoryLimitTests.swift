@@ -53,8 +53,10 @@ enum LimitedNetwork: String, CaseIterable, Sendable {
   }
 
   /// Five steps within a limit.
-  func trained(_ limit: Int?, threads: Int = 1) throws -> LimitedRun {
-    let compile = CompileOptions(threads: threads, memoryLimit: limit)
+  func trained(
+    _ limit: Int?, threads: Int = 1, precision: Precision = .highest
+  ) throws -> LimitedRun {
+    let compile = CompileOptions(threads: threads, precision: precision, memoryLimit: limit)
     return switch self {
     case .perceptron: try LimitedRun(Perceptron(), Adam(learningRate: 1e-3), batch, compile)
     case .leNet: try LimitedRun(LeNet(), Adam(learningRate: 1e-3), batch, compile)
@@ -141,6 +143,14 @@ struct LimitedRun {
       #expect(limited.memory.recomputed > 0)
       #expect(limited.losses == free.losses && limited.values == free.values)
     }
+  }
+
+  @Test func mixedPrecisionGivesTheSameBitsWithinALimit() throws {
+    let network = LimitedNetwork.residual
+    let free = try network.trained(nil, precision: .mixed)
+    let limited = try network.trained(free.memory.arena * 7 / 10, precision: .mixed)
+    #expect(limited.memory.recomputed > 0)
+    #expect(limited.losses == free.losses && limited.values == free.values)
   }
 
   @Test func aLimitThatCannotBeKept_namesTheLargestValuesWithTheirPlaces() throws {
