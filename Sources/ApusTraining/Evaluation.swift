@@ -47,7 +47,30 @@ public final class EvaluationStep<Model: Module> {
   ///
   /// - Throws: mistakes of the model, with module path and line; `outOfRange` for a bad label.
   public func run(_ batch: Batch) throws -> StepResult {
-    let compiled = try shapes.entry(
+    let compiled = try compiled(for: batch)
+    var result = StepResult(loss: 0)
+    // No number has to be finite here, so every run is complete.
+    try compiled.executable.attempt(batch.arrays) { results, _ in
+      result = StepResult(results, compiled.layout)
+    }
+    return result
+  }
+
+  /// Looks whether the first batch of a data set can be evaluated within the limit of memory, where there is
+  /// one: a trainer asks before it trains. Batches of a validation are often larger than those of training.
+  func checkMemory(for data: any BatchSource) throws {
+    guard compileOptions.memoryLimit != nil, let batch = try data.makeIterator(epoch: 0).next()
+    else { return }
+    do {
+      _ = try compiled(for: batch)
+    } catch var error as ApusError where error.kind == .resource {
+      error.what = "evaluation in batches of \(batch.count): \(error.what)"
+      throw error
+    }
+  }
+
+  private func compiled(for batch: Batch) throws -> Compiled {
+    try shapes.entry(
       for: batch.checked(at: location).fields, where: { $0.assumptions.hold }
     ) {
       let freezes = Assumptions.now
@@ -58,12 +81,6 @@ public final class EvaluationStep<Model: Module> {
       return Compiled(
         executable: executable, layout: layout, assumptions: Assumptions(of: trace, from: freezes))
     }
-    var result = StepResult(loss: 0)
-    // No number has to be finite here, so every run is complete.
-    try compiled.executable.attempt(batch.arrays) { results, _ in
-      result = StepResult(results, compiled.layout)
-    }
-    return result
   }
 
   /// The means of loss and metrics over a data set. They do not depend on the size of its batches; see

@@ -87,7 +87,8 @@ public final class Trainer<Model: Module>: TrainingRun {
   /// - `callbacks`: hear of every step and epoch, and may end the run; a bar on standard error by default.
   /// - Returns: a summary of each epoch that was finished.
   /// - Throws: `invalidArgument` for less than one epoch, a source without examples, or another than the
-  ///   checkpoint that is resumed was trained on; what reading data, running steps and callbacks throw.
+  ///   checkpoint that is resumed was trained on; `resource`, before the first step, where the validation's
+  ///   batches do not fit into a limit of memory; what reading data, running steps and callbacks throw.
   ///   `history` then has the epochs so far.
   @discardableResult
   public func fit(
@@ -106,6 +107,7 @@ public final class Trainer<Model: Module>: TrainingRun {
         .invalidArgument, "the training data is \(data.identity)",
         expected: "\(expectedData), as in the checkpoint that is resumed")
     }
+    if let validation { try evaluation.checkMemory(for: validation) }
     expectedData = nil
     self.data = (data.identity, data.batchCount)
     stopReason = nil

@@ -59,7 +59,9 @@ struct FashionMNISTImageRecipe<Model: ImageClassifier>: PicturedRecipe {
     let data = try FashionMNIST(
       folder: options.data, scale: .normalized(mean: 0.2860, deviation: 0.3530))
     return RecipeData(
-      training: try data.train.batched(options.batch), validation: try data.test.batched(1000))
+      training: try data.train.batched(options.batch),
+      // No larger than in training: who limits its memory means all of the run.
+      validation: try data.test.batched(min(1000, options.batch)))
   }
 }
 

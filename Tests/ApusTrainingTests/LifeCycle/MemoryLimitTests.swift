@@ -166,6 +166,37 @@ struct LimitedRun {
     #expect(negative?.kind == .invalidArgument)
   }
 
+  @Test func aValidationThatDoesNotFit_isAnErrorBeforeTheFirstStep() throws {
+    let batch = LimitedNetwork.perceptron.batch
+    let data = try ArrayDataset(["x": batch.x!, "y": batch.y!])
+    func trainer(_ limit: Int?) throws -> Trainer<Perceptron> {
+      try Trainer(
+        Perceptron(), optimizer: SGD(learningRate: 0.1), compile: CompileOptions(memoryLimit: limit)
+      ) { crossEntropy($0($1.x), $1.y) }
+    }
+    // A step of two examples takes less than an evaluation of all: so many that the weights' gradients, which only
+    // training has, weigh less.
+    let rows = 16 * batch.count
+    let large = try ArrayDataset([
+      "x": NDArray(zeros: .f32(rows, 32)), "y": NDArray(zeros: .i32(rows)),
+    ])
+    let free = try trainer(nil)
+    let needed = try free.trainingStep.executable(
+      for: Batch(["x": NDArray(zeros: .f32(2, 32)), "y": NDArray(zeros: .i32(2))])
+    ).memory.arena
+    let limited = try trainer(needed)
+    let error = #expect(throws: ApusError.self) {
+      try limited.fit(
+        data.batched(2), validation: large.batched(rows), epochs: 1, callbacks: [])
+    }
+    #expect(error?.kind == .resource)
+    let words = "evaluation in batches of \(rows): a memory limit of \(needed)"
+    #expect(error?.what.hasPrefix(words) == true, "\(error!)")
+    #expect(limited.step == 0)
+    try limited.fit(data.batched(2), validation: large.batched(2), epochs: 1, callbacks: [])
+    #expect(limited.step == batch.count / 2)
+  }
+
   @Test func whatIsWrongWithABatch_isSaidUnderALimitToo() throws {
     let network = LimitedNetwork.perceptron
     let (_, least) = try Self.refusal { try network.trained(0) }
