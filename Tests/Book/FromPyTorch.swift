@@ -108,17 +108,19 @@ import Testing
       ConvTranspose2d(8, 3, 3, stride: 2, padding: 1, outputPadding: 1),
     ]
     let line = Conv1d(3, 8, 5, stride: 2)
-    for layer in layers + [line] { try layer.initialize() }
+    let mirrored = Conv2d(3, 8, 3, padding: 1, paddingMode: .reflect)
+    for layer in layers + [line, mirrored] { try layer.initialize() }
     let f = try compile([.f32(2, 6, 6, 3), .f32(4, 3, 3, 3), .f32(2, 9, 3)]) { arguments in
       let (images, weight) = (arguments[0], arguments[1])
       return [
         layers.reduce(images) { $1($0) }, conv2d(images, weight, dilation: 2), line(arguments[2]),
+        mirrored(images),
       ]
     }
     let results: [NDArray] = try f(
       NDArray(zeros: .f32(2, 6, 6, 3)), NDArray(zeros: .f32(4, 3, 3, 3)),
       NDArray(zeros: .f32(2, 9, 3)))
-    #expect(results.map(\.shape) == [[2, 12, 12, 3], [2, 2, 2, 4], [2, 3, 8]])
+    #expect(results.map(\.shape) == [[2, 12, 12, 3], [2, 2, 2, 4], [2, 3, 8], [2, 6, 6, 8]])
     let models = [ResNet.resNet18(), ResNet.resNet50(classes: 10)]
     #expect(models.map { $0.fc.weight.shape } == [[1000, 512], [10, 2048]])
   }
@@ -203,9 +205,37 @@ import Testing
     }
     try model.save(f)
     #expect(try model.load(f, strict: false).loaded.count == 2)
+    try images(in: folder)
     let evaluation = try EvaluationStep(model) { $0($1.x).sum() }
     #expect(try evaluation.run(Batch(["x": NDArray(zeros: .f32(1, 2))])).loss.isFinite)
     let dropping = try Predictor(model, mode: .training) { $0($1) }
     #expect(try dropping(NDArray(zeros: .f32(1, 2))).shape == [1, 1])
+  }
+
+  private func images(in folder: String) throws {
+    var model = ResNet.cifar(blocks: 1)
+    let f = "\(folder)/images.safetensors"
+    try model.initialize(seed: 1)
+    try SafetensorsFile.write(
+      Dictionary(
+        uniqueKeysWithValues: model.snapshot().arrays.map { ("module." + $0.key, $0.value) }),
+      metadata: [:], to: f)
+    try model.load(f, renaming: ["module.": ""])
+    try model.save(f)
+    model.head = Linear(64, 5)
+    try model.load(f, except: ["fc.*"])
+    try model.initialize(seed: 2)
+    let bn = model.bn1
+    bn.freeze()
+    try model.freeze("*.running_*")
+    let images = NDArray((0..<96).map { Float($0 % 5) }, shape: [2, 4, 4, 3])
+    let hook = try Predictor(model) { model, x in
+      try model.capturing(["layer1.0"]) { model(x) }.outputs[0]
+    }
+    #expect(try hook(images).shape == [2, 4, 4, 16])
+    do {
+      let f = "\(folder)/images.png"
+      try Picture(images).write(png: f)
+    }
   }
 }

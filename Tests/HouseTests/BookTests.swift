@@ -6,7 +6,8 @@ import Testing
 @Suite struct BookTests {
   static let pages = [
     "GettingStarted", "FirstModel", "LayersAndShapes", "Data", "ALoopOfYourOwn",
-    "SavingLoadingResuming", "PrecisionAndSpeed", "DebuggingAWrongModel", "FromPyTorch",
+    "SavingLoadingResuming", "TransferLearning", "Pictures", "PrecisionAndSpeed",
+    "DebuggingAWrongModel", "FromPyTorch",
   ]
 
   @Test func theBookIsWhatTheCatalogueListsFirst() throws {
