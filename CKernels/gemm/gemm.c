@@ -257,10 +257,12 @@ static void take_panel(const job *job, gemm_tile *tile, block *at, range columns
 }
 
 /// Whether a few rows at a time go through all panels, so that A is read, and C written, in the
-/// order of memory: where the panels are there and small, and rows of A lie one behind the other.
+/// order of memory: where the panels are there and small, and many rows of A lie one behind the
+/// other.
 static bool goes_by_rows(const job *job, range columns) {
   const ck_gemm_args *g = job->g;
-  return job->has_b && !job->pack_a && g->a_col == 1 && g->K <= ck_gemm_k_block(g->K) &&
+  const bool has_panels = job->has_b || (g->b_packed && g->M > job->blocking.rows);
+  return has_panels && !job->pack_a && g->a_col == 1 && g->K <= ck_gemm_k_block(g->K) &&
          length(columns) * g->K <= NEAR_FLOATS;
 }
 
