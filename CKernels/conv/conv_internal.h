@@ -105,6 +105,23 @@ static inline void conv_bring_near(conv_near *near) {
   near->at += near->step;
 }
 
+/// Of the weights' gradient.
+static inline int64_t conv_weight_elements(const ck_conv_args *g) {
+  return g->out_channels * conv_product(g->kernel) * (g->in_channels / g->groups);
+}
+
+/// What the block of rows of the output after this one reads, of the images and of the output's
+/// gradient, in so many parts: it reads on where this one ends, as much again.
+static inline void conv_weights_look_ahead(const ck_conv_args *g, range block, int64_t parts,
+                                           conv_near near[2]) {
+  const int64_t image = conv_product(g->image) * g->in_channels * conv_type_bytes(g->a_type);
+  const int64_t row = g->output[2] * g->out_channels * conv_type_bytes(g->b_type);
+  const int64_t rows = greatest(g->output[0] * g->output[1], 1);
+  const int64_t end = block.end / rows * image + block.end % rows * image / rows;
+  near[0] = conv_near_of((const char *)g->a + end, length(block) * image / rows, parts);
+  near[1] = conv_near_of((const char *)g->b + block.end * row, length(block) * row, parts);
+}
+
 // MARK: The drivers
 
 void conv_gather_run(const ck_conv_args *g, ck_conv_op op, const ck_thread *t, conv_way way);

@@ -85,15 +85,11 @@ size_t conv_weights_scratch_bytes(const ck_conv_args *g, const gemm_level *level
          (size_t)cut.rows * (sizeof(row_place) + 2 * sizeof(gemm_segment)) + 64;
 }
 
-static int64_t elements(const ck_conv_args *g) {
-  return g->out_channels * conv_product(g->kernel) * (g->in_channels / g->groups);
-}
-
 size_t conv_weights_workspace_bytes(const ck_conv_args *g) {
   const ck_conv_cut cut = ck_conv_groups(g);
   return cut.groups == 1 && !conv_turns_weights(g)
              ? 0
-             : (size_t)(cut.groups * elements(g)) * sizeof(float);
+             : (size_t)(cut.groups * conv_weight_elements(g)) * sizeof(float);
 }
 
 /// Copies what rows of one image's plane of the output read, from `at` on; returns where it ends.
@@ -282,7 +278,7 @@ static void multiply_run(job *job, range block, const column_run *run, int64_t g
   }
 }
 
-/// The next block reads on where this one ends, as much again.
+/// As many parts as tiles.
 static void look_ahead(job *job, range block, range channels) {
   const ck_conv_args *g = job->g;
   const gemm_level *level = job->level;
@@ -290,13 +286,7 @@ static void look_ahead(job *job, range block, range channels) {
   const int64_t tiles =
       ceiling(columns, level->columns) * ceiling(length(channels), level->max_rows);
   const int64_t parts = tiles * (job->joins ? job->taps / g->kernel[2] : job->taps);
-  const int64_t image = g->image[0] * g->image[1] * g->image[2] * g->in_channels;
-  const int64_t row = g->output[2] * g->out_channels;
-  const int64_t rows = greatest(g->output[0] * g->output[1], 1);
-  const int64_t next = block.end % rows * image / rows;
-  job->near[0] =
-      conv_near_of(g->a + block.end / rows * image + next, length(block) * image / rows * 4, parts);
-  job->near[1] = conv_near_of(g->b + block.end * row, length(block) * row * 4, parts);
+  conv_weights_look_ahead(g, block, parts, job->near);
 }
 
 /// - `channels`: of the group, or of the output where they are columns.
@@ -333,7 +323,7 @@ static range units_of(const job *job, int64_t begin, int64_t end) {
 }
 
 void conv_weights_add_groups(const ck_conv_args *g, const ck_thread *t, bool turned) {
-  const int64_t count = elements(g), rows = count / greatest(g->out_channels, 1);
+  const int64_t count = conv_weight_elements(g), rows = count / greatest(g->out_channels, 1);
   const int64_t groups = ck_conv_groups(g).groups;
   const float *sums = g->workspace;
   int64_t begin, end;
@@ -377,7 +367,7 @@ void conv_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm_leve
   for (int64_t item = begin; item < end;) {
     const int64_t sum = item / all, last = least(end, (sum + 1) * all);
     const range rows = conv_group(g, cut, sum);
-    job.sums = apart ? (float *)g->workspace + sum * elements(g) : g->c;
+    job.sums = apart ? (float *)g->workspace + sum * conv_weight_elements(g) : g->c;
     int64_t block = 0;
     do {
       const range of_block = conv_block(rows, cut, block);

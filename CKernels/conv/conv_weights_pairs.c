@@ -43,10 +43,6 @@ typedef struct job {
   conv_near near[2];        // what the next block reads of the images and of the output's gradient
 } job;
 
-static int64_t elements(const ck_conv_args *g) {
-  return g->out_channels * conv_product(g->kernel) * (g->in_channels / g->groups);
-}
-
 // MARK: Sizes
 
 /// Words of a row of so many columns. Packing writes whole vectors, of a channel run as well.
@@ -88,7 +84,7 @@ size_t conv_pair_weights_scratch_bytes(const ck_conv_args *g, const gemm_narrow 
 
 size_t conv_pair_weights_workspace_bytes(const ck_conv_args *g) {
   const int64_t groups = ck_conv_groups(g).groups;
-  return groups == 1 ? 0 : (size_t)(groups * elements(g)) * sizeof(float);
+  return groups == 1 ? 0 : (size_t)(groups * conv_weight_elements(g)) * sizeof(float);
 }
 
 // MARK: Packing
@@ -249,20 +245,14 @@ static void multiply_columns(job *job, range block, int64_t group, range columns
   }
 }
 
-/// The next block reads on where this one ends, as much again.
+/// As many parts as tiles.
 static void look_ahead(job *job, range block) {
   const ck_conv_args *g = job->g;
   const gemm_level *level = job->narrow->level;
   const int64_t tiles =
       ceiling(job->sizes.columns, level->columns) * ceiling(length(job->channels), level->max_rows);
   const int64_t parts = tiles * g->kernel[0] * g->kernel[1];
-  const int64_t image =
-      g->image[0] * g->image[1] * g->image[2] * g->in_channels * conv_type_bytes(g->a_type);
-  const int64_t row = g->output[2] * g->out_channels * conv_type_bytes(g->b_type);
-  const int64_t rows = greatest(g->output[0] * g->output[1], 1);
-  const int64_t end = block.end / rows * image + block.end % rows * image / rows;
-  job->near[0] = conv_near_of((const char *)g->a + end, length(block) * image / rows, parts);
-  job->near[1] = conv_near_of((const char *)g->b + block.end * row, length(block) * row, parts);
+  conv_weights_look_ahead(g, block, parts, job->near);
 }
 
 static void multiply_block(job *job, range block, int64_t group, bool adds) {
@@ -297,7 +287,7 @@ void conv_pair_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm
     const int64_t sum = item / all, unit = item % units, group = item % all / units;
     const int64_t last = least(unit + end - item, units);
     const range rows = conv_group(g, cut, sum);
-    job.sums = cut.groups > 1 ? (float *)g->workspace + sum * elements(g) : g->c;
+    job.sums = cut.groups > 1 ? (float *)g->workspace + sum * conv_weight_elements(g) : g->c;
     job.channels =
         (range){tile_begin(job.sizes.out, units, unit), tile_begin(job.sizes.out, units, last)};
     int64_t block = 0;

@@ -160,7 +160,12 @@ enum ConvolutionLowering {
       call.workspaceBytes = ck_conv_workspace_bytes(args, kind, level)
       call.arithmeticNanoseconds = ck_conv_nanoseconds(args, kind, level)
       call.flops = 2 * ck_conv_products(args)
-      if ck_conv_by_pairs(args, kind, level) { call.name += " bf16" }
+      if ck_conv_by_pairs(args, kind, level) {
+        call.name += " bf16"
+      } else if block.a_type != 0 || block.b_type != 0 || block.c_type != 0 {
+        // Nothing else has kernels for what is stored narrow.
+        call.isa = .ref
+      }
     }
     call.bytes = Double((site.operands.prefix(2) + site.results).reduce(0) { $0 + $1.byteCount })
     call.bind(\ck_conv_args.a, to: .operand(0))
