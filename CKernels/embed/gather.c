@@ -145,3 +145,19 @@ void ck_one_hot_ref(const void *args, const ck_thread *t) {
     }
   }
 }
+
+void ck_length_mask_ref(const void *args, const ck_thread *t) {
+  const ck_length_mask_args *a = args;
+  int64_t begin, end;
+  ck_share(a->count, t, &begin, &end);
+  for (int64_t i = begin; i < end; ++i) {
+    int64_t length = index_at(a->lengths, a->length_dtype, i);
+    if (length < 1 || length > a->extent) {
+      note_bad_index(a->error, i, length);
+      length = 0;
+    }
+    char *row = (char *)a->dst + i * a->extent;
+    memset(row, 1, (size_t)length);
+    memset(row + length, 0, (size_t)(a->extent - length));
+  }
+}

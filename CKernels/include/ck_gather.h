@@ -21,6 +21,7 @@ typedef enum ck_gather_op {
   CK_GATHER_ONE_HOT = 5,      // takes ck_one_hot_args
   CK_GATHER_GATHER_CAST = 6,  // takes ck_gather_args, index_inner 0: bf16 of f32 where
                               // element_size, that of the source, is 4, f32 of bf16 where it is 2
+  CK_GATHER_LENGTH_MASK = 7,  // takes ck_length_mask_args
 } ck_gather_op;
 
 /// dst[o, k, i] = src[o, indices[o·index_outer + k·index_count + i·index_inner], i]
@@ -86,6 +87,17 @@ typedef struct ck_one_hot_args {
   int32_t index_dtype;   // CK_I32, CK_I64 or CK_U8
   int32_t element_size;  // 1, 2, 4 or 8
 } ck_one_hot_args;
+
+/// dst[i, t] = t < lengths[i], for i < count, t < extent. A length outside 1 ... extent is noted;
+/// its row is false.
+typedef struct ck_length_mask_args {
+  void *dst;            // CK_BOOL [count, extent]
+  const void *lengths;  // [count], length_dtype
+  int64_t *error;       // a ck_index_error, or NULL
+  int64_t count;
+  int64_t extent;
+  int32_t length_dtype;  // CK_I32, CK_I64 or CK_U8
+} ck_length_mask_args;
 
 /// The entry point of `op` at `isa`.
 ck_kernel ck_gather(ck_gather_op op, ck_isa isa);

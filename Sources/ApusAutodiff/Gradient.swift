@@ -38,6 +38,8 @@ public func gradients(
         expected: "a float of shape \(output.shape), the output's")
     }
     guard !output.isPoisoned, !inputs.contains(where: \.isPoisoned) else { return inputs }
+    // Within a loop's body, tensors from around it are inputs of the body.
+    let inputs = inputs.map(trace.local)
     var walk = ReverseWalk(trace, to: inputs)
     try walk.run(from: [(output, seed ?? output.scalar(1).broadcast(to: output.shape))])
     return inputs.map { walk.gradient(of: $0) ?? $0.scalar(0).broadcast(to: $0.shape) }

@@ -19,6 +19,8 @@ package indirect enum AttributeValue: Sendable, Hashable {
   case string(String)
   case dtype(DType)
   case list([AttributeValue])
+  /// A region, as an op holds it that runs it.
+  case graph(Graph)
 
   /// A list of integers.
   package static func ints(_ values: [Int]) -> AttributeValue { .list(values.map { .int($0) }) }
@@ -88,6 +90,12 @@ package struct AttributeReader: Sendable {
   /// A list in brackets.
   package func list(_ name: String) throws -> [AttributeValue] {
     guard case .list(let value)? = values[name] else { throw fail(name, "a list") }
+    return value
+  }
+
+  /// A graph in braces.
+  package func graph(_ name: String) throws -> Graph {
+    guard case .graph(let value)? = values[name] else { throw fail(name, "a graph in braces") }
     return value
   }
 

@@ -137,7 +137,7 @@ package struct GraphAssignment: Sendable, Hashable {
 /// `Graph(parsing:)` reads the text form back.
 public struct Graph: Sendable {
   /// The type of every value, by index.
-  package internal(set) var types: [TensorType] = []
+  package var types: [TensorType] = []
   package var inputs: [GraphInput] = []
   package var states: [GraphState] = []
   package var constants: [GraphConstant] = []

@@ -83,6 +83,12 @@ extension Graph {
         if elements.count > 16 { lines.append("… \(elements.count - 16) more") }
         continue
       }
+      if case .graph(let region) = attribute.value {
+        lines += ["\(attribute.name): \(region.nodeCount) operations"]
+        lines += region.nodes.prefix(16).map(\.op.mnemonic)
+        if region.nodeCount > 16 { lines.append("… \(region.nodeCount - 16) more") }
+        continue
+      }
       let text = attribute.value.description
       lines.append("\(attribute.name)=\(text.count > 48 ? text.prefix(47) + "…" : text)")
     }

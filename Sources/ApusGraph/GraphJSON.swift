@@ -119,7 +119,7 @@ extension JSON {
 }
 
 extension AttributeValue {
-  /// The value as JSON; an element type is its name.
+  /// The value as JSON; an element type is its name, a region an object as the whole graph is.
   var json: JSON {
     switch self {
     case .int(let value): .integer(value)
@@ -128,6 +128,7 @@ extension AttributeValue {
     case .string(let value): .string(value)
     case .dtype(let value): .string(value.rawValue)
     case .list(let values): .array(values.map(\.json))
+    case .graph(let graph): graph.jsonValue
     }
   }
 }

@@ -183,12 +183,16 @@ package struct KernelCall: Sendable {
   /// The operand that holds the indices which are looked at by who binds the error slot, and below what they
   /// must be.
   package var checkedIndices: (operand: Int, limit: Int)?
+  /// The least that a checked index may be.
+  package var leastIndex = 0
   /// Floating-point operations and bytes moved, for the cost model and the benchmarks.
   package var flops = 0.0
   package var bytes = 0.0
   /// About how many nanoseconds one thread needs for these operations, where the kernel knows better than
   /// a common speed would say.
   package var arithmeticNanoseconds: Double?
+  /// How many nanoseconds a team of that size needs, where that is known better than from what is counted here.
+  package var nanoseconds: (@Sendable (_ threads: Int) -> Double)?
   /// What one thread spends besides, in nanoseconds: work by the row rather than by the element.
   package var overhead = 0.0
   /// Whether the kernel's threads must all run (it has barriers inside that a single thread skips, so

@@ -42,6 +42,8 @@ private struct GraphParser {
   private var at = 0
   private let ops: OpRegistry
   private var values: [Int: ValueID] = [:]
+  /// Regions around the line that is read.
+  private var regionDepth = 0
 
   init(_ text: String, ops: OpRegistry) {
     self.text = Array(text.unicodeScalars)
@@ -50,10 +52,31 @@ private struct GraphParser {
 
   // MARK: Lines
 
-  mutating func graph() throws -> Graph {
+  mutating func graph() throws -> Graph { try lines { $0.at < $0.text.count } }
+
+  /// A region between braces, with values of its own.
+  private mutating func region(depth: Int) throws -> Graph {
+    // A file must not be able to exhaust the stack.
+    guard depth + regionDepth < 16 else {
+      throw fail("regions nest too deeply", "at most 16 levels")
+    }
+    let outer = values
+    values = [:]
+    regionDepth += 1
+    defer {
+      values = outer
+      regionDepth -= 1
+    }
+    let graph = try lines { !$0.peek("}") }
+    try expect("}")
+    return graph
+  }
+
+  private mutating func lines(_ goesOn: (inout Self) -> Bool) throws -> Graph {
     var graph = Graph()
     skipSpace()
-    while at < text.count {
+    while goesOn(&self) {
+      guard at < text.count else { throw fail("the text ends within a region", "'}'") }
       if peek("%") {
         try node(&graph)
       } else {
@@ -272,6 +295,7 @@ private struct GraphParser {
     guard depth < 64 else { throw fail("lists nest too deeply", "at most 64 levels") }
     skipSpace()
     if peek("\"") { return .string(try string()) }
+    if take("{") { return .graph(try region(depth: depth)) }
     if take("[") {
       var values: [AttributeValue] = []
       while !take("]") {
@@ -292,7 +316,8 @@ private struct GraphParser {
     if let double = Double(token) { return .double(double) }
     at = start
     throw fail(
-      "'\(token)' is no value", "a number, true, false, an element type, a string or a list")
+      "'\(token)' is no value",
+      "a number, true, false, an element type, a string, a list or a region")
   }
 
   // MARK: Tokens

@@ -7,7 +7,8 @@
 //     assign %1 = %4
 //     output "loss" = %5 finite
 //
-// A line a value or effect; `Parser.swift` reads exactly this back.
+// A line a value or effect; a region stands in braces, a line a value within. `Parser.swift` reads exactly this
+// back.
 
 extension Graph: CustomStringConvertible {
   public var description: String { text(origins: true) }
@@ -44,7 +45,7 @@ extension Graph: CustomStringConvertible {
     var line = node.results.map(\.description).joined(separator: ", ")
     line += " = \(node.op.mnemonic)(\(node.operands.map(text).joined(separator: ", ")))"
     if !node.op.attributes.isEmpty {
-      let attributes = node.op.attributes.map { "\($0.name)=\($0.value)" }
+      let attributes = node.op.attributes.map { "\($0.name)=\($0.value.text(origins: origins))" }
       line += " {\(attributes.joined(separator: ", "))}"
     }
     line += " : \(node.results.map { type(of: $0).description }.joined(separator: ", "))"
@@ -65,16 +66,27 @@ extension Graph: CustomStringConvertible {
 }
 
 extension AttributeValue: CustomStringConvertible {
-  package var description: String {
+  package var description: String { text(origins: true) }
+
+  /// - `origins`: whether the lines of a graph end with where in the model they come from.
+  package func text(origins: Bool) -> String {
     switch self {
     case .int(let value): "\(value)"
     case .double(let value): ConstantText.text(value)
     case .bool(let value): "\(value)"
     case .string(let value): quoted(value)
     case .dtype(let value): value.rawValue
-    case .list(let values): "[" + values.map(\.description).joined(separator: ", ") + "]"
+    case .list(let values):
+      "[" + values.map { $0.text(origins: origins) }.joined(separator: ", ") + "]"
+    case .graph(let graph): "{\n" + indented(graph.text(origins: origins)) + "}"
     }
   }
+}
+
+/// Every line two spaces further in.
+package func indented(_ text: String) -> String {
+  text.split(separator: "\n", omittingEmptySubsequences: false)
+    .map { $0.isEmpty ? "" : "  \($0)" }.joined(separator: "\n")
 }
 
 func quoted(_ text: String) -> String {

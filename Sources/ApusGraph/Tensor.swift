@@ -31,7 +31,7 @@ public struct Tensor {
     _ op: any Op, to operands: [Tensor], resultCount: Int = 1, location: String? = nil
   ) -> [Tensor] {
     // Outside a closure that is being recorded, into a trace that nobody finishes.
-    let trace = operands.first?.trace ?? Trace.current ?? Trace()
+    let trace = Trace.innermost(of: operands) ?? Trace.current ?? Trace()
     return trace.apply(op, operands, resultCount: resultCount, location: location)
   }
 

@@ -17,13 +17,19 @@ public final class Trace: @unchecked Sendable {
   /// The trace that layers and parameters record into.
   @TaskLocal package static var current: Trace?
 
-  package private(set) var graph: Graph
+  package internal(set) var graph: Graph
   /// The first mistake made while recording.
   package private(set) var error: ApusError?
   /// Module path components around the op being recorded.
   package private(set) var scopes: [String] = []
-  /// Counts random ops, so that each draws its own numbers from the key.
-  package var randomStreams = 0
+  private var streams = 0
+  /// Counts random ops, those of regions among them, so that each draws its own numbers from the key.
+  package var randomStreams: Int {
+    get { outer?.randomStreams ?? streams }
+    set {
+      if let outer { outer.randomStreams = newValue } else { streams = newValue }
+    }
+  }
   /// The recomputation that nodes are recorded for; 0 outside `checkpoint`'s backward pass.
   package var recomputation = 0
   /// For each node index recorded within `checkpoint`, the number of its region.
@@ -40,7 +46,7 @@ public final class Trace: @unchecked Sendable {
   /// Values through which no gradient flows, such as a parameter's after an update.
   private var detached: Set<ValueID> = []
   /// What the divisor of a mean is, so that means over several batches can be put together.
-  private var meanWeights: [ValueID: () -> Tensor] = [:]
+  var meanWeights: [ValueID: () -> Tensor] = [:]
   /// All values that a state has had, its own first.
   private var versionsOfState: [ValueID: [ValueID]] = [:]
   /// What this recording took for granted of things that may change later, such as whether a parameter learns:
@@ -57,6 +63,15 @@ public final class Trace: @unchecked Sendable {
   private var regionCount = 0
   private var originOverride: Origin?
   private let index: TraceIndex
+  /// The trace around this one, where this one records a region of an op of that one.
+  package let outer: Trace?
+  /// How many traces are around it.
+  let depth: Int
+  /// What a region takes from the traces around it, by trace and value, in the order in which it was met.
+  package internal(set) var captured: [Tensor] = []
+  var captures: [Captured: ValueID] = [:]
+  /// What stands for the random key in a region.
+  package var regionKey: (() -> Tensor)?
 
   /// - `earlier`: a trace of the same graph when it was shorter. What that one knows of it need not be found
   ///   out again.
@@ -67,6 +82,23 @@ public final class Trace: @unchecked Sendable {
     self.graph = graph
     closureLocation = location
     index = earlier?.index ?? TraceIndex()
+    outer = nil
+    depth = 0
+  }
+
+  /// A trace of a region of an op that `outer` records.
+  ///
+  /// Ops are recorded in the innermost trace of their operands: what depends on nothing within the region is
+  /// recorded outside. Tensors from outside that are used within become inputs, named `constant0` and so on.
+  package init(within outer: Trace) {
+    graph = Graph()
+    closureLocation = outer.callLocation ?? outer.closureLocation
+    index = TraceIndex()
+    self.outer = outer
+    depth = outer.depth + 1
+    mode = outer.mode
+    scopes = outer.scopes
+    originOverride = outer.originOverride
   }
 
   // MARK: Values from outside
@@ -84,6 +116,7 @@ public final class Trace: @unchecked Sendable {
   /// The state of that name, made where there is none yet; its type must be the same each time. Where it
   /// has been assigned, its newest value.
   package func state(_ name: String, _ type: TensorType) -> Tensor {
+    if let outer { return outer.state(name, type) }
     guard let existing = index.state(name, in: graph) else {
       check(type, "state", name)
       return tensor(graph.addState(name, type))
@@ -102,6 +135,7 @@ public final class Trace: @unchecked Sendable {
   ///
   /// - `label`: its name in the graph; a number is added where another state has it.
   package func state(of owner: any StateOwner, named label: String, _ type: TensorType) -> Tensor {
+    if let outer { return outer.state(of: owner, named: label, type) }
     let identity = ObjectIdentifier(owner)
     if let existing = statesByOwner[identity] { return tensor(newest[existing] ?? existing) }
     var name = label, number = 1
@@ -119,6 +153,7 @@ public final class Trace: @unchecked Sendable {
   /// All values that the state of `owner` has had so far in this trace, oldest first; none where it has
   /// not been used.
   package func versions(of owner: any StateOwner) -> [Tensor] {
+    if let outer { return outer.versions(of: owner) }
     guard let state = statesByOwner[ObjectIdentifier(owner)] else { return [] }
     return (versionsOfState[state] ?? [state]).map(tensor)
   }
@@ -133,7 +168,9 @@ public final class Trace: @unchecked Sendable {
   }
 
   /// Whether a state of that name has been recorded.
-  package func hasState(_ name: String) -> Bool { index.state(name, in: graph) != nil }
+  package func hasState(_ name: String) -> Bool {
+    outer?.hasState(name) ?? (index.state(name, in: graph) != nil)
+  }
 
   /// A constant of the graph. Small equal ones are one value.
   public func constant(_ array: NDArray) -> Tensor {
@@ -172,6 +209,7 @@ public final class Trace: @unchecked Sendable {
       }
     }
     if operands.contains(where: \.isPoisoned) { return poison() }
+    let operands = outer == nil ? operands : operands.map(local)
     let origin =
       originOverride
       ?? Origin(
@@ -196,7 +234,16 @@ public final class Trace: @unchecked Sendable {
   ///
   /// - `role`: what the tensor is to be, such as "an output".
   package func owns(_ tensor: Tensor, as role: String, location: String? = nil) -> Bool {
-    if tensor.trace === self { return true }
+    if tensor.trace === self || isWithin(tensor.trace) { return true }
+    if tensor.trace.isWithin(self) {
+      record(
+        tensor.trace.error
+          ?? ApusError(
+            .invalidArgument, "\(role) was made within a loop's body",
+            expected: "what the loop returns: give it out as a carry or an output"),
+        location: location)
+      return false
+    }
     record(
       tensor.trace.error
         ?? ApusError(
@@ -250,7 +297,9 @@ public final class Trace: @unchecked Sendable {
   public func record(_ error: ApusError, location: String? = nil) {
     guard self.error == nil else { return }
     let place = location.map(userLocation) ?? callLocation ?? closureLocation ?? ""
-    self.error = error.located(at: Origin(scope: scope, location: place).description)
+    let error = error.located(at: Origin(scope: scope, location: place).description)
+    self.error = error
+    outer?.record(error)
   }
 
   /// Throws the first mistake, if one was made.
@@ -308,6 +357,7 @@ public final class Trace: @unchecked Sendable {
   ///
   /// - `holds`: whether it still is as it was when it was asked for.
   package func assume(_ owner: AnyObject, _ holds: @escaping () -> Bool) {
+    if let outer { return outer.assume(owner, holds) }
     if assumed.insert(ObjectIdentifier(owner)).inserted { assumptions.append(holds) }
   }
 
@@ -318,6 +368,7 @@ public final class Trace: @unchecked Sendable {
   ///
   /// - `state`: what `state(_:_:)` gave, before or after earlier assignments.
   package func assign(_ state: Tensor, _ value: Tensor) {
+    guard isOutermost() else { return }
     guard owns(state, as: "a state"), let given = state.value else { return }
     let known = index.isState(given, in: graph) ? given : stateOfVersion[given] ?? nil
     guard let known else {
@@ -333,6 +384,7 @@ public final class Trace: @unchecked Sendable {
   /// Gives the state of `owner` its value for the next run, as ``assign(_:_:)-(Tensor,_)``. The state must
   /// have been used in this trace.
   package func assign(_ owner: any StateOwner, _ value: Tensor) {
+    guard isOutermost() else { return }
     guard let state = statesByOwner[ObjectIdentifier(owner)] else {
       record(
         ApusError(
@@ -341,6 +393,16 @@ public final class Trace: @unchecked Sendable {
       return
     }
     assign(state, value)
+  }
+
+  /// Whether states can be assigned here; where they cannot, that is noted as the mistake.
+  private func isOutermost() -> Bool {
+    if outer == nil { return true }
+    record(
+      ApusError(
+        .unsupported, "a loop's body gives a state, such as a running mean, a new value",
+        expected: "a carry of the loop, and an update behind it with what the loop returns"))
+    return false
   }
 
   private func assign(_ state: ValueID, _ value: Tensor) {
@@ -373,39 +435,7 @@ public final class Trace: @unchecked Sendable {
   /// Whether gradients end at a value.
   package func isDetached(_ value: ValueID) -> Bool { detached.contains(value) }
 
-  // MARK: Means
-
-  /// Notes that `mean` is a sum divided by a weight that depends on the data, such as the number of labels
-  /// that are not ignored.
-  ///
-  /// - `weight`: records the divisor, a scalar, where somebody wants it.
-  package func noteMean(_ mean: Tensor, weight: @escaping () -> Tensor) {
-    if let value = mean.value { meanWeights[value] = weight }
-  }
-
-  /// The divisor of the one mean that `tensor` is made of by operations on single numbers; nil where it is
-  /// made of none, or of several.
-  package func weight(ofMean tensor: Tensor) -> Tensor? {
-    guard !meanWeights.isEmpty, let start = tensor.value else { return nil }
-    var makers: [ValueID: Int] = [:]
-    for (index, node) in graph.nodes.enumerated() {
-      for result in node.results where graph.type(of: result).count == 1 { makers[result] = index }
-    }
-    var found: Set<ValueID> = []
-    var open = [start], seen: Set<ValueID> = [start]
-    while let value = open.popLast() {
-      if meanWeights[value] != nil {
-        found.insert(value)
-        continue
-      }
-      guard let maker = makers[value] else { continue }
-      for operand in graph.nodes[maker].operands where graph.type(of: operand.value).count == 1 {
-        if seen.insert(operand.value).inserted { open.append(operand.value) }
-      }
-    }
-    guard found.count == 1, let mean = found.first else { return nil }
-    return meanWeights[mean]?()
-  }
+  // MARK: Outputs
 
   /// Names a result of the graph.
   ///

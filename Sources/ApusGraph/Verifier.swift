@@ -62,6 +62,9 @@ extension Graph {
         }
         for operand in operands { try read(operand, "") }
         let types = operands.map { type(of: $0) }
+        if let op = op as? any RegionOp {
+          for region in op.regions { try region.verifyRegion() }
+        }
         let wanted = try op.resultTypes(types)
         for result in results { try define(result, "") }
         guard wanted.elementsEqual(results.lazy.map { self.types[$0.index] }) else {
@@ -79,7 +82,10 @@ extension Graph {
         }
       } catch var error as ApusError {
         error.kind = .invalidGraph
-        error.location = text(nodes[index], origins: true)
+        // Of a region the line within says most.
+        if !(op is any RegionOp) || error.location == nil {
+          error.location = text(nodes[index], origins: true)
+        }
         throw error
       }
     }

@@ -6,6 +6,7 @@
 // counting, timing, switching off) is the manager's.
 
 import ApusGraph
+import ApusOps
 
 /// A rewriting of a whole graph.
 ///
@@ -143,7 +144,7 @@ package struct PassManager: Sendable {
       var statistics = Statistics()
       // Held so that what is left as it was can be told from what was rewritten in place.
       let before = isVerified ? graph : nil
-      let duration = try clock.measure { statistics = try pass.run(on: &graph) }
+      let duration = try clock.measure { statistics = try run(pass, on: &graph) }
       if options.verifies, !(before?.hasSameStorage(as: graph) ?? false) {
         try verify(graph, after: pass)
         isVerified = true
@@ -159,6 +160,24 @@ package struct PassManager: Sendable {
       }
     }
     return reports
+  }
+
+  /// Runs a pass on a graph, then on the regions of its ops: a loop's body goes through the same passes, each
+  /// right after the graph around it.
+  private func run(_ pass: any Pass, on graph: inout Graph) throws -> Statistics {
+    var statistics = try pass.run(on: &graph)
+    for index in graph.nodes.indices {
+      guard let op = graph.nodes[index].regionOp else { continue }
+      var regions = op.regions
+      var hasChanged = false
+      for number in regions.indices {
+        let before = regions[number]
+        statistics += try run(pass, on: &regions[number])
+        if !regions[number].hasSameStorage(as: before) { hasChanged = true }
+      }
+      if hasChanged { graph.nodes[index].op = op.replacingRegions(regions) }
+    }
+    return statistics
   }
 
   private func verify(_ graph: Graph, after pass: any Pass) throws {

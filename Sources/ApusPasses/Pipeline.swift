@@ -6,7 +6,10 @@ import ApusGraph
 package enum Pipeline {
   /// Read from top to bottom; each line says why it stands there.
   package static let passes: [any Pass] = [
-    // First, so that all others see what is really computed.
+    // Before bodies change: a loop and the same one that its gradient has recorded are then the same word for
+    // word.
+    MergeScans(),
+    // Early, so that all others see what is really computed.
     Decompose(),
     // Before the algebra, whose rules look for constants.
     FoldConstants(),
@@ -19,6 +22,8 @@ package enum Pipeline {
     CommonSubexpressions(),
     // Before anything counts readers: a dead reader would stop a fusion.
     DeadCode(),
+    // After dead readers are gone; before fusion, which then sees the nodes that leave loops.
+    SimplifyScans(),
     // After constants are folded, the loss's gradient of 1 among them; before views hide equal operands.
     FuseCrossEntropy(),
     // After dead readers of normalised rows are gone; before views hide equal operands.

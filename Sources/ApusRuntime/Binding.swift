@@ -37,7 +37,7 @@ final class Binding: @unchecked Sendable {
     self.states = states
     locks = StateLock.ordered(states.map(\.lock))
     forms = try plan.packings.map { packing in
-      try states[packing.state].packedForm(packing.form, byteCount: packing.byteCount)
+      try states[packing.source].packedForm(packing.form, byteCount: packing.byteCount)
     }
     let written = Set(plan.steps.flatMap(\.results).map(\.place.space))
     changeCounts = states.indices.filter { written.contains(.state($0)) }
@@ -113,6 +113,11 @@ final class Binding: @unchecked Sendable {
   /// One step of the plan.
   func step(_ index: Int) -> UnsafeBufferPointer<ck_step> {
     UnsafeBufferPointer(rebasing: steps[index...index])
+  }
+
+  /// The argument block of one step of the plan. Only while the store is locked.
+  func block(_ index: Int) -> UnsafeMutableRawPointer {
+    UnsafeMutableRawPointer(mutating: steps[index].args)
   }
 
   /// Makes the forms of states that have changed, by `run`. Only while the store is locked.

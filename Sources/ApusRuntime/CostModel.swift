@@ -71,7 +71,8 @@ package struct CostModel: Sendable {
 
   /// Nanoseconds that one thread takes.
   package func alone(_ call: KernelCall) -> Double {
-    rates.call + max(arithmetic(call), moving(call.bytes, of: call)) + call.overhead
+    if let nanoseconds = call.nanoseconds { return rates.call + nanoseconds(1) }
+    return rates.call + max(arithmetic(call), moving(call.bytes, of: call)) + call.overhead
   }
 
   /// Nanoseconds of the faster way, one thread alone or the team.
@@ -84,6 +85,9 @@ package struct CostModel: Sendable {
   /// - `touched`: bytes that the thread with most to do reads and writes, where that is known: of a
   ///   product each thread reads more than its share.
   package func spread(_ call: KernelCall, touched: Double? = nil) -> Double {
+    if let nanoseconds = call.nanoseconds {
+      return rates.call + rates.spread + nanoseconds(threads)
+    }
     let share = call.largestShare(threads: threads)
     let own = max(share * call.bytes, min(touched ?? 0, call.bytes))
     var moving = moving(own, of: call)

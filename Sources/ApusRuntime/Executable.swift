@@ -103,10 +103,10 @@ public final class Executable: Sendable, CustomStringConvertible {
   ) throws { try run(inputs, nanoseconds: nil, read) }
 
   private func arrays(
-    _ inputs: [NDArray], nanoseconds: UnsafeMutablePointer<Int64>?
+    _ inputs: [NDArray], nanoseconds: UnsafeMutablePointer<Int64>?, turns: TurnClock? = nil
   ) throws -> (outputs: [NDArray], isComplete: Bool) {
     var all: (outputs: [NDArray], isComplete: Bool) = ([], false)
-    try run(inputs, nanoseconds: nanoseconds) { results, isComplete in
+    try run(inputs, nanoseconds: nanoseconds, turns: turns) { results, isComplete in
       all = (results.ports.indices.map(results.array), isComplete)
     }
     return all
@@ -151,18 +151,24 @@ public final class Executable: Sendable, CustomStringConvertible {
   /// - Throws: as ``run(_:)-([NDArray])``.
   public func profile(_ inputs: [NDArray]) throws -> (outputs: [NDArray], profile: Profile) {
     var nanoseconds = [Int64](repeating: 0, count: plan.steps.count)
+    let clock = TurnClock(plan)
     let (outputs, isComplete) = try nanoseconds.withUnsafeMutableBufferPointer {
-      try arrays(inputs, nanoseconds: $0.baseAddress)
+      try arrays(inputs, nanoseconds: $0.baseAddress, turns: clock)
     }
     guard isComplete else { throw nonFinite(outputs) }
-    return (outputs, Profile(plan, schedule, nanoseconds: nanoseconds))
+    return (
+      outputs, Profile(plan, schedule, nanoseconds: nanoseconds, turns: clock.nanoseconds)
+    )
   }
 
   private func run(
-    _ inputs: [NDArray], nanoseconds: UnsafeMutablePointer<Int64>?, _ read: (Results, Bool) -> Void
+    _ inputs: [NDArray], nanoseconds: UnsafeMutablePointer<Int64>?, turns: TurnClock? = nil,
+    _ read: (Results, Bool) -> Void
   ) throws {
     try validate(inputs)
     try StateLock.withLocks(binding.locks) {
+      turns?.start(binding)
+      defer { turns?.stop(binding) }
       try arena.withMemory { memory in
         try withExtendedLifetime(inputs) {
           binding.prepare(inputs, memory)
@@ -234,7 +240,7 @@ public final class Executable: Sendable, CustomStringConvertible {
     if step.mnemonic.contains("cross_entropy") { return "crossEntropy" }
     return [
       "gather": "a lookup (take, takeAlong, embedding, nll)", "scatter_add": "scatterAdd",
-      "one_hot": "oneHot",
+      "one_hot": "oneHot", "length_mask": "lengths of sequences",
     ][step.mnemonic] ?? step.mnemonic
   }
 
@@ -253,7 +259,7 @@ public final class Executable: Sendable, CustomStringConvertible {
   /// Turns what kernels left in their error slots into an error.
   private func throwBadIndices() throws {
     for (number, slot) in binding.errorSlots.enumerated() where slot.position >= 0 {
-      guard let step = plan.steps.first(where: { $0.errorSlot == number }) else { continue }
+      guard let step = plan.step(ofErrorSlot: number) else { continue }
       guard let (operand, limit) = step.call.checkedIndices else {
         throw ApusError(
           .outOfRange, "\(word(for: step)): index \(slot.index) lies outside its table",
@@ -266,7 +272,7 @@ public final class Executable: Sendable, CustomStringConvertible {
         .outOfRange,
         "\(word(for: step)): \(name) \(indices.type) hold \(slot.index) at "
           + place(Int(slot.position), in: indices.type.shape),
-        at: step.origins.first?.description, expected: "0..<\(limit)")
+        at: step.origins.first?.description, expected: "\(step.call.leastIndex)..<\(limit)")
     }
   }
 

@@ -17,6 +17,8 @@ struct LoweredGraph {
     var operands: [Operand]
     var results: [ValueID]
     var origins: [Origin]
+    /// The plan of a turn, of a loop.
+    var loop: LoopPlan?
     /// The number of the packing whose form it takes in place of an operand.
     var packing: Int?
     /// Its part in the condition under which the run changes states.
@@ -25,9 +27,11 @@ struct LoweredGraph {
     var isRepeated = false
   }
 
-  /// A state's form that a kernel wants, made from the state before a run where that has changed.
+  /// A state's form that a kernel wants, made from the state before a run where that has changed; or that of
+  /// an input that is the same in all turns of a loop, made before the first.
   struct Packing {
-    var state: Int
+    /// The number of the state, or of the input.
+    var source: Int
     /// As the graph's call reads it.
     var operand: Operand
     var packable: PackableOperand
@@ -46,12 +50,18 @@ struct LoweredGraph {
   private var isAlias: [Bool]
   /// Whether states change only where something that is watched holds.
   var hasCondition = false
+  private let team: (threads: Int, rates: ProcessorRates)
   /// The place of each state among the graph's.
   let stateNumbers: [ValueID: Int]
 
+  /// - `threads`, `rates`: of the team for which turns of loops are planned.
   /// - Throws: what lowering an op throws, with the node's place.
-  init(_ graph: Graph, isa: ISA, precision: Precision) throws {
+  init(
+    _ graph: Graph, isa: ISA, precision: Precision, threads: Int = 1, rates: ProcessorRates? = nil
+  ) throws {
+    let graph = graph.liftingConstantsOfLoops()
     self.graph = graph
+    team = (threads, rates ?? .here(isa))
     roots = graph.types.indices.map { (ValueID($0), 0) }
     isAlias = Array(repeating: false, count: graph.nodes.count)
     stateNumbers = Dictionary(
@@ -109,9 +119,22 @@ struct LoweredGraph {
   /// Makes calls take packed what states hold that this graph does not change; returns the forms.
   mutating func usePackedStates() -> [Packing] {
     let assigned = Set(graph.assignments.map(\.state))
-    /// What makes two forms one: of a state, from there on, packed so.
+    let numbers = stateNumbers
+    return usePacked { assigned.contains($0) ? nil : numbers[$0] }
+  }
+
+  /// Makes calls take these inputs packed; returns the forms.
+  mutating func usePackedInputs(_ numbers: Set<Int>) -> [Packing] {
+    var sources: [ValueID: Int] = [:]
+    for number in numbers { sources[graph.inputs[number].value] = number }
+    return usePacked { sources[$0] }
+  }
+
+  /// - `number`: of a root whose form may be made beforehand, nil for others.
+  private mutating func usePacked(_ number: (ValueID) -> Int?) -> [Packing] {
+    /// What makes two forms one: of a source, from there on, packed so.
     struct Key: Hashable {
-      var state: Int
+      var source: Int
       var offset: Int
       var form: String
     }
@@ -121,11 +144,11 @@ struct LoweredGraph {
       guard let packable = calls[index].call.packable else { continue }
       let operand = calls[index].operands[packable.operand]
       let (value, offset) = root(operand)
-      guard !assigned.contains(value), let state = stateNumbers[value] else { continue }
-      let key = Key(state: state, offset: offset, form: packable.form)
+      guard let source = number(value) else { continue }
+      let key = Key(source: source, offset: offset, form: packable.form)
       let number = numbers[key] ?? packings.count
       if number == packings.count {
-        packings.append(Packing(state: state, operand: operand, packable: packable))
+        packings.append(Packing(source: source, operand: operand, packable: packable))
         numbers[key] = number
       }
       calls[index].call = packable.taking()
@@ -185,7 +208,13 @@ struct LoweredGraph {
     let node = graph.nodes[index]
     let types = node.operands.map { graph.type(of: $0) }
     var call: KernelCall
-    if copies.contains(index), node.operands[0].view?.isContiguous ?? true {
+    var loop: LoopPlan?
+    if let scan = node.op as? Scan {
+      let plan = try LoopPlan(
+        scan, isa: isa, precision: precision, threads: team.threads, rates: team.rates)
+      call = plan.call()
+      loop = plan
+    } else if copies.contains(index), node.operands[0].view?.isContiguous ?? true {
       call = ByteCopy.call(types[0])
     } else {
       let site = LoweringSite(
@@ -203,7 +232,7 @@ struct LoweredGraph {
     }
     return Call(
       call: call, mnemonic: node.op.mnemonic, operands: node.operands, results: node.results,
-      origins: node.origins)
+      origins: node.origins, loop: loop)
   }
 }
 

@@ -47,6 +47,8 @@ package struct PlanDescription: Sendable, Codable {
     package var origins: [String]
     /// Whether it makes again what was not kept, for the limit's sake.
     package var isRepeated: Bool
+    /// The plan of a turn, where the step is a loop; else empty.
+    package var turn: [PlanDescription]
   }
 
   package var isa: String
@@ -74,7 +76,8 @@ extension Plan {
           bytes: step.call.bytes, operands: step.operands.map(\.description),
           results: step.results.map(\.description), workspaceBytes: step.call.workspaceBytes,
           origins: step.origins.map(\.description).filter { !$0.isEmpty },
-          isRepeated: step.isRepeated)
+          isRepeated: step.isRepeated,
+          turn: step.loop.map { [$0.plan.description($0.schedule)] } ?? [])
       })
   }
 
@@ -112,6 +115,11 @@ extension Plan {
       if step.isRepeated { line += "  again" }
       if !step.origins.isEmpty { line += "  from \(step.origins.joined(separator: ", "))" }
       lines.append(line)
+      if let loop = steps[step.index].loop {
+        lines.append(
+          "      turn of \(loop.length)\(loop.isReversed ? ", the last first" : ""): "
+            + loop.plan.text(loop.schedule).split(separator: "\n").joined(separator: "\n      "))
+      }
       if let reason = step.barrierReason { lines.append("      ---- barrier: \(reason)") }
     }
     return lines.map { $0 + "\n" }.joined()
@@ -146,7 +154,9 @@ extension Plan {
     /// The step that wrote each name last.
     var writers: [String: Int] = [:]
     for step in described.steps {
-      let head = [step.op, step.kernel] + (step.isRepeated ? ["again"] : [])
+      let head =
+        [step.op, step.kernel] + (step.isRepeated ? ["again"] : [])
+        + step.turn.flatMap { $0.steps.map { "· \($0.kernel)" } }
       let label = (head + step.origins).map(escaped).joined(separator: "\\n")
       lines.append("  step\(step.index) [label=\"\(label)\"];")
       for operand in step.operands {

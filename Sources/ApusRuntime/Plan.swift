@@ -34,6 +34,8 @@ package struct Plan: Sendable {
     /// Whether it makes again what was not kept.
     package var isRepeated = false
     package var origins: [Origin]
+    /// The plan of a turn, where it is a loop.
+    package var loop: LoopPlan?
   }
 
   /// An output, or an input: what a run takes and gives.
@@ -44,10 +46,10 @@ package struct Plan: Sendable {
   }
 
   /// What an executable makes of a state before a run, where the state has changed since it was made: the
-  /// form that a kernel wants it in.
+  /// form that a kernel wants it in. In a loop's plan: of an input, before the first turn.
   package struct Packing: Sendable {
-    /// The number of the state.
-    package var state: Int
+    /// The number of the state, or of the input.
+    package var source: Int
     /// The same for all executables that share it.
     package var form: String
     package var byteCount: Int
@@ -77,16 +79,18 @@ package struct Plan: Sendable {
   /// - `threads`: the team for which the order of the calls is made. The plan runs on any other too.
   /// - `rates`: how fast the processor is; nil stands for this one.
   /// - `memoryLimit`: bytes that the arena may take; what does not fit is computed again where it is needed.
+  /// - `packedInputs`: numbers of inputs whose forms are made beforehand in place of states'.
   /// - Throws: `unsupported` where an op has no kernel, naming the op's place in the model; `resource` where the
   ///   limit cannot be kept, `invalidArgument` where it is negative.
   package init(
     _ graph: Graph, isa: ISA, precision: Precision = .highest, threads: Int = 1,
-    rates: ProcessorRates? = nil, memoryLimit: Int? = nil
+    rates: ProcessorRates? = nil, memoryLimit: Int? = nil, packedInputs: Set<Int>? = nil
   ) throws {
-    var given = try LoweredGraph(graph, isa: isa, precision: precision)
-    let forms = given.usePackedStates()
-    var (lowered, memory) = CallOrder.ordered(
-      given, rates: rates ?? .here(isa), threads: threads)
+    let rates = rates ?? .here(isa)
+    var given = try LoweredGraph(
+      graph, isa: isa, precision: precision, threads: threads, rates: rates)
+    let forms = packedInputs.map { given.usePackedInputs($0) } ?? given.usePackedStates()
+    var (lowered, memory) = CallOrder.ordered(given, rates: rates, threads: threads)
     if let memoryLimit {
       let limit = try ArenaLimit(memoryLimit, isa: isa, threads: threads)
       if let (fitting, less) = try limit.plan(given, instead: memory) {
@@ -105,7 +109,7 @@ package struct Plan: Sendable {
       var step = builder.step(call, workspace: memory.workspaces[index])
       if call.call.bindings.contains(where: { $0.buffer == .errorSlot }) {
         step.errorSlot = slots
-        slots += 1
+        slots += call.loop?.errorSlots ?? 1
       }
       steps.append(step)
     }
@@ -125,6 +129,15 @@ package struct Plan: Sendable {
       steps, lowered.calls.map(\.role),
       outputs: zip(final.outputs, outputs).filter { $0.0.isRequired }.map(\.1), lowered.hasCondition
     )
+  }
+}
+
+extension Plan {
+  /// The step that notes its errors in a slot, in a loop's turn where it stands there.
+  func step(ofErrorSlot number: Int) -> Step? {
+    let step = steps.last { $0.errorSlot.map { $0 <= number } ?? false }
+    guard let step, let loop = step.loop, let first = step.errorSlot else { return step }
+    return loop.step(ofErrorSlot: number - first)
   }
 }
 
@@ -185,7 +198,7 @@ struct StepBuilder {
     return Plan.Step(
       call: call.call, mnemonic: call.mnemonic, operands: operands,
       results: call.results.map { access(Operand($0)) }, workspace: workspace, errorSlot: nil,
-      isRepeated: call.isRepeated, origins: call.origins)
+      isRepeated: call.isRepeated, origins: call.origins, loop: call.loop)
   }
 
   private func form(_ packable: PackableOperand, _ number: Int, of source: Plan.Access)
@@ -200,7 +213,7 @@ struct StepBuilder {
   func packing(_ packing: LoweredGraph.Packing, number: Int) -> Plan.Packing {
     let source = access(packing.operand)
     return Plan.Packing(
-      state: packing.state, form: "\(packing.packable.form) at \(source.place.offset)",
+      source: packing.source, form: "\(packing.packable.form) at \(source.place.offset)",
       byteCount: packing.packable.byteCount,
       step: Plan.Step(
         call: packing.packable.making(), mnemonic: "pack", operands: [source],

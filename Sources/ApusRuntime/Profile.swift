@@ -24,6 +24,8 @@ public struct Profile: Sendable, CustomStringConvertible {
     public var bytes: Double
     /// Whether it computes again what a memory limit did not let the plan keep.
     public var isRepeated: Bool
+    /// The calls of a turn, where it is a loop, each with the time of all turns.
+    public var turn: [Entry] = []
 
     public var gigaflopsPerSecond: Double {
       nanoseconds > 0 ? flops / Double(nanoseconds) : 0
@@ -36,32 +38,46 @@ public struct Profile: Sendable, CustomStringConvertible {
   /// In the order of the plan.
   public var entries: [Entry]
 
-  init(_ plan: Plan, _ schedule: Schedule, nanoseconds: [Int64]) {
+  /// - `turns`: by step that is a loop: nanoseconds of its steps, over all turns.
+  init(
+    _ plan: Plan, _ schedule: Schedule, nanoseconds: [Int64], turns: [Int: [Int64]] = [:],
+    times: Int = 1
+  ) {
     entries = plan.steps.indices.map { index in
       let step = plan.steps[index], entry = schedule.entries[index]
+      var turn: [Entry] = []
+      if let loop = step.loop, let nanoseconds = turns[index] {
+        turn =
+          Profile(loop.plan, loop.schedule, nanoseconds: nanoseconds, times: loop.length).entries
+      }
       return Entry(
         kernel: step.call.name, mnemonic: step.mnemonic, origins: step.origins,
-        nanoseconds: nanoseconds[index], predictedNanoseconds: entry.predictedNanoseconds,
-        threads: entry.isAlone ? 1 : schedule.threads, flops: step.call.flops,
-        bytes: step.call.bytes, isRepeated: step.isRepeated)
+        nanoseconds: nanoseconds[index],
+        predictedNanoseconds: Double(times) * entry.predictedNanoseconds,
+        threads: entry.isAlone ? 1 : schedule.threads, flops: Double(times) * step.call.flops,
+        bytes: Double(times) * step.call.bytes, isRepeated: step.isRepeated, turn: turn)
     }
   }
 
   public var totalNanoseconds: Int64 { entries.reduce(0) { $0 + $1.nanoseconds } }
 
-  /// A line a step, slowest first: microseconds, share, GFLOP/s, GB/s, kernel, place in the model.
+  /// A line a step, slowest first: microseconds, share, GFLOP/s, GB/s, kernel, place in the model. Below a loop
+  /// the calls of a turn, over all turns.
   public var description: String {
     let total = max(totalNanoseconds, 1)
     var lines = ["     µs      %  GFLOP/s     GB/s  threads  kernel"]
-    for entry in entries.sorted(by: { $0.nanoseconds > $1.nanoseconds }) {
+    func add(_ entry: Entry, _ indent: String) {
       let numbers = String(
         format: "%7.1f %6.1f %8.1f %8.1f %8d", Double(entry.nanoseconds) / 1000,
         100 * Double(entry.nanoseconds) / Double(total), entry.gigaflopsPerSecond,
         entry.gigabytesPerSecond, entry.threads)
       let place = entry.origins.first?.description ?? ""
       let again = entry.isRepeated ? "  again" : ""
-      lines.append("\(numbers)  \(entry.kernel)\(again)\(place.isEmpty ? "" : "  \(place)")")
+      lines.append(
+        "\(numbers)  \(indent)\(entry.kernel)\(again)\(place.isEmpty ? "" : "  \(place)")")
+      for inner in entry.turn { add(inner, indent + "  ") }
     }
+    for entry in entries.sorted(by: { $0.nanoseconds > $1.nanoseconds }) { add(entry, "") }
     lines.append(String(format: "%7.1f  in all", Double(total) / 1000))
     return lines.joined(separator: "\n")
   }

@@ -114,7 +114,10 @@ extension Plan.Condition: CustomStringConvertible {
     guard hasCondition, let write else { return nil }
     let watched = roles.indices.filter { roles[$0] == .watched }
     self.outputs = outputs
-    errorSlots = watched.compactMap { steps[$0].errorSlot }
+    errorSlots = watched.flatMap { index -> Range<Int> in
+      let (step, first) = (steps[index], steps[index].errorSlot ?? 0)
+      return first..<first + (step.errorSlot == nil ? 0 : step.loop?.errorSlots ?? 1)
+    }
     lastWatched = watched.last
     firstWrite = write
   }

@@ -76,6 +76,17 @@ private let gatherSpecs: [OpSpec] = [
   OpSpec(
     OneHot(depth: 5), .integers(0...4), on: [[.i64(3)], [.u8(2, 2)], [.i32()], [.i64(0)]],
     rejects: [[.f32(3)], [.bool(3)]], smoothness: .none),
+  OpSpec(
+    LengthMask(extent: 5), .integers(1...5), on: [[.i64(3)], [.u8(2, 2)], [.i32()], [.i64(0)]],
+    rejects: [[.f32(3)]], smoothness: .none,
+    examples: [
+      .init(
+        [NDArray([1, 3] as [Int64], shape: [2])],
+        gives: [
+          NDArray(
+            [true, false, false, false, false, true, true, true, false, false], shape: [2, 5])
+        ])
+    ]),
   OpSpec(OneHot(depth: 5, dtype: .bool), .integers(0...4), on: [[.i64(40)]], smoothness: .none),
   OpSpec(OneHot(depth: 5, dtype: .i64), .integers(0...4), on: [[.i64(40)]], smoothness: .none),
 ]

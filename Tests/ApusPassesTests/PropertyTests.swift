@@ -77,14 +77,14 @@ import Testing
       }
     }
     // Random graphs are of primitives, which nothing decomposes, have no normalisations or softmax, end in no
-    // cross-entropy, bound nothing and update no states by loops.
+    // cross-entropy, bound nothing, update no states by loops and have no scans.
     #expect(
       Set(PassManager().names).subtracting(fired)
         == [
           "bound-by-factors", "decompose", "fuse-cross-entropy", "fuse-norm-gradient",
           "fuse-softmax-gradient",
-          "fuse-linear-cross-entropy", "fuse-gradient-scale", "multi-tensor-update",
-          "fuse-update",
+          "fuse-linear-cross-entropy", "fuse-gradient-scale", "merge-scans",
+          "multi-tensor-update", "fuse-update", "simplify-scans",
         ])
   }
 }

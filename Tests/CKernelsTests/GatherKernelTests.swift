@@ -236,4 +236,32 @@ import Testing
     checkOneHot(UInt32.self, off: 0)
     checkOneHot(UInt64.self, off: 5)
   }
+
+  @Test func lengthMask_marksTheStepsThatAreReal() {
+    for extent in [1, 7, 33] {
+      // Two rows have no such length: the first of them is noted.
+      var lengths = (0..<40).map { Int64(1 + $0 % extent) }
+      lengths[20] = Int64(extent) + 1
+      lengths[30] = 0
+      let expected = lengths.flatMap { length -> [UInt8] in
+        let real = (1...Int64(extent)).contains(length) ? Int(length) : 0
+        return (0..<extent).map { $0 < real ? 1 : 0 }
+      }
+      everyWay(table, CK_GATHER_LENGTH_MASK) { run in
+        let source = Guarded(lengths)
+        let dst = Guarded(UInt8(9), count: expected.count)
+        let error = Guarded([Int64(-1), 0])
+        var args = ck_length_mask_args()
+        args.dst = UnsafeMutableRawPointer(dst.pointer)
+        args.lengths = UnsafeRawPointer(source.pointer)
+        args.error = error.pointer
+        (args.count, args.extent) = (40, Int64(extent))
+        args.length_dtype = Int32(CK_I64.rawValue)
+        run(args)
+        #expect(dst.array == expected && dst.isIntact, "\(run.name)")
+        #expect(error.pointer[0] == 20 && error.pointer[1] == Int64(extent) + 1)
+        return dst.bytes + error.bytes
+      }
+    }
+  }
 }

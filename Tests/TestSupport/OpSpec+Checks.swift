@@ -15,6 +15,21 @@ extension OpSpec {
   /// The types with every float widened to `f64`, for checks in double.
   func widened(_ types: [TensorType]) -> [TensorType] { types.map { $0.with($0.dtype.widened) } }
 
+  /// The op on widened types: one that holds a graph states the types in there.
+  var wideOp: any Op { Self.wide(op) }
+
+  private static func wide(_ op: any Op) -> any Op {
+    guard let scan = op as? Scan else { return op }
+    var body = scan.body
+    body.types = body.types.map { $0.with($0.dtype.widened) }
+    for index in body.constants.indices {
+      let array = body.constants[index].array
+      body.constants[index].array = array.cast(to: array.dtype.widened)
+    }
+    for index in body.nodes.indices { body.nodes[index].op = wide(body.nodes[index].op) }
+    return scan.replacingRegions([body])
+  }
+
   // MARK: Types
 
   /// The type rule takes every case and refuses what it must refuse by throwing an `ApusError`.
@@ -76,16 +91,16 @@ extension OpSpec {
     do {
       for types in cases {
         let wide = widened(types)
-        let wanted = widened(try op.resultTypes(wide))
-        let results = try op.reference(operands(wide), results: wanted)
+        let wanted = widened(try wideOp.resultTypes(wide))
+        let results = try wideOp.reference(operands(wide), results: wanted)
         if results.map(\.type) != wanted {
           problems.append("\(types): the reference gives \(results.map(\.type)), not \(wanted)")
         }
       }
       for example in examples {
         let wide = example.operands.map { $0.cast(to: $0.dtype.widened) }
-        let results = try op.reference(
-          wide, results: widened(op.resultTypes(wide.map(\.type))))
+        let results = try wideOp.reference(
+          wide, results: widened(wideOp.resultTypes(wide.map(\.type))))
         for (got, want) in zip(results, example.results) {
           if let problem = Self.difference(
             got, want, relative: 1e-12, absolute: 1e-12, isRounded: true)
@@ -161,6 +176,7 @@ extension OpSpec {
   /// A scalar that every element of every float result of the op flows into, with its own weight.
   func objective(_ operands: [Tensor]) throws -> Tensor {
     let trace = operands[0].trace
+    let op = wideOp
     let count = try op.resultTypes(operands.map(\.type)).count
     var random = SplitMix("\(name) weights")
     let terms = Tensor.applyAll(op, to: operands, resultCount: count).filter(\.dtype.isFloat).map {

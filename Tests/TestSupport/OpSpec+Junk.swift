@@ -106,6 +106,13 @@ extension OpSpec {
       default: list.append(.int(junkInteger(&random)))
       }
       return .list(list)
+    case .graph(var graph):
+      switch Int.random(in: 0...2, using: &random) {
+      case 0: graph.outputs.append(contentsOf: graph.outputs.prefix(1))
+      case 1: graph.outputs = Array(graph.outputs.dropLast())
+      default: graph.inputs = graph.inputs.reversed()
+      }
+      return .graph(graph)
     }
   }
 

@@ -13,7 +13,8 @@ extension Trace {
   package static let randomKeyState = "random.key"
 
   /// The random key of the graph that is recorded: `i64[2]`, {key, step}.
-  package var randomKey: Tensor { state(Self.randomKeyState, .i64(2)) }
+  /// Within a loop's body it is the key of the turn.
+  package var randomKey: Tensor { regionKey?() ?? state(Self.randomKeyState, .i64(2)) }
 
   /// The number of a new stream of random numbers.
   func nextRandomStream() -> Int {

@@ -1,0 +1,69 @@
+// Long short-term memory over a whole sequence: all steps of one layer in one direction, in one
+// call.
+//
+// What the layer's input gives to the gates comes in for all steps (one product made it); here the
+// state's product is added step by step, and the cell follows while its gates are near. Backward
+// hands out what flows into the gates; the weights' gradients are products behind it.
+//
+//     gates = x[t] + h[t-1] Uᵀ            i, f, g, o = σ, σ, tanh, σ of gates
+//     c[t] = f c[t-1] + i g               h[t] = o tanh c[t]
+//
+// With `active`, the sequences lie in order of their lengths, the longest first, and step t has
+// active[t] of them; what is behind is not read, and becomes zeros.
+#ifndef CK_LSTM_H
+#define CK_LSTM_H
+
+#include "ck_entry.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum ck_lstm_op {
+  CK_LSTM_FORWARD = 0,   // takes ck_lstm_args
+  CK_LSTM_BACKWARD = 1,  // takes ck_lstm_gradient_args
+} ck_lstm_op;
+
+typedef struct ck_lstm_shape {
+  int64_t steps, batch, hidden;
+  int32_t reversed;  // whether the last step comes first
+} ck_lstm_shape;
+
+typedef struct ck_lstm_args {
+  ck_lstm_shape shape;
+  const float *x;          // [steps, batch, 4 hidden]; may be `gates`
+  const float *h0, *c0;    // [batch, hidden]
+  const float *u;          // [4 hidden, hidden]
+  const int32_t *active;   // [steps], or NULL
+  float *h;                // [steps, batch, hidden]
+  float *h_last, *c_last;  // [batch, hidden]: of each sequence's last step
+  float *gates;            // [steps, batch, 4 hidden]: i, f, g, o
+  float *c;                // [steps, batch, hidden]
+  void *workspace;         // ck_lstm_workspace_bytes
+} ck_lstm_args;
+
+typedef struct ck_lstm_gradient_args {
+  ck_lstm_shape shape;
+  const float *dh;                 // [steps, batch, hidden]
+  const float *dh_last, *dc_last;  // [batch, hidden]
+  const float *gates, *c, *c0, *u;
+  const int32_t *active;
+  float *dx;         // [steps, batch, 4 hidden]; may be `gates`
+  float *dh0, *dc0;  // [batch, hidden]
+  void *workspace;   // ck_lstm_workspace_bytes
+} ck_lstm_gradient_args;
+
+/// What either needs beside its arrays.
+size_t ck_lstm_workspace_bytes(const ck_lstm_shape *shape);
+
+/// The entry point of `op` at `isa`. f32. The bits are the same for any team; at another level the
+/// product's roundings differ.
+ck_kernel ck_lstm(ck_lstm_op op, ck_isa isa);
+/// Every implementation, best first.
+const ck_entry *ck_lstm_entries(size_t *count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

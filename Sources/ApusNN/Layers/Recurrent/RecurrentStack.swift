@@ -1,0 +1,194 @@
+// What RNN, LSTM and GRU have in common: layers, directions, dropout in between, lengths, names.
+
+import ApusGraph
+import ApusOps
+
+/// The weights of one layer in one direction, named and laid out as PyTorch's.
+struct RecurrentWeights: Sendable {
+  /// `[gates · hidden, inputs]`.
+  let input: Parameter
+  /// `[gates · hidden, hidden]`.
+  let hidden: Parameter
+  /// `[gates · hidden]` each.
+  let inputBias: Parameter?
+  let hiddenBias: Parameter?
+  /// `[hidden]` each, by gate.
+  let peepholes: [Parameter]
+
+  init(inputs: Int, _ shape: RecurrentShape) {
+    let rows = shape.gates * shape.hidden
+    let initializer = Initializer.fanInUniform(fanIn: shape.hidden)
+    input = Parameter([rows, inputs], initializer)
+    hidden = Parameter([rows, shape.hidden], initializer)
+    inputBias = shape.hasBias ? Parameter([rows], shape.biasInitializer ?? initializer) : nil
+    hiddenBias =
+      shape.hasBias ? Parameter([rows], shape.biasInitializer == nil ? initializer : .zeros) : nil
+    peepholes = (0..<shape.peepholes).map { _ in Parameter([shape.hidden], initializer) }
+  }
+
+  /// As PyTorch names them, `weight_ih_l0_reverse`. It has no peepholes.
+  func parts(_ layer: Int, isReversed: Bool) -> [(name: String, value: Any)] {
+    let suffix = "_l\(layer)" + (isReversed ? "_reverse" : "")
+    var parts: [(name: String, value: Any)] = [
+      ("weight_ih" + suffix, input), ("weight_hh" + suffix, hidden),
+    ]
+    if let inputBias { parts.append(("bias_ih" + suffix, inputBias)) }
+    if let hiddenBias { parts.append(("bias_hh" + suffix, hiddenBias)) }
+    for (name, peephole) in zip(["i", "f", "o"], peepholes) {
+      parts.append(("weight_c\(name)" + suffix, peephole))
+    }
+    return parts
+  }
+}
+
+/// The sizes of a recurrent layer.
+struct RecurrentShape: Sendable {
+  var name: String
+  var inputs: Int
+  var hidden: Int
+  var layers: Int
+  var isBidirectional: Bool
+  var gates: Int
+  var hasBias: Bool
+  var peepholes = 0
+  /// Of the input's bias, where it is not drawn as the weights are; that of the state is then zero.
+  var biasInitializer: Initializer?
+
+  var directions: Int { isBidirectional ? 2 : 1 }
+}
+
+/// Layers one on top of the other, each in one or two directions.
+struct RecurrentStack: Sendable {
+  let shape: RecurrentShape
+  let dropout: Double
+  /// By layer, by direction.
+  let weights: [[RecurrentWeights]]
+
+  init(_ shape: RecurrentShape, dropout: Double) {
+    self.shape = shape
+    self.dropout = dropout
+    weights = (0..<max(0, shape.layers)).map { layer in
+      (0..<shape.directions).map { _ in
+        RecurrentWeights(
+          inputs: layer == 0 ? shape.inputs : shape.directions * shape.hidden, shape)
+      }
+    }
+  }
+
+  var parts: [(name: String, value: Any)] {
+    weights.enumerated().flatMap { layer, directions in
+      directions.enumerated().flatMap { $1.parts(layer, isReversed: $0 == 1) }
+    }
+  }
+
+  /// What one layer does in one direction with its input, `[time, batch, inputs]`: all its states,
+  /// `[time, batch, hidden]`, and the last ones.
+  typealias Run = (
+    _ weights: RecurrentWeights, _ x: Tensor, _ initial: [Tensor], _ lengths: Lengths?,
+    _ isReversed: Bool
+  ) -> (states: Tensor, last: [Tensor])
+
+  /// Sequences of their own lengths, the longest first.
+  struct Lengths {
+    /// Which sequences a step has: `bool[time, batch, 1]`, as the states of a turn broadcast.
+    let mask: Tensor
+    /// How many: `i32[time]`.
+    let counts: Tensor
+    /// Which of the batch as given comes first, second and so on, and back.
+    let order: Tensor
+    let places: Tensor
+
+    init(_ lengths: Tensor, time: Int) {
+      order = lengths.sorted(isDescending: true).indices
+      places = order.sorted().indices
+      mask = lengths.lengthMask(time).take(order, axis: 0).swappingAxes(0, 1)
+        .expandingDims(at: 2)
+      counts = mask.sum(axes: [1, 2]).cast(to: .i32)
+    }
+  }
+
+  /// Applies all layers to `[batch, time, inputs]`.
+  ///
+  /// - `initial`: for each state that a cell has, `[layers · directions, batch, hidden]`; zeros where it is nil.
+  /// - `states`: how many states a cell has.
+  /// - Returns: `[batch, time, directions · hidden]`, and the last states.
+  /// - Throws: `shapeMismatch` for what does not fit.
+  func apply(
+    _ x: Tensor, initial: [Tensor]?, states: Int, lengths: Tensor?, _ run: Run
+  ) throws -> (outputs: Tensor, last: [Tensor]) {
+    try check(x, initial, lengths)
+    let (batch, time) = (x.shape[0], x.shape[1])
+    let lengths = lengths.map { Lengths($0, time: time) }
+    func ordered(_ tensor: Tensor) -> Tensor {
+      lengths.map { tensor.take($0.order, axis: 1) } ?? tensor
+    }
+    let initial = initial?.map(ordered)
+    var below = ordered(x.swappingAxes(0, 1))
+    var last: [[Tensor]] = []
+    for (layer, directions) in weights.enumerated() {
+      let results = directions.enumerated().map { direction, weights in
+        let place = layer * directions.count + direction
+        let first = (0..<states).map { state in
+          initial.map { $0[state][place, axis: 0] }
+            ?? below.trace.full([batch, shape.hidden], 0, below.dtype)
+        }
+        return run(weights, below, first, lengths, direction == 1)
+      }
+      last += results.map(\.last)
+      below =
+        results.count == 1 ? results[0].states : concat(results.map(\.states), axis: 2)
+      // Padding gives zeros, whatever state stands there.
+      if let mask = lengths?.mask { below = `where`(mask, below, below.scalar(0)) }
+      if dropout > 0, layer + 1 < weights.count { below = below.dropout(dropout) }
+    }
+    func asGiven(_ tensor: Tensor) -> Tensor {
+      lengths.map { tensor.take($0.places, axis: 1) } ?? tensor
+    }
+    let finals = (0..<states).map { state in asGiven(stack(last.map { $0[state] })) }
+    return (asGiven(below).swappingAxes(0, 1), finals)
+  }
+
+  private func check(_ x: Tensor, _ initial: [Tensor]?, _ lengths: Tensor?) throws {
+    guard x.rank == 3, x.shape[2] == shape.inputs else {
+      // One reading of three axes that users of PyTorch try first.
+      let isTimeFirst = x.rank == 2 && x.shape[1] == shape.inputs
+      throw ApusError(
+        .shapeMismatch, "\(shape.name): the input is \(x.type)",
+        expected: "[batch, time, \(shape.inputs)]"
+          + (isTimeFirst ? ": one sequence is x.expandingDims(at: 0)" : ""))
+    }
+    guard x.dtype.isFloat else {
+      throw ApusError(
+        .dtypeMismatch, "\(shape.name): the input is \(x.type)",
+        expected: "floats: an Embedding for numbers of words")
+    }
+    let wanted = Shape([shape.layers * shape.directions, x.shape[0], shape.hidden])
+    for state in initial ?? [] where state.shape != wanted {
+      throw ApusError(
+        .shapeMismatch, "\(shape.name): an initial state is \(state.type)",
+        expected: "\(wanted): layers · directions, batch, hidden")
+    }
+    if let lengths, lengths.shape != [x.shape[0]] || lengths.dtype.isFloat {
+      throw ApusError(
+        .shapeMismatch, "\(shape.name): lengths are \(lengths.type)",
+        expected: "\(TensorType.i32(x.shape[0])), one for each of the batch")
+    }
+  }
+
+  /// A layer's product with its input, of all steps at once: `[time, batch, gates · hidden]`.
+  static func projected(_ x: Tensor, _ weights: RecurrentWeights, biases: [Parameter?]) -> Tensor {
+    biases.compactMap { $0 }.reduce(x.matmul(weights.input.tensor, transposeOther: true)) {
+      $0 + $1.tensor
+    }
+  }
+
+  /// The state of a turn: the new one where the sequence goes on, else the old one.
+  static func kept(_ new: Tensor, _ old: Tensor, _ mask: Tensor?) -> Tensor {
+    mask.map { `where`($0, new, old) } ?? new
+  }
+}
+
+/// The error itself where it is one of ours.
+func recordable(_ error: any Error) -> ApusError {
+  error as? ApusError ?? ApusError(.invalidArgument, "\(error)")
+}
