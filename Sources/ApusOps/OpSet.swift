@@ -22,6 +22,8 @@ package let opSet: [any Op.Type] = [
   Atan.self,
   Atan2.self,
   Atanh.self,
+  Attention.self,
+  AttentionGradient.self,
   AveragePool.self,
   AveragePoolGradient.self,
   BatchNorm.self,

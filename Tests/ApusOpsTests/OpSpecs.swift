@@ -4,6 +4,7 @@ import ApusOps
 import TestSupport
 
 let opSpecs: [OpSpec] = [
+  attentionSpecs,
   batchNormSpecs,
   boundSpecs,
   controlSpecs,
