@@ -84,6 +84,7 @@ package struct MatMul: Op {
     if context.isNeeded[1] {
       let isFoldable =
         !transposeA && b.shape.leading.count == 1 && a.rank > 2 && dC.type.count > 0
+        && a.type.count > 0
         && a.shape.leading == dC.shape.leading
       let (x, y) =
         isFoldable
