@@ -2,6 +2,7 @@
 #ifndef CKERNELS_H
 #define CKERNELS_H
 
+#include "ck_attention.h"
 #include "ck_base.h"
 #include "ck_batch_norm.h"
 #include "ck_bench.h"
@@ -23,6 +24,7 @@
 #include "ck_rates.h"
 #include "ck_repeat.h"
 #include "ck_resample.h"
+#include "ck_rotary.h"
 #include "ck_scan.h"
 #include "ck_softmax.h"
 #include "ck_sort.h"

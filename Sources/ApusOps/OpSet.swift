@@ -119,6 +119,7 @@ package let opSet: [any Op.Type] = [
   Remainder.self,
   Resample.self,
   Reshape.self,
+  Rotary.self,
   Round.self,
   Rsqrt.self,
   ScaledProduct.self,

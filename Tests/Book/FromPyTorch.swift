@@ -83,6 +83,21 @@ import Testing
       ])
   }
 
+  @Test func attention() throws {
+    let types: [TensorType] = [.f32(2, 5, 4, 8), .f32(2, 6, 2, 8), .f32(2, 6, 2, 8)]
+    let f = try compile(types) { arguments in
+      let (q, k, v) = (arguments[0], arguments[1], arguments[2])
+      let mask = Tensor.ones([5, 6]) .> 0
+      return [
+        scaledDotProductAttention(q, k, v, isCausal: true),
+        scaledDotProductAttention(q, k, v, mask: mask, dropout: 0.1),
+      ]
+    }
+    let zeros = types.map { NDArray(zeros: $0) }
+    let results: [NDArray] = try f(zeros[0], zeros[1], zeros[2])
+    #expect(results.map(\.shape) == [[2, 5, 4, 8], [2, 5, 4, 8]])
+  }
+
   @Test func layersAndLosses() throws {
     let layers: [any Layer] = [
       Linear(4, 8), Embedding(10, 4), LayerNorm(4), RMSNorm(4), Dropout(0.1), ReLU(),

@@ -415,6 +415,46 @@ static void poolings(void) {
   }
 }
 
+// MARK: Attention
+
+/// Both directions, masked at random, with dropout; f32.
+static void attention(int64_t queries, int64_t keys, int64_t width, bool is_causal) {
+  state = (uint64_t)(queries * 131 + keys * 7 + width);
+  enum { HEADS = 2 };
+  const int64_t q_count = queries * HEADS * width, k_count = keys * width;
+  float *q = numbers(q_count, false), *k = numbers(k_count, false), *v = numbers(k_count, false);
+  float *flow = numbers(q_count, false), *delta = numbers(queries * HEADS, false);
+  float *out = numbers(q_count, false), *logarithms = numbers(queries * HEADS, false);
+  float *dk = numbers(k_count, false), *dv = numbers(k_count, false);
+  float *mask = numbers(queries * keys, false);
+  const int64_t random[2] = {5, 3};
+  const ck_attention_rows of_queries = {NULL, q_count, HEADS * width, width, CK_F32};
+  const ck_attention_rows of_keys = {NULL, k_count, width, width, CK_F32};
+  ck_attention_args a = {.out = out, .logarithms = logarithms, .dq = out, .dk = dk, .dv = dv};
+  a.q = of_queries, a.q.p = q, a.flow = of_queries, a.flow.p = flow;
+  a.k = of_keys, a.k.p = k, a.v = of_keys, a.v.p = v;
+  a.delta = delta, a.mask = mask, a.mask_query = keys, a.mask_key = 1, a.mask_dtype = CK_F32;
+  a.random = random, a.stream = 2, a.dropout = 0.25f, a.scale = 0.5f, a.is_causal = is_causal;
+  a.batch = 1, a.queries = queries, a.keys = keys, a.heads = HEADS, a.key_heads = 1;
+  a.width = a.value_width = width;
+  char name[96];
+  for (int op = CK_ATTENTION_FORWARD; op <= CK_ATTENTION_BACKWARD; op++) {
+    const size_t bytes = ck_attention_workspace_bytes(&a, (ck_attention_op)op);
+    a.workspace = aligned_alloc(64, (bytes + 64) / 64 * 64);
+    run(ck_attention((ck_attention_op)op, level), &a,
+        ck_attention_scratch_bytes(&a, (ck_attention_op)op));
+    snprintf(name, sizeof name, "attention %d %lldx%lldx%lld", op, (long long)queries,
+             (long long)keys, (long long)width);
+    report(name, out, q_count);
+    report(name, op == CK_ATTENTION_FORWARD ? logarithms : dk,
+           op == CK_ATTENTION_FORWARD ? queries * HEADS : k_count);
+    free(a.workspace);
+  }
+  report(name, dv, k_count);
+  free(q), free(k), free(v), free(flow), free(delta), free(out), free(logarithms), free(dk);
+  free(dv), free(mask);
+}
+
 int main(int count, char **arguments) {
   const int found = count == 3 ? ck_isa_from_name(arguments[1]) : -1;
   const int threads = count == 3 ? atoi(arguments[2]) : 0;
@@ -437,6 +477,8 @@ int main(int count, char **arguments) {
   row_kernels(3, 2100);
   updates();
   poolings();
+  attention(5, 9, 3, false);
+  attention(70, 150, 24, true);
   others();
   ck_team_destroy(team);
   return 0;

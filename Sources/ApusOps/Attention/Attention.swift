@@ -1,6 +1,7 @@
 // Scaled dot product attention.
 
 import ApusGraph
+import CKernels
 
 /// `o_i = Σ_j p_ij v_j` with `p_i = softmax_j(scale q_i · k_j + …)` over the keys that query i sees, and the
 /// logarithm of each softmax's denominator: Vaswani et al., "Attention is all you need" (2017), computed as
@@ -80,10 +81,15 @@ package struct Attention: CompositeOp {
   }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
-    view.isContiguous
+    if index < 3 { return AttentionLowering.acceptsRows(view) }
+    return rule.maskPlace == index - 3 ? AttentionLowering.acceptsMask(view) : view.isContiguous
   }
 
-  package func hasKernel(_ operands: [TensorType]) -> Bool { false }
+  package func hasKernel(_ operands: [TensorType]) -> Bool {
+    AttentionLowering.hasKernel(
+      operands.prefix(3).map(\.dtype), result.map { [$0] } ?? [],
+      rule.maskPlace.map { operands[3 + $0] })
+  }
 
   package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let graph = AttentionGraph(rule, Array(operands[0..<3]), Array(operands[3...]))
@@ -106,6 +112,21 @@ package struct Attention: CompositeOp {
   }
 
   package func lower(_ site: LoweringSite) throws -> KernelCall {
-    throw ApusError(.unsupported, "attention has no kernel yet", expected: "a decomposition")
+    let places = AttentionLowering.Places(query: 0, extras: 3)
+    var block = AttentionLowering.block(rule, site, places)
+    block.out_dtype = site.results[0].dtype.kernelCode
+    var call = AttentionLowering.call(rule, site, places, isBackward: false, block)
+    call.bind(\ck_attention_args.out, to: .result(0))
+    call.bind(\ck_attention_args.logarithms, to: .result(1))
+    return call
+  }
+}
+
+extension Attention: NarrowableOp {
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { index < 3 }
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { index == 0 }
+
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+    Attention(rule, result: results[0])
   }
 }

@@ -1,6 +1,7 @@
 // The gradients of attention for query, key and value.
 
 import ApusGraph
+import CKernels
 
 /// With `p_ij = exp(s_ij - l_i)` of the scores s and their logarithms l, and m the dropout's factors:
 /// `ds_ij = p_ij (m_ij g_i · v_j - δ_i)`, `dq_i = scale Σ_j ds_ij k_j`, `dk_j = scale Σ_i ds_ij q_i`,
@@ -96,10 +97,14 @@ package struct AttentionGradient: CompositeOp {
   }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
-    view.isContiguous
+    if index < 4 { return AttentionLowering.acceptsRows(view) }
+    return rule.maskPlace == index - 6 ? AttentionLowering.acceptsMask(view) : view.isContiguous
   }
 
-  package func hasKernel(_ operands: [TensorType]) -> Bool { false }
+  package func hasKernel(_ operands: [TensorType]) -> Bool {
+    AttentionLowering.hasKernel(
+      operands.prefix(4).map(\.dtype), results, rule.maskPlace.map { operands[6 + $0] })
+  }
 
   package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
     let graph = AttentionGraph(rule, Array(operands[1..<4]), Array(operands[6...]))
@@ -117,7 +122,28 @@ package struct AttentionGradient: CompositeOp {
   }
 
   package func lower(_ site: LoweringSite) throws -> KernelCall {
-    throw ApusError(
-      .unsupported, "attention_gradient has no kernel yet", expected: "a decomposition")
+    let places = AttentionLowering.Places(query: 1, extras: 6)
+    var block = AttentionLowering.block(rule, site, places)
+    block.flow = AttentionLowering.rows(site, 0)
+    block.dq_dtype = site.results[0].dtype.kernelCode
+    block.dk_dtype = site.results[1].dtype.kernelCode
+    block.dv_dtype = site.results[2].dtype.kernelCode
+    var call = AttentionLowering.call(rule, site, places, isBackward: true, block)
+    call.bind(\ck_attention_args.flow.p, to: .operand(0))
+    call.bind(\ck_attention_args.logarithms, to: .operand(4))
+    call.bind(\ck_attention_args.delta, to: .operand(5))
+    call.bind(\ck_attention_args.dq, to: .result(0))
+    call.bind(\ck_attention_args.dk, to: .result(1))
+    call.bind(\ck_attention_args.dv, to: .result(2))
+    return call
+  }
+}
+
+extension AttentionGradient: NarrowableOp {
+  package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool { index < 4 }
+  package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool { true }
+
+  package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
+    AttentionGradient(rule, results: results)
   }
 }

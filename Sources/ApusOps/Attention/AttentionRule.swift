@@ -175,7 +175,7 @@ struct AttentionExtents {
   var rows: Shape { [batch, queries, heads] }
   /// Numbers drawn for dropout: rows are padded, so that each begins with a block of the generator's and
   /// vectors of a row are whole groups of blocks.
-  var draws: Shape { [batch, heads, queries, (keys + 31) / 32 * 32] }
+  var draws: Shape { [batch, heads, queries, (min(keys, 1 << 50) + 31) / 32 * 32] }
 }
 
 extension DType {
