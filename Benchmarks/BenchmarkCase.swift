@@ -4,7 +4,7 @@ import Apus
 
 /// A kernel at a shape, or a chain of them that is one graph.
 package struct BenchmarkCase: Sendable {
-  /// The family: `gemm`, `conv`, `pool`, `eltwise`, `reduce`, `norm`, `softmax` or `optimizer`.
+  /// The family: `gemm`, `conv`, `attention`, `pool`, `eltwise`, `reduce`, `norm`, `softmax` or `optimizer`.
   package let bench: String
   /// `2048x2048x2048`, `12x128x128x64` (a batch), or an operation and its shape: `gelu 65536`.
   package let name: String
@@ -23,7 +23,7 @@ package struct BenchmarkCase: Sendable {
   /// Operations a byte.
   package var intensity: Double { flops / bytes }
   /// Whether its arithmetic is that of products, which have precisions.
-  var hasProducts: Bool { bench == "gemm" || hasImages }
+  var hasProducts: Bool { bench == "gemm" || bench == "attention" || hasImages }
   /// Whether it reads `[n, h, w, channels]`.
   var hasImages: Bool { bench == "conv" }
 }

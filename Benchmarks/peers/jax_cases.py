@@ -49,6 +49,35 @@ def convolution(case, dtype):
     return (lambda seed, x: jax.vjp(lambda w: function(x, w), weight)[1](seed)), (seed, x)
 
 
+def attention(case, dtype):
+    """The result, and the gradients of query, key and value, [batch, time, heads, width], of what arrives
+    from above. `dot_product_attention` has no dropout: those variants are written out."""
+    shape, kind = case["shape"], case["operation"]
+    operands = [numbers(seed, *shape).astype(dtype) for seed in range(4)]
+    mask = numbers(4, shape[1], shape[1]).astype(dtype) if kind == "mask" else None
+    causal = "causal" in kind
+
+    def dropped(q, k, v, key):
+        scores = jnp.einsum("bthd,bshd->bhts", q, k) / shape[3] ** 0.5
+        if causal:
+            scores = jnp.where(jnp.tri(shape[1], dtype=bool), scores, -jnp.inf)
+        weights = jax.nn.softmax(scores, -1)
+        kept = jax.random.bernoulli(key, 0.9, weights.shape)
+        return jnp.einsum("bhts,bshd->bthd", jnp.where(kept, weights / 0.9, 0), v)
+
+    def function(q, k, v, seed):
+        def forward(q, k, v):
+            if "dropout" in kind:
+                return dropped(q, k, v, jax.random.key(0))
+            bias = None if mask is None else mask[None, None]
+            return jax.nn.dot_product_attention(q, k, v, bias, is_causal=causal)
+
+        y, back = jax.vjp(forward, q, k, v)
+        return (y, *back(seed))
+
+    return function, tuple(operands)
+
+
 def same(count, function):
     """An operation on `count` operands of the case's shape."""
     return lambda case, dtype: (
@@ -181,6 +210,10 @@ def momentum(p, g, v):
 OPERATIONS = {
     "gemm": {"product": product},
     "conv": {"forward": convolution, "data": convolution, "weights": convolution},
+    "attention": {
+        "full": attention, "causal": attention, "mask": attention, "dropout": attention,
+        "causal-dropout": attention,
+    },
     "eltwise": {
         "scale": same(1, lambda x: x * 1.5),
         "add": same(2, jnp.add),

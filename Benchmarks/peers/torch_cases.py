@@ -64,6 +64,25 @@ def convolution(case, dtype):
     return backward, (array(n, case["outputs"], *places), x, weight), None
 
 
+def attention(case, dtype):
+    """The result, and the gradients of query, key and value of what arrives from above; our arrays are
+    [batch, time, heads, width], which PyTorch reads through strides."""
+    shape, kind = case["shape"], case["operation"]
+
+    def array():
+        return numbers(*shape).to(dtype).transpose(1, 2)
+
+    leaves = [array().requires_grad_() for _ in range(3)]
+    mask = numbers(shape[1], shape[1]).to(dtype) if kind == "mask" else None
+
+    def step(q, k, v, seed):
+        y = functional.scaled_dot_product_attention(
+            q, k, v, mask, 0.1 if "dropout" in kind else 0.0, "causal" in kind)
+        return (y, *torch.autograd.grad(y, (q, k, v), seed))
+
+    return step, (*leaves, array()), None
+
+
 def same(count, function, into=None):
     """An operation on `count` operands of the case's shape."""
     return lambda case, dtype: (function, tuple(numbers(*case["shape"]) for _ in range(count)), into)
@@ -225,6 +244,10 @@ def update(optimizer):
 OPERATIONS = {
     "gemm": {"product": product},
     "conv": {"forward": convolution, "data": convolution, "weights": convolution},
+    "attention": {
+        "full": attention, "causal": attention, "mask": attention, "dropout": attention,
+        "causal-dropout": attention,
+    },
     "eltwise": {
         "scale": same(1, lambda x: x * 1.5, lambda out, x: torch.mul(x, 1.5, out=out)),
         "add": same(2, torch.add, lambda out, x, y: torch.add(x, y, out=out)),

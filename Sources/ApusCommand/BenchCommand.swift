@@ -13,7 +13,7 @@ struct BenchCommand: ParsableCommand {
       the Python that APUS_PEERS_PYTHON names. Docs/Benchmarks.md says what the columns mean.
       """,
     subcommands: [
-      BenchGEMMCommand.self, BenchConvolutionCommand.self,
+      BenchGEMMCommand.self, BenchConvolutionCommand.self, BenchAttentionCommand.self,
       BenchMemoryCommand<ElementwiseBench>.self,
       BenchMemoryCommand<ReduceBench>.self, BenchMemoryCommand<NormBench>.self,
       BenchMemoryCommand<SoftmaxBench>.self, BenchMemoryCommand<PoolBench>.self,

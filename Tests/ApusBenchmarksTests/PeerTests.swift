@@ -85,6 +85,10 @@ import Testing
     let text = try String(contentsOf: folder.appending(path: script), encoding: .utf8)
     #expect(text.contains("\"conv\": {"))
     for pass in ConvolutionPass.allCases { #expect(text.contains("\"\(pass.rawValue)\": ")) }
+    #expect(text.contains("\"attention\": {"))
+    for variant in AttentionVariant.allCases {
+      #expect(text.contains("\"\(variant.rawValue)\": attention"))
+    }
     for family in MemoryFamily.allCases {
       #expect(text.contains("\"\(family.rawValue)\": {"))
       for operation in family.operations {
