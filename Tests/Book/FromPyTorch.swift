@@ -117,6 +117,13 @@ import Testing
     #expect(losses.count == 6 && losses.allSatisfy { $0.scalar.isFinite && $0.shape == [] })
   }
 
+  @Test func recurrentNetworks() throws {
+    let modules: [any Module] = [
+      LSTM(4, 8, layers: 2, isBidirectional: true), GRU(4, 8), RNN(4, 8),
+    ]
+    #expect(modules.map { $0.parameters.count } == [16, 4, 4])
+  }
+
   @Test func convolutions() throws {
     let layers: [any Layer] = [
       Conv2d(3, 8, 3, padding: 1), Conv2d(8, 8, [1, 7], padding: .same, groups: 8),

@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct BookTests {
   static let pages = [
-    "GettingStarted", "FirstModel", "LayersAndShapes", "Data", "ALoopOfYourOwn",
+    "GettingStarted", "FirstModel", "LayersAndShapes", "Recurrent", "Data", "ALoopOfYourOwn",
     "SavingLoadingResuming", "TransferLearning", "Pictures", "PrecisionAndSpeed",
     "DebuggingAWrongModel", "FromPyTorch",
   ]
