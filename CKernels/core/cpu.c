@@ -60,48 +60,52 @@ static bool is_pair_rate_high(void) { return false; }
 static bool has_half_vectors(void) { return true; }
 #endif
 
-/// A cache, and how many threads share it.
+/// The largest cache and how many threads share it, and the ways of the first one of data.
 typedef struct cache {
   int64_t bytes;
-  int32_t threads;
+  int32_t threads, first_ways;
 } cache;
 
-/// The largest cache that processor 0's kind has, by the leaf (4 on Intel, 0x8000001d on AMD) that
-/// describes one cache a subleaf; 32 MiB of a thread's own where neither is there. The C library's
-/// figure is not asked for: it counts a whole socket where a part of it is shared.
-static cache read_largest_cache(void) {
-  cache largest = {0, 1};
+/// The caches of processor 0's kind, by the leaf (4 on Intel, 0x8000001d on AMD) that describes one
+/// a subleaf; 32 MiB of a thread's own and 8 ways where neither is there. The C library's figure is
+/// not asked for: it counts a whole socket where a part of it is shared.
+static cache read_caches(void) {
+  cache known = {0, 1, 8};
 #if defined(__x86_64__)
   const uint32_t leaves[] = {4, 0x8000001d};
-  for (int i = 0; i < 2 && largest.bytes == 0; i++) {
+  for (int i = 0; i < 2 && known.bytes == 0; i++) {
     for (uint32_t index = 0; index < 8; index++) {
       uint32_t a, b, c, d;
       if (!__get_cpuid_count(leaves[i], index, &a, &b, &c, &d) || (a & 31) == 0) break;
       if ((a & 31) == 2) continue;  // of instructions
       const int64_t ways = (b >> 22) + 1, parts = (b >> 12 & 1023) + 1, line = (b & 4095) + 1;
       const int64_t bytes = ways * parts * line * ((int64_t)c + 1);
-      if (bytes > largest.bytes) largest = (cache){bytes, (int32_t)(a >> 14 & 4095) + 1};
+      if ((a >> 5 & 7) == 1) known.first_ways = (int32_t)ways;
+      if (bytes > known.bytes) known.bytes = bytes, known.threads = (int32_t)(a >> 14 & 4095) + 1;
     }
   }
 #endif
-  if (largest.bytes < 1 << 20) largest.bytes = 32 << 20;
-  return largest;
+  if (known.bytes < 1 << 20) known.bytes = 32 << 20;
+  return known;
 }
 
 /// Read once: hypervisors trap CPUID.
-static cache largest_cache(void) {
+static cache caches(void) {
   static cache known;  // a race writes the same answers twice, the bytes last
   if (__atomic_load_n(&known.bytes, __ATOMIC_ACQUIRE) == 0) {
-    const cache largest = read_largest_cache();
-    __atomic_store_n(&known.threads, largest.threads, __ATOMIC_RELAXED);
-    __atomic_store_n(&known.bytes, largest.bytes, __ATOMIC_RELEASE);
+    const cache read = read_caches();
+    __atomic_store_n(&known.threads, read.threads, __ATOMIC_RELAXED);
+    __atomic_store_n(&known.first_ways, read.first_ways, __ATOMIC_RELAXED);
+    __atomic_store_n(&known.bytes, read.bytes, __ATOMIC_RELEASE);
   }
   return (cache){__atomic_load_n(&known.bytes, __ATOMIC_RELAXED),
-                 __atomic_load_n(&known.threads, __ATOMIC_RELAXED)};
+                 __atomic_load_n(&known.threads, __ATOMIC_RELAXED),
+                 __atomic_load_n(&known.first_ways, __ATOMIC_RELAXED)};
 }
 
-int64_t ck_cache_bytes(void) { return largest_cache().bytes; }
-int32_t ck_cache_threads(void) { return largest_cache().threads; }
+int64_t ck_cache_bytes(void) { return caches().bytes; }
+int32_t ck_cache_threads(void) { return caches().threads; }
+int32_t ck_first_cache_ways(void) { return caches().first_ways; }
 
 ck_isa ck_isa_best(void) {
   static ck_isa best;

@@ -9,24 +9,19 @@ enum {
   SHORT_STEPS = 64,        // panels of B of so few steps are read in place by any number of rows
   KEPT_FLOATS = 1 << 19,   // of B, kept in scratch for all blocks of rows of a fused product
   PACKED_STEPS = 16,       // of all rows of A, where its columns are contiguous
-  COLLIDING_ROWS = 7,      // of the 8 ways of L1
-  DIRECT_A_COLUMNS = 256,  // A is read in place for so few columns of B
+  DIRECT_A_COLUMNS = 256,  // a transposed A is read in place for so few columns of B
+  NEAR_STEPS = 2048,       // or where its steps are closer together, in bytes
   NEAR_FLOATS = 1 << 16,   // of B's panels: read again for every few rows, they stay in L2
   LINE = 64
 };
 
 // MARK: What is packed, a function of the shape alone
 
-/// Rows of A that fall on the same sets of L1 when a tile walks along K.
-static bool rows_collide(int64_t stride) {
-  const int64_t bytes = (stride < 0 ? -stride : stride) * 4;
-  return bytes % 2048 == 0 && bytes > 0;
-}
-
 static bool packs_a(const ck_gemm_args *g, const gemm_level *level) {
   if (g->N <= 2 * level->columns) return false;
-  if (g->N > DIRECT_A_COLUMNS) return true;
-  return g->a_col == 1 ? rows_collide(g->a_row) : rows_collide(g->a_col) && g->a_row != 1;
+  if (g->a_col == 1) return gemm_rows_that_fit(g->a_row, 2) < level->max_rows;
+  if (g->a_row == 1) return g->N > DIRECT_A_COLUMNS && g->a_col * 4 >= NEAR_STEPS;
+  return g->N > DIRECT_A_COLUMNS || gemm_rows_that_fit(g->a_col, 2) < level->max_rows;
 }
 
 /// Panels of B that stay in L1 where they lie: few whole lines, spread over at least half of its
@@ -112,12 +107,10 @@ static void pack_a_block(const ck_gemm_args *g, const gemm_level *level, const f
   }
 }
 
-/// Tiles must not read more rows of A in place than the sets of L1 have ways.
-static int32_t tile_rows(const ck_gemm_args *g, const gemm_level *level, bool packed_a,
-                         int32_t columns) {
+/// Tiles must not read more rows of A in place than L1 holds beside one another.
+static int32_t tile_rows(const ck_gemm_args *g, const gemm_level *level, int32_t columns) {
   if (columns > level->columns) return level->flat_rows;
-  const bool collide = !packed_a && rows_collide(g->a_row);
-  return collide && level->max_rows > COLLIDING_ROWS ? COLLIDING_ROWS : level->max_rows;
+  return (int32_t)least(gemm_rows_that_fit(g->a_row, 1), level->max_rows);
 }
 
 /// What one thread does of one matrix.
@@ -203,7 +196,7 @@ static look_ahead look_ahead_of(const job *job, block at, range columns) {
 /// One column panel against all rows of a block.
 static void multiply_panel(const job *job, gemm_tile *tile, block at, look_ahead *ahead) {
   const int32_t most =
-      job->pack_a ? job->level->max_rows : tile_rows(job->g, job->level, false, tile->columns);
+      job->pack_a ? job->level->max_rows : tile_rows(job->g, job->level, tile->columns);
   const int64_t tiles = ceiling(at.rows, most);
   for (int64_t i = 0; i < tiles; i++) {
     take_near(job, tile, ahead);
@@ -268,7 +261,7 @@ static bool goes_by_rows(const job *job, range columns) {
 
 static void multiply_by_rows(const job *job, gemm_tile *tile, block at, range columns) {
   const ck_gemm_args *g = job->g;
-  const int64_t tiles = ceiling(at.rows, tile_rows(g, job->level, false, job->level->columns));
+  const int64_t tiles = ceiling(at.rows, tile_rows(g, job->level, job->level->columns));
   for (int64_t i = 0; i < tiles; i++) {
     const int64_t begin = tile_begin(at.rows, tiles, i), end = tile_begin(at.rows, tiles, i + 1);
     // The rows that follow are those that are read next.

@@ -9,6 +9,7 @@
 #define PREFETCH_STEPS 8
 #define PACK_AHEAD 16
 #define A_AHEAD 16
+#define A_AHEAD_FAR 4
 #define REGISTER_LANES 8
 #define DOT_COLUMNS 4
 typedef float vec __attribute__((ext_vector_type(8)));

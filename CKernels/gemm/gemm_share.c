@@ -9,6 +9,14 @@ int64_t ck_gemm_k_block(int64_t K) {
   return ceiling(ceiling(K, ceiling(K, K_BLOCK)), 8) * 8;
 }
 
+int64_t gemm_rows_that_fit(int64_t stride, int64_t left) {
+  enum { LINE = 64, PAGE = 4096 };
+  const int64_t bytes = (stride < 0 ? -stride : stride) * 4;
+  int64_t sets = 1;  // that rows fall on in turn
+  while (sets < PAGE / LINE && bytes * sets % PAGE != 0) sets *= 2;
+  return bytes == 0 ? PAGE : sets * (ck_first_cache_ways() - left);
+}
+
 gemm_offsets gemm_offsets_of(const ck_gemm_args *g, int64_t index) {
   gemm_offsets offsets = {0};
   for (int d = CK_GEMM_BATCH_DIMS - 1; d >= 0; d--) {

@@ -59,6 +59,8 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
   const int64_t near_step = t->near ? t->near_step : 0;
   int64_t segment = 0;
   const int64_t segments = t->segments && !PACK ? t->segment_count : 1;
+  // Steps a multiple of a page apart share a set of L1: of many, the first would be gone again.
+  const int64_t a_ahead = (a_col % 1024 == 0 ? A_AHEAD_FAR : A_AHEAD) * a_col;
   for (; segment < segments; segment++) {
     const float *start = t->a;
     if (!PACK && t->segments) {
@@ -74,8 +76,8 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
       if (NV > 1) __builtin_prefetch(near, 0, 2);
       near += near_step;
       // A's columns may lie anywhere; its rows, read along, the processor fetches by itself.
-      if (NV > 1) __builtin_prefetch(a[0] + A_AHEAD * a_col);
-      if (NV > 1 && ROWS > 8) __builtin_prefetch(a[0] + A_AHEAD * a_col + (ROWS - 1) * a_row);
+      if (NV > 1) __builtin_prefetch(a[0] + a_ahead);
+      if (NV > 1 && ROWS > 8) __builtin_prefetch(a[0] + a_ahead + (ROWS - 1) * a_row);
 #pragma clang loop unroll(full)
       for (int v = 0; v < NV; v++) {
         bv[v] = load(b + v * VECTOR);

@@ -93,6 +93,11 @@ typedef struct gemm_level {
 extern const gemm_level gemm_avx2, gemm_avx512;
 #endif
 
+/// How many rows of f32 that lie so far apart a tile can walk along before they drive one another
+/// out of L1: lines a page apart share a set, which has as many ways. `left` of them, one or two,
+/// are for what else is read. gemm_share.c.
+int64_t gemm_rows_that_fit(int64_t stride, int64_t left);
+
 // MARK: Ranges
 
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

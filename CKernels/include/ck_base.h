@@ -52,6 +52,9 @@ int ck_isa_from_name(const char *name);
 int64_t ck_cache_bytes(void);
 /// Threads that share that cache; 1 where it does not say.
 int32_t ck_cache_threads(void);
+/// How many lines of data the first cache holds of those that lie a multiple of a page apart; 8
+/// where the processor does not say.
+int32_t ck_first_cache_ways(void);
 
 /// Whether VDPBF16PS does more work a cycle here than the f32 fused multiply-add: a table of
 /// processors, because a measurement might choose otherwise on another day, and with it other bits.

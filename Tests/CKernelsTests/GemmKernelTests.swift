@@ -168,11 +168,23 @@ import Testing
     ] { try expectAllGemmRowsAgree(shape) }
   }
 
-  /// Tiles of every height pack A's contiguous columns a few steps at a time.
+  /// Tiles of every height pack A's contiguous columns a few steps at a time, where steps lie far apart.
+  // Which are read in place, a few at a time or packed, as the ways of the first cache say.
+  @Test func rowsPartsOfAPageApartGiveTheReferencesBits() throws {
+    #expect((4...64).contains(ck_first_cache_ways()))
+    for K in [256, 512, 1024] {
+      for (N, transposes) in [(20, false), (70, false), (270, false), (270, true)] {
+        try expectAllGemmRowsAgree(
+          GemmCase(M: transposes ? K : 31, N: N, K: transposes ? 31 : K, transposeA: transposes),
+          threads: [1, 2])
+      }
+    }
+  }
+
   @Test func transposedLeftOperandsArePackedInSteps() throws {
     for M in 2...31 {
       try expectAllGemmRowsAgree(
-        GemmCase(M: M, N: 260, K: [15, 16, 17, 33][M % 4], transposeA: true, gap: M % 3),
+        GemmCase(M: M, N: 260, K: [15, 16, 17, 33][M % 4], transposeA: true, gap: 510 + M % 3),
         threads: [1, 2])
     }
   }
