@@ -62,6 +62,8 @@ typedef struct job {
   piece pieces[GATHER_PIECES];
   int64_t count, rows;  // of pieces, of their rows
   conv_near near;       // what the next block reads
+  bool clears;          // what no tap meets, beside what this walk makes
+  bool streams;         // past the cache
 } job;
 
 /// Copies so many elements of a row to where its pixels lie as they are multiplied.
@@ -133,8 +135,10 @@ static void look_ahead(job *job) {
   const int64_t first = (last->image * axis[0].extent + plane) * axis[1].extent;
   const int64_t end = conv_source_of(&axis[1], last->rows).end;
   const int64_t panels = ceiling(job->plan.walk.channels, job->way.level->columns) * g->groups;
-  job->near = conv_near_of((const char *)g->a + (first + end) * row, job->rows * axis[1].step * row,
-                           job->rows * panels);
+  // Rows that are stepped over are not.
+  const bool reads_all = (axis[1].taps - 1) * axis[1].offset_step + 1 >= axis[1].step;
+  job->near = conv_near_of((const char *)g->a + (first + end) * row,
+                           reads_all ? job->rows * axis[1].step * row : 0, job->rows * panels);
 }
 
 /// The segments of a row of the result in a panel of that width.
@@ -164,6 +168,42 @@ static int64_t find_segments(const job *job, const piece *piece, int64_t row, ra
 /// Where element `at` of an array of that type is.
 static float *element(const float *array, int32_t type, int64_t at) {
   return (float *)((char *)array + at * conv_type_bytes(type));
+}
+
+// MARK: What no tap meets
+
+/// Whether one walk alone has taps, of a stride beyond the window, and all that the others make is
+/// 0: it is cleared between the products, which memory takes while they are computed.
+static bool clears_others(const ck_conv_args *g, ck_conv_op op) {
+  const ck_epilogue *e = &g->epilogue;
+  if (op != CK_CONV_DATA || e->bias || e->combination != CK_ALONE || g->groups != 1) return false;
+  for (int d = 0; d < CK_CONV_AXES; d++)
+    if (g->kernel[d] != 1 || g->before[d] != 0) return false;
+  return g->stride[0] == 1 && conv_product(g->stride) > 1;
+}
+
+static void clear(char *at, size_t bytes, bool streams) {
+  typedef float four __attribute__((vector_size(16)));
+  if (streams) {
+    for (size_t i = 0; i < bytes; i += sizeof(four))
+      __builtin_nontemporal_store((four){0}, (four *)(at + i));
+  } else {
+    memset(at, 0, bytes);
+  }
+}
+
+/// Part `index` of `count` of the elements beside a row of the walk: those of the row that it
+/// steps over, and the rows until its next one.
+static void clear_part(const job *job, const piece *piece, int64_t row, int64_t index,
+                       int64_t count) {
+  const ck_conv_args *g = job->g;
+  const int64_t first = row * g->stride[1], rows = least(g->stride[1], g->image[1] - first);
+  const int64_t whole = piece->image * g->image[0] + piece->plane;
+  const size_t size = (size_t)(g->in_channels * conv_type_bytes(g->c_type));
+  char *c = (char *)g->c + (whole * g->image[1] + first) * g->image[2] * (int64_t)size;
+  const range part = block_of((range){0, rows * g->image[2]}, count, index);
+  for (int64_t i = part.begin; i < part.end; i++)
+    if (i >= g->image[2] || i % g->stride[2] != 0) clear(c + i * (int64_t)size, size, job->streams);
 }
 
 /// One panel of columns of a group against all rows of the block.
@@ -234,7 +274,12 @@ static void multiply_panel(job *job, int64_t group, int64_t column, float *c, in
         job->way.level->tile(&tile);
       }
       done += 1 + tile.halves;
-      for (int64_t i = 0; i <= tile.halves; i++) conv_bring_near(&job->near);
+      for (int64_t i = 0; i <= tile.halves; i++) {
+        conv_bring_near(&job->near);
+        if (job->clears)
+          clear_part(job, piece, row + i, column / job->way.level->columns,
+                     ceiling(w->channels, job->way.level->columns));
+      }
     }
   }
 }
@@ -325,9 +370,17 @@ void conv_gather_run(const ck_conv_args *g, ck_conv_op op, const ck_thread *t, c
   job.segments = (gemm_segment *)(job.source + all.source);
   job.block = job.source + all.source + all.segments;
   job.program_scratch = job.block + all.block;
+  job.clears = clears_others(g, op);
+  const int64_t bytes =
+      g->images * conv_product(g->image) * g->in_channels * conv_type_bytes(g->c_type);
+  job.streams = job.clears && ((uintptr_t)g->c & 63) == 0 &&
+                g->in_channels * conv_type_bytes(g->c_type) % 64 == 0 &&
+                bytes >= ck_cache_bytes() / 4 * 3;
   for (int64_t i = 0; i < conv_walks(g, op); i++) {
     job.plan = gather_plan_of(g, op, i, way);
+    if (job.clears && job.plan.walk.taps == 0) continue;
     run_walk(&job, part.row / width, part.row_end / width);
     job.packed += gather_packed_floats(&job.plan) * g->groups;
   }
+  if (job.streams) conv_stream_end();
 }

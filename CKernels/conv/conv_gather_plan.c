@@ -5,8 +5,7 @@
 enum {
   SOURCE_FLOATS = 1 << 16,   // of a block
   PROGRAM_FLOATS = 1 << 16,  // of a block of the result that a program follows
-  COLLIDING_FLOATS = 512,    // elements a multiple of this apart share a few sets of L1
-  APART = 16,                // more, where they would
+  APART = 16,                // words more, where elements would share a few sets of L1
   SLACK = 8                  // words that a conversion may write behind the last
 };
 
@@ -27,7 +26,7 @@ gather_plan gather_plan_of(const ck_conv_args *g, ck_conv_op op, int64_t index, 
   p.columns[0] = last->offset;
   p.columns[1] =
       (last->count - 1) * last->step + last->offset + (last->taps - 1) * last->offset_step + 1;
-  const bool collides = last->step * channels % COLLIDING_FLOATS == 0;
+  const bool collides = gemm_rows_that_fit(last->step * channels, 2) < level->max_rows;
   p.copies = w->taps > 0 && (p.columns[0] < 0 || p.columns[1] > last->extent || collides ||
                              gather_converts(g, op, way));
   p.joins = g->groups == 1 && last->offset_step == 1 && !(p.copies && collides);

@@ -105,6 +105,13 @@ static inline void conv_bring_near(conv_near *near) {
   near->at += near->step;
 }
 
+/// Before another thread reads what was written past the cache.
+static inline void conv_stream_end(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_sfence();
+#endif
+}
+
 /// Of the weights' gradient.
 static inline int64_t conv_weight_elements(const ck_conv_args *g) {
   return g->out_channels * conv_product(g->kernel) * (g->in_channels / g->groups);
@@ -118,7 +125,10 @@ static inline void conv_weights_look_ahead(const ck_conv_args *g, range block, i
   const int64_t row = g->output[2] * g->out_channels * conv_type_bytes(g->b_type);
   const int64_t rows = greatest(g->output[0] * g->output[1], 1);
   const int64_t end = block.end / rows * image + block.end % rows * image / rows;
-  near[0] = conv_near_of((const char *)g->a + end, length(block) * image / rows, parts);
+  // Rows that are stepped over are not.
+  const bool reads_all = (g->kernel[1] - 1) * g->dilation[1] + 1 >= g->stride[1];
+  near[0] =
+      conv_near_of((const char *)g->a + end, reads_all ? length(block) * image / rows : 0, parts);
   near[1] = conv_near_of((const char *)g->b + block.end * row, length(block) * row, parts);
 }
 

@@ -10,6 +10,7 @@
 #include "conv_internal.h"
 
 enum {
+  ADDED = 512,      // elements of all groups, at a time
   SLACK = 32,       // floats that a vector may read beyond the last element
   REPAID_TILES = 3  // so many read a panel of the image that was packed for them
 };
@@ -328,11 +329,25 @@ void conv_weights_add_groups(const ck_conv_args *g, const ck_thread *t, bool tur
   const float *sums = g->workspace;
   int64_t begin, end;
   ck_share(count, t, &begin, &end);
-  for (int64_t i = begin; i < end; i++) {
-    const int64_t at = turned ? i % rows * g->out_channels + i / rows : i;
-    float sum = sums[at];
-    for (int64_t k = 1; k < groups; k++) sum += sums[k * count + at];
-    g->c[i] = sum;
+  if (turned) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t at = i % rows * g->out_channels + i / rows;
+      float sum = sums[at];
+      for (int64_t k = 1; k < groups; k++) sum += sums[k * count + at];
+      g->c[i] = sum;
+    }
+    return;
+  }
+  // Runs of elements, so that each group's sums are read in whole vectors.
+  for (int64_t first = begin; first < end; first += ADDED) {
+    const int64_t elements = least(ADDED, end - first);
+    float run[ADDED];
+    memcpy(run, sums + first, (size_t)elements * sizeof(float));
+    for (int64_t k = 1; k < groups; k++) {
+      const float *more = sums + k * count + first;
+      for (int64_t i = 0; i < elements; i++) run[i] += more[i];
+    }
+    memcpy(g->c + first, run, (size_t)elements * sizeof(float));
   }
 }
 
