@@ -113,8 +113,17 @@ static void pack_weights(const ck_conv_args *g, const ck_thread *t) {
   float *packed = g->workspace;
   int64_t begin, end;
   ck_share(padded / 16, t, &begin, &end);
-  for (int64_t tap = 0; tap < taps; tap++)
-    for (int64_t c = begin * 16; c < end * 16; c++)
+  int64_t c = begin * 16;
+  for (const int64_t whole = least(end * 16, g->in_channels) / 4 * 4; c < whole; c += 4) {
+    const float *from = g->b + c * taps;
+    int64_t tap = 0;
+    for (; tap + 4 <= taps; tap += 4)
+      depth_turn(from + tap, taps, packed + tap * padded + c, padded);
+    for (; tap < taps; tap++)
+      for (int64_t i = 0; i < 4; i++) packed[tap * padded + c + i] = from[i * taps + tap];
+  }
+  for (; c < end * 16; c++)
+    for (int64_t tap = 0; tap < taps; tap++)
       packed[tap * padded + c] = c < g->in_channels ? g->b[c * taps + tap] : 0.0f;
 }
 
@@ -129,9 +138,14 @@ static const float *source_row(const job *job, const conv_walk *w, int64_t image
                          job->channels;
 }
 
+/// Which lines of a tile the rows of a walk are.
+typedef struct lines {
+  int64_t first, step;
+} lines;
+
 /// Lists, for rows of the result, the rows of the window that meet the source.
 static void list_window(job *job, const conv_walk *w, int64_t image, int64_t plane, range rows,
-                        bool is_known) {
+                        bool is_known, lines lines) {
   const ck_conv_args *g = job->g;
   const conv_axis *axis = w->axis, *down = &axis[1];
   job->planes = conv_taps_at(&axis[0], plane);
@@ -142,7 +156,7 @@ static void list_window(job *job, const conv_walk *w, int64_t image, int64_t pla
   if (w->taps == 0 || length(job->source) <= 0) job->source.end = job->source.begin;
   for (int64_t row = rows.begin; row < rows.end; row++) {
     const range taps = conv_taps_at(down, row);
-    const int64_t at = (row - rows.begin) * job->most;
+    const int64_t line = lines.first + (row - rows.begin) * lines.step, at = line * job->most;
     int64_t count = 0;
     for (int64_t d = job->planes.begin; d < job->planes.end && w->taps > 0; d++) {
       const int64_t tap_plane = (axis[0].tap + d * axis[0].tap_step) * g->kernel[1];
@@ -158,7 +172,7 @@ static void list_window(job *job, const conv_walk *w, int64_t image, int64_t pla
             (const float *)g->workspace + (tap * g->kernel[2] + axis[2].tap) * job->padded;
       }
     }
-    job->counts[row - rows.begin] = count;
+    job->counts[line] = count;
   }
 }
 
@@ -201,15 +215,12 @@ static bool is_known(const conv_axis *last, range places) {
 
 // MARK: A block
 
-/// Rows and places of one walk: they go to `c`, as far apart as the tile says.
-static void run_strips(job *job, const conv_walk *w, int64_t image, int64_t plane, range rows,
+/// Places of the tile's lines, as a walk that is among theirs reads them: they go to `c`, as far
+/// apart as the tile says.
+static void run_strips(const job *job, const conv_walk *w, int64_t image, int64_t plane,
                        range places, depth_tile tile) {
   const ck_conv_args *g = job->g;
   const conv_axis *last = &w->axis[2];
-  if (length(rows) <= 0 || length(places) <= 0) return;
-  const bool known = is_known(last, places);
-  list_window(job, w, image, plane, rows, known);
-  tile.lines = length(rows);
   tile.counts = job->counts;
   tile.most = job->most;
   tile.sources = job->sources;
@@ -221,7 +232,6 @@ static void run_strips(job *job, const conv_walk *w, int64_t image, int64_t plan
   tile.bias = g->epilogue.bias;
   tile.combination = g->epilogue.combination;
   tile.relu = g->epilogue.relu;
-  tile.is_known = known;
   const int64_t window = greatest(w->axis[0].taps * w->axis[1].taps, 1);
   const int64_t read = window * (DEPTH_PLACES * last->step + last->taps);
   const int64_t chunk =
@@ -232,7 +242,7 @@ static void run_strips(job *job, const conv_walk *w, int64_t image, int64_t plan
   const depth_tile first = tile;
   for (int64_t begin = 0; begin < length(places); begin += tile.places) {
     tile.places = (int32_t)depth_places(length(places) - begin);
-    if (known) {
+    if (tile.is_known) {
       const int64_t column = (places.begin + begin) * last->step + last->offset;
       tile.column = column * job->channels;
       tile.inside = (range){-column, last->extent - column};
@@ -250,6 +260,29 @@ static void run_strips(job *job, const conv_walk *w, int64_t image, int64_t plan
   }
 }
 
+/// Rows and places of one walk.
+static void run_walk(job *job, const conv_walk *w, int64_t image, int64_t plane, range rows,
+                     range places, depth_tile tile) {
+  const conv_axis *last = &w->axis[2], *down = &w->axis[1];
+  if (length(rows) <= 0 || length(places) <= 0) return;
+  tile.is_known = is_known(last, places);
+  list_window(job, w, image, plane, rows, tile.is_known, (lines){0, 1});
+  tile.lines = length(rows);
+  if (tile.is_known && length(job->planes) == 1 && down->step == 1 && down->offset_step == 1) {
+    const int64_t *kernel = job->g->kernel;
+    const int64_t d = job->planes.begin, in_kernel = w->axis[0].tap + d * w->axis[0].tap_step;
+    tile.pairs = down->taps;
+    tile.image = source_row(job, w, image, plane, d, 0);
+    tile.top = rows.begin + down->offset;
+    tile.image_rows = down->extent;
+    tile.image_row = last->extent * job->channels;
+    tile.window = (const float *)job->g->workspace +
+                  ((in_kernel * kernel[1] + down->tap) * kernel[2] + last->tap) * job->padded;
+    tile.window_row = down->tap_step * kernel[2] * job->padded;
+  }
+  run_strips(job, w, image, plane, places, tile);
+}
+
 /// Rows of one plane that a program follows, in parts of rows where one is too long.
 static void run_program(job *job, int64_t image, int64_t plane, range rows) {
   const ck_conv_args *g = job->g;
@@ -263,41 +296,93 @@ static void run_program(job *job, int64_t image, int64_t plane, range rows) {
   };
   for (range places = {0, 0}; places.end < width; places.begin = places.end) {
     places.end = least(width, places.begin + block_places(g));
-    run_strips(job, w, image, plane, rows, places, tile);
+    run_walk(job, w, image, plane, rows, places, tile);
     ck_loop_block(job->level->isa)(ck_conv_program(g), job->program_scratch, 0,
                                    first + places.begin, length(rows) * length(places), 0,
                                    job->channels, job->block, job->block_row);
   }
 }
 
+/// Whether the two phases of a row's elements are made together: of a window of three taps with a
+/// stride of 2, the middle one over the first element.
+static bool doubles(const job *job) {
+  const ck_conv_args *g = job->g;
+  return job->op == CK_CONV_DATA && g->stride[2] == 2 && g->kernel[2] == 3 && g->dilation[2] == 1 &&
+         g->before[2] == 1 && g->image[2] == 2 * g->output[2];
+}
+
+/// The result of rows from `row` of a plane on, from place `first` on.
+static depth_tile tile_at(const job *job, int64_t image, int64_t plane, int64_t row,
+                          int64_t first) {
+  const ck_conv_args *g = job->g;
+  const int64_t *extents = job->extents;
+  const int64_t of_row = (image * extents[0] + plane) * extents[1] + row;
+  const int64_t at = (of_row * extents[2] + first) * job->channels;
+  depth_tile tile = {.c = g->c + at, .streams = job->streams};
+  if (g->epilogue.combination != CK_ALONE) tile.other = g->epilogue.other + at;
+  if (g->epilogue.combination == CK_ADD && g->epilogue.mask) tile.mask = g->epilogue.mask + at;
+  return tile;
+}
+
+/// The rows of a walk in a range of rows of the result.
+static range rows_of(const conv_axis *down, range rows) {
+  return (range){ceiling(greatest(rows.begin - down->first, 0), down->stride),
+                 ceiling(greatest(rows.end - down->first, 0), down->stride)};
+}
+
+/// The place of a walk that is a plane of the result, or -1.
+static int64_t plane_of(const conv_axis *axis, int64_t plane) {
+  const int64_t after = plane - axis->first;
+  return after < 0 || after % axis->stride != 0 ? -1 : after / axis->stride;
+}
+
+/// Rows of one plane, whole: their phases are lines that lie between one another.
+static void run_doubles(job *job, int64_t image, int64_t plane, range rows) {
+  depth_tile tile = tile_at(job, image, plane, rows.begin, 0);
+  const conv_walk *second = NULL;
+  int64_t in_second = 0;
+  // The last axis' phases follow one another.
+  for (int64_t i = 1; i < job->walk_count; i += 2) {
+    const conv_walk *w = &job->walks[i];
+    const conv_axis *down = &w->axis[1];
+    const int64_t in_plane = plane_of(&w->axis[0], plane);
+    const range of_phase = rows_of(down, rows);
+    if (in_plane < 0 || length(of_phase) <= 0) continue;
+    const int64_t line = down->first + of_phase.begin * down->stride - rows.begin;
+    list_window(job, w, image, in_plane, of_phase, true, (lines){line, down->stride});
+    second = w;
+    in_second = in_plane;
+  }
+  if (!second) return;
+  tile.is_known = 1;
+  tile.lines = length(rows);
+  tile.beside = job->channels;
+  tile.c_row = 2 * job->channels;
+  tile.c_line = job->extents[2] * job->channels;
+  run_strips(job, second, image, in_second, (range){0, second->axis[2].count}, tile);
+}
+
 /// Rows of one plane of the result, all phases of them.
 static void run_block(job *job, int64_t image, int64_t plane, range rows) {
-  const ck_conv_args *g = job->g;
   if (job->block) {
     run_program(job, image, plane, rows);
     return;
   }
+  if (doubles(job)) {
+    run_doubles(job, image, plane, rows);
+    return;
+  }
   for (int64_t i = 0; i < job->walk_count; i++) {
     const conv_walk *w = &job->walks[i];
-    const int64_t after = plane - w->axis[0].first;
-    if (after < 0 || after % w->axis[0].stride != 0) continue;
     const conv_axis *down = &w->axis[1], *last = &w->axis[2];
-    const range of_phase = {ceiling(greatest(rows.begin - down->first, 0), down->stride),
-                            ceiling(greatest(rows.end - down->first, 0), down->stride)};
-    const int64_t row = down->first + of_phase.begin * down->stride;
-    const int64_t at =
-        (((image * job->extents[0] + plane) * job->extents[1] + row) * job->extents[2] +
-         last->first) *
-        job->channels;
-    depth_tile tile = {
-        .c = g->c + at,
-        .c_row = last->stride * job->channels,
-        .c_line = down->stride * job->extents[2] * job->channels,
-        .streams = job->streams,
-    };
-    if (g->epilogue.combination != CK_ALONE) tile.other = g->epilogue.other + at;
-    if (g->epilogue.combination == CK_ADD && g->epilogue.mask) tile.mask = g->epilogue.mask + at;
-    run_strips(job, w, image, after / w->axis[0].stride, of_phase, (range){0, last->count}, tile);
+    const int64_t in_plane = plane_of(&w->axis[0], plane);
+    if (in_plane < 0) continue;
+    const range of_phase = rows_of(down, rows);
+    depth_tile tile =
+        tile_at(job, image, plane, down->first + of_phase.begin * down->stride, last->first);
+    tile.c_row = last->stride * job->channels;
+    tile.c_line = down->stride * job->extents[2] * job->channels;
+    run_walk(job, w, image, in_plane, of_phase, (range){0, last->count}, tile);
   }
 }
 
@@ -345,4 +430,5 @@ void conv_depth_run(const ck_conv_args *g, ck_conv_op op, const ck_thread *t,
     run_block(&job, whole / job.extents[0], whole % job.extents[0], rows);
     row += length(rows);
   }
+  if (job.streams) conv_stream_end();
 }

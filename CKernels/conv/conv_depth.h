@@ -32,8 +32,18 @@ typedef struct depth_tile {
   int64_t step;      // elements from place to place
   int64_t channel, channel_end;
   int64_t ahead;  // floats from the last rows' elements to what is read soon, where `is_known`
+
+  // Where lines go in `pairs`, row i of a window of so many is the next line's row i - 1: row i of
+  // line l is image + (top + l + i) * image_row, and lies within the image where 0 <= top + l + i <
+  // image_rows.
+  int64_t pairs;  // rows of the window, or 0
+  const float *image, *window;
+  int64_t top, image_rows, image_row, window_row;
   float *c;
-  int64_t c_row, c_line;      // from place to place, from line to line
+  int64_t c_row, c_line;  // from place to place, from line to line
+  // Not 0: of three taps each element makes two results, the second so many floats beside the
+  // first. `weights`, `taps`, `tap_step` and what is read are the second's: taps 2 and 0.
+  int64_t beside;
   const float *bias;          // or NULL
   const float *other, *mask;  // lie as c does; `mask` may be NULL
   int32_t combination, relu;
@@ -62,6 +72,14 @@ typedef struct depth_sums {
   int32_t rows, taps;
   int32_t is_last;  // 1: of the window's rows; the next line's is read soon
   int64_t beside;   // floats to a second element that is, or 0
+
+  // Where the window `slides`: three rows of three neighbouring taps, one or two elements from
+  // place to place.
+  int32_t slides;
+  int64_t places;
+  range fast;                 // iterations at which all taps meet the image
+  const uint8_t *slide_taps;  // [iterations]: those that do
+  int64_t near_lines;         // so many are read before what is fetched now
 } depth_sums;
 
 /// A level's kernels.
@@ -69,6 +87,11 @@ typedef struct depth_level {
   ck_isa isa;
   void (*tile)(const depth_tile *);
   void (*sums)(const depth_sums *);
+  /// [count] in whole vectors of 16: to += from.
+  void (*add)(float *to, const float *from, int64_t count);
+  /// to[tap][i] for i < 16: the sum of from[k * group + tap * row + i] in the order of k < groups.
+  void (*total)(float to[4][16], const float *from, int64_t groups, int64_t group, int64_t taps,
+                int64_t row);
   int8_t rows_together[DEPTH_TAPS + 1];  // that `sums` takes, by their taps
 } depth_level;
 
@@ -88,6 +111,21 @@ static inline bool depth_is_known(int64_t taps, int64_t step, int64_t tap_step) 
 static inline int64_t depth_places(int64_t count) {
   if (count % 7 == 0 && count % 8 != 0) return 7;
   return count >= 8 ? 8 : count >= 4 ? 4 : count >= 2 ? 2 : 1;
+}
+
+/// [4][4] turned.
+static inline void depth_turn(const float *from, int64_t from_row, float *to, int64_t to_row) {
+  typedef float four __attribute__((ext_vector_type(4), aligned(4)));
+  const four a = *(const four *)from, b = *(const four *)(from + from_row);
+  const four c = *(const four *)(from + 2 * from_row), d = *(const four *)(from + 3 * from_row);
+  const four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  const four ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const four cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const four cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  *(four *)to = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+  *(four *)(to + to_row) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+  *(four *)(to + 2 * to_row) = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+  *(four *)(to + 3 * to_row) = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
 }
 
 /// Whether a shape is convolved here.

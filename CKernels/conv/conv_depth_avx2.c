@@ -3,6 +3,7 @@
 #include "../core/ck_avx2_begin.h"
 
 #define VECTOR 8
+#define SLIDE_VECTORS 1
 typedef float vec __attribute__((ext_vector_type(8)));
 typedef float vec_unaligned __attribute__((ext_vector_type(8), aligned(4)));
 
@@ -38,6 +39,8 @@ const depth_level depth_avx2 = {
     .isa = CK_ISA_AVX2,
     .tile = tile,
     .sums = sums,
+    .add = add,
+    .total = total,
     .rows_together = ROWS_TOGETHER,
 };
 

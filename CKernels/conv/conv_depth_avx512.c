@@ -3,6 +3,7 @@
 #include "../core/ck_avx512_begin.h"
 
 #define VECTOR 16
+#define SLIDE_VECTORS 2
 typedef float vec __attribute__((ext_vector_type(16)));
 typedef float vec_unaligned __attribute__((ext_vector_type(16), aligned(4)));
 
@@ -34,6 +35,8 @@ const depth_level depth_avx512 = {
     .isa = CK_ISA_AVX512,
     .tile = tile,
     .sums = sums,
+    .add = add,
+    .total = total,
     .rows_together = ROWS_TOGETHER,
 };
 

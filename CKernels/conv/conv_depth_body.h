@@ -1,6 +1,6 @@
 // The kernels of depthwise convolutions, written once; conv_depth_<level>.c compiles them for its
-// level. The including file defines `vec` (a vector of floats), VECTOR (its length), `load_part`,
-// `store_part`, `relu`, `gate` and `stream`.
+// level. The including file defines `vec` (a vector of floats), VECTOR (its length), SLIDE_VECTORS
+// (that the weights' sums take together), `load_part`, `store_part`, `relu`, `gate` and `stream`.
 #include "conv_depth.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -24,11 +24,12 @@ INLINE void store_lanes(float *p, vec x, const int PART, int count) {
 
 // MARK: Forward and the gradient of data
 
-/// The epilogue of channels [channel, channel + VECTOR) of P places, or of the last ones.
-INLINE void finish(const depth_tile *t, int64_t line, vec *sum, const int P, const int PART,
-                   int64_t channel) {
+/// The epilogue of channels [channel, channel + VECTOR) of P places, or of the last ones, `beside`
+/// floats from where they lie.
+INLINE void finish_beside(const depth_tile *t, int64_t line, vec *sum, const int P, const int PART,
+                          int64_t channel, int64_t beside) {
   const int count = PART ? (int)(t->channel_end - channel) : VECTOR;
-  const int64_t c_row = t->c_row, at = line * t->c_line + channel;
+  const int64_t c_row = t->c_row, at = line * t->c_line + channel + beside;
   if (t->bias) {
     const vec bias = load_lanes(t->bias + channel, PART, count);
     UNROLLED for (int i = 0; i < P; i++) sum[i] += bias;
@@ -53,6 +54,11 @@ INLINE void finish(const depth_tile *t, int64_t line, vec *sum, const int P, con
   } else {
     UNROLLED for (int i = 0; i < P; i++) store_lanes(c + i * c_row, sum[i], PART, count);
   }
+}
+
+INLINE void finish(const depth_tile *t, int64_t line, vec *sum, const int P, const int PART,
+                   int64_t channel) {
+  finish_beside(t, line, sum, P, PART, channel, 0);
 }
 
 /// Channels from `channel` on of P places, out of lists.
@@ -82,26 +88,93 @@ INLINE void listed_body(const depth_tile *t, const int P) {
   }
 }
 
+/// Which of the first and the last elements that a tile reads in a row lie within the image.
+typedef struct edges {
+  bool first[DEPTH_TAPS / 2], last[DEPTH_TAPS / 2];
+} edges;
+
+/// What lies beside the image. It is read from memory, because a load whose mask is empty takes
+/// many times as long as any other (measured on Zen 5).
+static const float nothing[VECTOR] __attribute__((aligned(64)));
+
+INLINE vec load_if(const float *x, bool is_inside) {
+  return load(__builtin_unpredictable(is_inside) ? x : nothing);
+}
+
+INLINE edges edges_of(const depth_tile *t, const int P, const int K, const int S) {
+  const int E = (P - 1) * S + K;
+  edges known;
+  UNROLLED for (int i = 0; i < K / 2; i++) {
+    known.first[i] = i >= t->inside.begin;
+    known.last[i] = E - 1 - i < t->inside.end;
+  }
+  return known;
+}
+
+/// Element e of a row of E. `at` walks from every third one to the next, which are addressed from
+/// it.
+INLINE vec element(const edges *edges, const float **at, int64_t pixel, const int e, const int E,
+                   const int K) {
+  if (e > 0 && e % 3 == 0) {
+    *at += 3 * pixel;
+    // What is known of the address is forgotten, or each would have a register of its own.
+    __asm__("" : "+r"(*at));
+  }
+  const float *x = *at + e % 3 * pixel;
+  if (e < K / 2) return load_if(x, edges->first[e]);
+  if (E - 1 - e < K / 2) return load_if(x, edges->last[E - 1 - e]);
+  return load(x);
+}
+
 /// A row of the window with K neighbouring taps, S elements from place to place: an element is read
 /// once for all places.
-INLINE void add_row(const depth_tile *t, vec *sum, const float *x, const float *w, const int P,
-                    const int K, const int S) {
+INLINE void add_row(const depth_tile *t, const edges *edges, vec *sum, const float *x,
+                    const float *w, const int P, const int K, const int S) {
   const int E = (P - 1) * S + K;
-  const int64_t begin = t->inside.begin, end = t->inside.end;
   vec weight[DEPTH_TAPS];
   UNROLLED for (int q = 0; q < K; q++) weight[q] = load(w + q * t->tap_step);
   UNROLLED for (int e = 0; e < E; e++) {
-    vec element = (vec)0.0f;
-    if ((e >= K / 2 || e >= begin) && (e < E - K / 2 || e < end)) element = load(x + e * t->pixel);
+    const vec x_e = element(edges, &x, t->pixel, e, E, K);
     UNROLLED for (int i = 0; i < P; i++) {
       const int q = e - i * S;
-      if (q >= 0 && q < K) sum[i] = __builtin_elementwise_fma(element, weight[q], sum[i]);
+      if (q >= 0 && q < K) sum[i] = __builtin_elementwise_fma(x_e, weight[q], sum[i]);
     }
   }
 }
 
-INLINE void known_lanes(const depth_tile *t, int64_t line, const int P, const int K, const int S,
-                        int64_t channel) {
+/// A row of the image that is one of the window at `w` for one line, the row before for the next.
+INLINE void add_pair(const depth_tile *t, const edges *edges, vec *sum, vec *next, const float *x,
+                     const float *w, const int P, const int K) {
+  const int E = P - 1 + K;
+  vec weight[DEPTH_TAPS], before[DEPTH_TAPS];
+  UNROLLED for (int q = 0; q < K; q++) {
+    weight[q] = load(w + q * t->tap_step);
+    before[q] = load(w - t->window_row + q * t->tap_step);
+  }
+  UNROLLED for (int e = 0; e < E; e++) {
+    const vec x_e = element(edges, &x, t->pixel, e, E, K);
+    UNROLLED for (int i = 0; i < P; i++) {
+      const int q = e - i;
+      if (q < 0 || q >= K) continue;
+      sum[i] = __builtin_elementwise_fma(x_e, weight[q], sum[i]);
+      next[i] = __builtin_elementwise_fma(x_e, before[q], next[i]);
+    }
+  }
+}
+
+/// What a line reads soon: P * S elements of a row are new to a tile.
+INLINE void bring_near(const depth_tile *t, const float *row, const int elements) {
+  UNROLLED for (int e = 0; e < elements; e++) {
+    if (e > 0 && e % 3 == 0) {
+      row += 3 * t->pixel;
+      __asm__("" : "+r"(row));
+    }
+    __builtin_prefetch(row + e % 3 * t->pixel);
+  }
+}
+
+INLINE void known_lanes(const depth_tile *t, const edges *edges, int64_t line, const int P,
+                        const int K, const int S, int64_t channel) {
   const int64_t rows = t->counts[line];
   const float *const *sources = (const float *const *)(t->sources + line * t->most);
   const float *const *weights = t->weights + line * t->most;
@@ -109,14 +182,90 @@ INLINE void known_lanes(const depth_tile *t, int64_t line, const int P, const in
   vec sum[DEPTH_PLACES];
   UNROLLED for (int i = 0; i < P; i++) sum[i] = (vec)0.0f;
   for (int64_t r = 0; r < rows; r++)
-    add_row(t, sum, sources[r] + first, weights[r] + channel, P, K, S);
-  // S rows are new to a line, and S elements to a place.
+    add_row(t, edges, sum, sources[r] + first, weights[r] + channel, P, K, S);
+  // S rows are new to a line.
   UNROLLED for (int r = 1; r <= S; r++) {
     if (rows < r) break;
-    const float *ahead = sources[rows - r] + (first + t->ahead);
-    UNROLLED for (int e = 0; e < P * S; e++) __builtin_prefetch(ahead + e * t->pixel);
+    bring_near(t, sources[rows - r] + (first + t->ahead), P * S);
   }
   finish(t, line, sum, P, 0, channel);
+}
+
+/// The same of a line and the next one, whose windows have rows in common.
+INLINE void pair_lanes(const depth_tile *t, const edges *edges, int64_t line, const int P,
+                       const int K, int64_t channel) {
+  const int64_t top = t->top + line, rows = t->pairs;
+  const int64_t begin = top < 0 ? -top : 0;
+  const int64_t end = t->image_rows - top < rows + 1 ? t->image_rows - top : rows + 1;
+  const float *x = t->image + ((top + begin) * t->image_row + t->column + channel);
+  const float *w = t->window + (begin * t->window_row + channel);
+  vec sum[DEPTH_PLACES], next[DEPTH_PLACES];
+  UNROLLED for (int i = 0; i < P; i++) sum[i] = next[i] = (vec)0.0f;
+  int64_t r = begin;
+  if (r == 0 && r < end) {
+    add_row(t, edges, sum, x, w, P, K, 1);
+    r++, x += t->image_row, w += t->window_row;
+  }
+  const int64_t both = end < rows ? end : rows;
+  ROLLED for (; r < both; r++, x += t->image_row, w += t->window_row)
+      add_pair(t, edges, sum, next, x, w, P, K);
+  if (r < end) {
+    add_row(t, edges, next, x, w - t->window_row, P, K, 1);
+    x += t->image_row;
+  }
+  const float *soon = x + (t->ahead - t->image_row);
+  bring_near(t, soon, P);
+  bring_near(t, soon - t->image_row, P);
+  finish(t, line, sum, P, 0, channel);
+  finish(t, line + 1, next, P, 0, channel);
+}
+
+/// Two results for each element, of three taps a row: the middle one makes the first; the last one,
+/// and the first one with the element behind, make the second.
+INLINE void double_lanes(const depth_tile *t, int64_t line, const int P, const int PART,
+                         int64_t channel) {
+  const int count = PART ? (int)(t->channel_end - channel) : VECTOR;
+  const int64_t rows = t->counts[line];
+  vec sum[DEPTH_PLACES], second[DEPTH_PLACES];
+  UNROLLED for (int i = 0; i < P; i++) sum[i] = second[i] = (vec)0.0f;
+  for (int64_t r = 0; r < rows; r++) {
+    const float *x = (const float *)t->sources[line * t->most + r] + (t->column + channel);
+    const float *w = t->weights[line * t->most + r] + channel;
+    const vec last = load(w), middle = load(w + t->tap_step / 2), first = load(w + t->tap_step);
+    vec element = load_lanes(x, PART, count);
+    UNROLLED for (int i = 0; i < P; i++) {
+      sum[i] = __builtin_elementwise_fma(element, middle, sum[i]);
+      second[i] = __builtin_elementwise_fma(element, last, second[i]);
+      x += t->pixel;
+      if (i < P - 1) {
+        element = load_lanes(x, PART, count);
+      } else if (PART) {
+        element = (vec)0.0f;
+        if (P < t->inside.end) element = load_lanes(x, PART, count);
+      } else {
+        element = load_if(x, P < t->inside.end);
+      }
+      second[i] = __builtin_elementwise_fma(element, first, second[i]);
+    }
+  }
+  // A row of the source is new to every second line.
+  if (!PART && rows > 1)
+    bring_near(
+        t, (const float *)t->sources[line * t->most + rows - 1] + (t->column + channel + t->ahead),
+        P);
+  finish_beside(t, line, sum, P, PART, channel, 0);
+  finish_beside(t, line, second, P, PART, channel, t->beside);
+}
+
+INLINE void double_body(const depth_tile *tile, const int P) {
+  const depth_tile copy = *tile;  // which no store to `c` can change
+  const depth_tile *t = &copy;
+  for (int64_t line = 0; line < t->lines; line++) {
+    int64_t channel = t->channel;
+    for (; channel + VECTOR <= t->channel_end; channel += VECTOR)
+      double_lanes(t, line, P, 0, channel);
+    if (channel < t->channel_end) double_lanes(t, line, P, 1, channel);
+  }
 }
 
 /// The last channels, less than a vector: small code, for all windows.
@@ -156,16 +305,24 @@ LAST(8)
 INLINE void known_body(const depth_tile *tile, const int P, const int K, const int S) {
   const depth_tile copy = *tile;  // which no store to `c` can change
   const depth_tile *t = &copy;
-  for (int64_t line = 0; line < t->lines; line++) {
+  const edges edges = edges_of(t, P, K, S);
+  for (int64_t line = 0; line < t->lines;) {
+    const int64_t together = S == 1 && t->pairs > 0 && line + 2 <= t->lines ? 2 : 1;
     int64_t channel = t->channel;
-    for (; channel + VECTOR <= t->channel_end; channel += VECTOR)
-      known_lanes(t, line, P, K, S, channel);
-    if (channel < t->channel_end)
-      (P == 1   ? last_1
-       : P == 2 ? last_2
-       : P == 4 ? last_4
-       : P == 7 ? last_7
-                : last_8)(tile, line, S, channel);
+    if (together == 2) {
+      for (; channel + VECTOR <= t->channel_end; channel += VECTOR)
+        pair_lanes(t, &edges, line, P, K, channel);
+    } else {
+      for (; channel + VECTOR <= t->channel_end; channel += VECTOR)
+        known_lanes(t, &edges, line, P, K, S, channel);
+    }
+    for (const int64_t end = line + together; line < end; line++)
+      if (channel < t->channel_end)
+        (P == 1   ? last_1
+         : P == 2 ? last_2
+         : P == 4 ? last_4
+         : P == 7 ? last_7
+                  : last_8)(tile, line, S, channel);
   }
 }
 
@@ -196,139 +353,20 @@ KNOWN(3, 2)
 KNOWN(5, 2)
 KNOWN(7, 2)
 static void listed(const depth_tile *t) { OF_PLACES(listed_body) }
+static void doubles(const depth_tile *t) { OF_PLACES(double_body) }
 
 static void tile(const depth_tile *t) {
   static void (*const known[2][DEPTH_TAPS + 1])(const depth_tile *) = {
       {NULL, known_1_1, known_2_1, known_3_1, known_4_1, known_5_1, NULL, known_7_1},
       {NULL, NULL, NULL, known_3_2, NULL, known_5_2, NULL, known_7_2},
   };
-  if (t->is_known) {
+  if (t->beside) {
+    doubles(t);
+  } else if (t->is_known) {
     known[t->step - 1][t->taps](t);
   } else {
     listed(t);
   }
 }
 
-// MARK: The gradient of weights
-
-/// A place at the edge, where only the taps and rows of the masks meet the image.
-INLINE void edge_place(vec sum[DEPTH_ROWS][DEPTH_TAPS], const float *dy,
-                       const float *const x[DEPTH_ROWS], int64_t tap_step, unsigned taps,
-                       unsigned rows, const int R, const int K, const int PART, int count) {
-  const vec d = load_lanes(dy, PART, count);
-  UNROLLED for (int r = 0; r < R; r++) {
-    if ((rows >> r & 1) == 0) continue;
-    UNROLLED for (int q = 0; q < K; q++) {
-      if ((taps >> q & 1) == 0) continue;
-      sum[r][q] =
-          __builtin_elementwise_fma(d, load_lanes(x[r] + q * tap_step, PART, count), sum[r][q]);
-    }
-  }
-}
-
-/// R rows of the window by K taps, for a vector of channels.
-INLINE void sum_lanes(const depth_sums *s, const int R, const int K, const int PART,
-                      const int BESIDE, int64_t channel) {
-  const int count = (int)(s->channels - channel);
-  const int64_t step = s->step, tap_step = s->tap_step, dy_step = s->dy_step;
-  const int64_t dy_line = s->dy_line;
-  const int64_t ahead = s->is_last ? s->x_line : 0;
-  const int64_t some = s->some.begin, some_end = s->some.end;
-  const unsigned all_rows = (1u << R) - 1;
-  vec sum[DEPTH_ROWS][DEPTH_TAPS];
-  UNROLLED for (int r = 0; r < R; r++) UNROLLED for (int q = 0; q < K; q++) sum[r][q] = (vec)0.0f;
-  for (int64_t line = 0; line < s->lines; line++) {
-    const unsigned rows = (unsigned)(s->line_masks[line] >> s->first_row) & all_rows;
-    if (rows == 0) continue;
-    // A line at the edge is slow everywhere.
-    const int64_t begin = rows == all_rows ? s->all.begin : some_end;
-    const int64_t end = rows == all_rows ? s->all.end : some_end;
-    const float *dy = s->dy + (line * dy_line + some * dy_step + channel);
-    const float *x[DEPTH_ROWS];
-    UNROLLED for (int r = 0; r < R; r++) x[r] =
-        s->x + (s->at[line] + s->offset[r] + some * step + channel);
-    int64_t j = some;
-    ROLLED for (; j < begin; j++, dy += dy_step) {
-      edge_place(sum, dy, x, tap_step, s->masks[j], rows, R, K, PART, count);
-      UNROLLED for (int r = 0; r < R; r++) x[r] += step;
-    }
-    ROLLED for (; j < end; j++, dy += dy_step) {
-      const vec d = load_lanes(dy, PART, count);
-      UNROLLED for (int r = 0; r < R; r++) UNROLLED for (int q = 0; q < K; q++) sum[r][q] =
-          __builtin_elementwise_fma(d, load_lanes(x[r] + q * tap_step, PART, count), sum[r][q]);
-      __builtin_prefetch(dy + dy_line);
-      __builtin_prefetch(x[R - 1] + ahead);
-      if (BESIDE) __builtin_prefetch(x[R - 1] + ahead + s->beside);
-      UNROLLED for (int r = 0; r < R; r++) x[r] += step;
-    }
-    ROLLED for (; j < some_end; j++, dy += dy_step) {
-      edge_place(sum, dy, x, tap_step, s->masks[j], all_rows, R, K, PART, count);
-      UNROLLED for (int r = 0; r < R; r++) x[r] += step;
-    }
-  }
-  UNROLLED for (int r = 0; r < R; r++) UNROLLED for (int q = 0; q < K; q++)
-      store(s->sums + r * s->sum_row + q * s->sum_step + channel, sum[r][q]);
-}
-
-INLINE void sum_body(const depth_sums *s, const int R, const int K) {
-  int64_t channel = 0;
-  if (s->beside == 0) {
-    for (; channel + VECTOR <= s->channels; channel += VECTOR) sum_lanes(s, R, K, 0, 0, channel);
-  } else {
-    for (; channel + VECTOR <= s->channels; channel += VECTOR) sum_lanes(s, R, K, 0, 1, channel);
-  }
-  if (channel < s->channels) sum_lanes(s, R, K, 1, 0, channel);
-}
-
-#define SUMS(R, K) \
-  static void sums_##R##_##K(const depth_sums *s) { sum_body(s, R, K); }
-
-SUMS(1, 1)
-SUMS(1, 2)
-SUMS(1, 3)
-SUMS(1, 4)
-SUMS(1, 5)
-SUMS(1, 6)
-SUMS(1, 7)
-SUMS(2, 1)
-SUMS(2, 2)
-SUMS(2, 3)
-SUMS(2, 4)
-SUMS(2, 5)
-SUMS(3, 1)
-SUMS(3, 2)
-SUMS(3, 3)
-#if VECTOR == 16
-SUMS(2, 7)
-SUMS(3, 5)
-SUMS(3, 7)
-SUMS(4, 5)
-SUMS(4, 7)
-SUMS(5, 5)
-#endif
-
-static void sums(const depth_sums *s) {
-  static void (*const of[DEPTH_ROWS][DEPTH_TAPS + 1])(const depth_sums *) = {
-#if VECTOR == 16
-    {NULL, sums_1_1, sums_1_2, sums_1_3, sums_1_4, sums_1_5, sums_1_6, sums_1_7},
-    {NULL, sums_2_1, sums_2_2, sums_2_3, sums_2_4, sums_2_5, NULL, sums_2_7},
-    {NULL, sums_3_1, sums_3_2, sums_3_3, NULL, sums_3_5, NULL, sums_3_7},
-    {NULL, NULL, NULL, NULL, NULL, sums_4_5, NULL, sums_4_7},
-    {NULL, NULL, NULL, NULL, NULL, sums_5_5},
-#else
-    {NULL, sums_1_1, sums_1_2, sums_1_3, sums_1_4, sums_1_5, sums_1_6, sums_1_7},
-    {NULL, sums_2_1, sums_2_2, sums_2_3, sums_2_4, sums_2_5},
-    {NULL, sums_3_1, sums_3_2, sums_3_3},
-#endif
-  };
-  of[s->rows - 1][s->taps](s);
-}
-
-// Rows of a window whose sums are in registers together, by the taps of each.
-#if VECTOR == 16
-#define ROWS_TOGETHER \
-  { 0, 3, 3, 3, 2, 5, 1, 4 }
-#else
-#define ROWS_TOGETHER \
-  { 0, 3, 3, 3, 2, 2, 1, 1 }
-#endif
+#include "conv_depth_sums_body.h"

@@ -350,4 +350,47 @@ struct ConvolutionProblem {
     if shape.combination == CK_GATE, other[index] <= 0 { sum = 0 }
     return (shape.hasReLU ? max(0, sum) : sum, magnitude + 2)
   }
+
+  /// Every row gives the reference's bits on all teams, and those are close to some elements in double.
+  func check(
+    ops: [ck_conv_op] = convolutionOps, isFinite: Bool = true,
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    for op in ops {
+      let rows = Self.rows(op)
+      let reference = run(op, try #require(rows.last), team: 0)
+      for row in rows {
+        for team in TestTeams.sizes.indices {
+          let result = run(op, row, team: team)
+          let place = zip(result, reference).enumerated().first {
+            $1.0.bitPattern != $1.1.bitPattern && !($1.0.isNaN && $1.1.isNaN)
+          }
+          if let place {
+            Issue.record(
+              """
+              \(String(cString: row.name)) on \(TestTeams.sizes[team]) threads, element \(place.offset): \
+              \(place.element), \(shape)
+              """, sourceLocation: sourceLocation)
+          }
+        }
+      }
+      // Both ends, where padding is, and some between.
+      let step = max(reference.count / 24, 1) | 1
+      for index in Set(stride(from: 0, to: reference.count, by: step)).union(
+        reference.isEmpty ? [] : [reference.count - 1])
+      {
+        let (value, magnitude) = expected(op, index)
+        let found = Double(reference[index])
+        let isRight =
+          isFinite
+          ? abs(found - value) <= 4e-6 * magnitude
+          : value.isNaN ? found.isNaN : !value.isFinite ? found == value : found.isFinite
+        if !isRight {
+          Issue.record(
+            "\(convolutionName(op)), element \(index): \(found), not \(value), \(shape)",
+            sourceLocation: sourceLocation)
+        }
+      }
+    }
+  }
 }

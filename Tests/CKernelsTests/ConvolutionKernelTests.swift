@@ -5,57 +5,13 @@ import CKernels
 import Testing
 
 @Suite struct ConvolutionKernelTests {
-  /// Every row gives the reference's bits on all teams, and those are close to some elements in double.
-  private func check(
-    _ problem: ConvolutionProblem, ops: [ck_conv_op] = convolutionOps, isFinite: Bool = true,
-    sourceLocation: SourceLocation = #_sourceLocation
-  ) throws {
-    let shape = problem.shape
-    for op in ops {
-      let rows = ConvolutionProblem.rows(op)
-      let reference = problem.run(op, try #require(rows.last), team: 0)
-      for row in rows {
-        for team in TestTeams.sizes.indices {
-          let result = problem.run(op, row, team: team)
-          let place = zip(result, reference).enumerated().first {
-            $1.0.bitPattern != $1.1.bitPattern && !($1.0.isNaN && $1.1.isNaN)
-          }
-          if let place {
-            Issue.record(
-              """
-              \(String(cString: row.name)) on \(TestTeams.sizes[team]) threads, element \(place.offset): \
-              \(place.element), \(shape)
-              """, sourceLocation: sourceLocation)
-          }
-        }
-      }
-      // Both ends, where padding is, and some between.
-      let step = max(reference.count / 24, 1) | 1
-      for index in Set(stride(from: 0, to: reference.count, by: step)).union(
-        reference.isEmpty ? [] : [reference.count - 1])
-      {
-        let (value, magnitude) = problem.expected(op, index)
-        let found = Double(reference[index])
-        let isRight =
-          isFinite
-          ? abs(found - value) <= 4e-6 * magnitude
-          : value.isNaN ? found.isNaN : !value.isFinite ? found == value : found.isFinite
-        if !isRight {
-          Issue.record(
-            "\(convolutionName(op)), element \(index): \(found), not \(value), \(shape)",
-            sourceLocation: sourceLocation)
-        }
-      }
-    }
-  }
-
   @Test(arguments: 0..<(TestSize.isReduced ? 2 : 8))
   func anyShape_hasTheReferencesBits_atEveryLevel(seed: Int) throws {
     var numbers = TestNumbers(seed: UInt64(seed) + 1)
     var count = 0
     while count < 12 {
       guard let shape = ConvolutionCase(random: &numbers) else { continue }
-      try check(ConvolutionProblem(shape))
+      try ConvolutionProblem(shape).check()
       count += 1
     }
   }
@@ -94,10 +50,10 @@ import Testing
   @Test(arguments: shapes) func layersAndEdges_haveTheReferencesBits_atEveryLevel(
     shape: ConvolutionCase
   ) throws {
-    try check(ConvolutionProblem(shape))
+    try ConvolutionProblem(shape).check()
     var other = shape
     (other.hasBias, other.hasReLU, other.combination) = (true, true, CK_ADD)
-    try check(ConvolutionProblem(other), ops: [CK_CONV_FORWARD, CK_CONV_DATA])
+    try ConvolutionProblem(other).check(ops: [CK_CONV_FORWARD, CK_CONV_DATA])
   }
 
   @Test func anImageWithNaNAndInfinities_spoilsWhatMeetsThem_andNothingElse() throws {
@@ -112,11 +68,11 @@ import Testing
       problem.x[(17 * 9 + 3 * 17 + 11) * channels] = -.infinity
       problem.y[0] = .nan
       problem.y[problem.y.count / 2] = .infinity
-      try check(problem, ops: [CK_CONV_FORWARD, CK_CONV_DATA], isFinite: false)
+      try problem.check(ops: [CK_CONV_FORWARD, CK_CONV_DATA], isFinite: false)
       problem = ConvolutionProblem(shape)
       problem.x[(8 * 17 + 16) * channels] = .nan
       problem.x[(17 * 9 + 3 * 17 + 5) * channels + 1] = .infinity
-      try check(problem, ops: [CK_CONV_WEIGHTS], isFinite: false)
+      try problem.check(ops: [CK_CONV_WEIGHTS], isFinite: false)
     }
   }
 
