@@ -4,6 +4,7 @@ import ApusGraph
 import ApusNN
 import ApusOps
 import ApusRuntime
+import Foundation
 
 /// The name and type of one array of a batch.
 public struct BatchField: Sendable, Hashable {
@@ -62,7 +63,29 @@ public struct SymbolicBatch {
     _ name: String, _ value: Tensor, weight: Tensor? = nil, file: StaticString = #fileID,
     line: UInt = #line
   ) {
-    let location = sourceLocation(file, line)
+    note(name, value, weight, isPerplexity: false, sourceLocation(file, line))
+  }
+
+  /// Notes the perplexity of a loss, `e^loss`: among how many equally likely tokens the model would hesitate as much.
+  ///
+  ///     let loss = crossEntropy(logits, batch.next)      // -100 stands where nothing counts
+  ///     batch.reportPerplexity(loss)
+  ///
+  /// Over an evaluation the *losses* are averaged over the tokens that count, and `e` is raised to their mean: the
+  /// figure of the whole text, whatever the size of the batches.
+  ///
+  /// - `loss`: a mean of negative log-likelihoods (in nats).
+  /// - `weight`: one number, what the loss is a mean over; by default what `crossEntropy` divided by.
+  public func reportPerplexity(
+    _ loss: Tensor, as name: String = "perplexity", weight: Tensor? = nil,
+    file: StaticString = #fileID, line: UInt = #line
+  ) {
+    note(name, loss, weight, isPerplexity: true, sourceLocation(file, line))
+  }
+
+  private func note(
+    _ name: String, _ value: Tensor, _ weight: Tensor?, isPerplexity: Bool, _ location: String
+  ) {
     guard trace.owns(value, as: "metric '\(name)'", location: location) else { return }
     if let weight, !trace.owns(weight, as: "the weight of '\(name)'", location: location) { return }
     for tensor in [value, weight].compactMap({ $0 }) where tensor.type.count != 1 {
@@ -80,6 +103,7 @@ public struct SymbolicBatch {
       return
     }
     reports.metrics.append((name, value, weight))
+    if isPerplexity { reports.perplexities.insert(name) }
   }
 }
 
@@ -105,6 +129,8 @@ private final class ReadNames {
 /// What a step reports while it is recorded.
 final class Reports {
   var metrics: [(name: String, value: Tensor, weight: Tensor?)] = []
+  /// Those of them that are told as `e` to their power.
+  var perplexities: Set<String> = []
   /// Whole arrays.
   var arrays: [(name: String, value: Tensor)] = []
 }
@@ -114,6 +140,8 @@ struct ResultLayout {
   /// The names of numbers, with the places of value and weight among the outputs.
   var numbers: [(name: String, value: Int, weight: Int?)] = []
   var arrays: [(name: String, value: Int)] = []
+  /// The numbers that are told as `e` to their power.
+  private(set) var perplexities: Set<String> = []
 
   /// The names and places of numbers that must be finite for the step to change anything.
   var required: [(name: String, value: Int)] = []
@@ -146,6 +174,7 @@ struct ResultLayout {
       required.append((name, output(name, value.reshaped([]).cast(to: .f32), isRequired: true)))
     }
     if metrics { for (name, value, weight) in reports.metrics { number(name, value, weight) } }
+    perplexities = reports.perplexities
     for (name, value) in reports.arrays { arrays.append((name, output(name, value))) }
     isWeighted = numbers.contains { $0.weight != nil }
   }
@@ -164,6 +193,8 @@ public struct StepResult: Sendable {
   public var wasSkipped = false
   /// What each number is a mean over, where that is not the number of examples: the loss's first.
   var weights: [Double?]
+  /// The metrics whose logarithms are averaged over several batches.
+  private(set) var perplexities: Set<String> = []
 
   /// - `metrics`: in the order in which they were reported.
   public init(
@@ -179,6 +210,10 @@ public struct StepResult: Sendable {
     self.init(loss: layout.numbers.isEmpty ? 0 : results.number(layout.numbers[0].value))
     if layout.numbers.count > 1 {
       metrics = layout.numbers.dropFirst().map { ($0.name, results.number($0.value)) }
+      perplexities = layout.perplexities
+      for place in metrics.indices where perplexities.contains(metrics[place].name) {
+        metrics[place].value = exp(metrics[place].value)
+      }
     }
     for (name, place) in layout.arrays { arrays[name] = results.array(place) }
     if layout.isWeighted {
@@ -193,10 +228,16 @@ public struct StepResult: Sendable {
 /// The mean of results over several batches.
 struct ResultMean {
   private var sums: [(name: String, total: Double, weight: Double)] = []
+  private var perplexities: Set<String> = []
 
   /// - `count`: the examples of the batch, which weigh where a number says nothing else.
   mutating func add(_ result: StepResult, count: Int) {
-    let numbers = [("loss", result.loss)] + result.metrics
+    perplexities.formUnion(result.perplexities)
+    let numbers =
+      [("loss", result.loss)]
+      + result.metrics.map { name, value in
+        (name, perplexities.contains(name) ? log(value) : value)
+      }
     for (index, (name, value)) in numbers.enumerated() {
       let weight =
         (result.weights.indices.contains(index) ? result.weights[index] : nil) ?? Double(count)
@@ -210,7 +251,10 @@ struct ResultMean {
 
   /// Numbers that had nothing to be a mean over are 0.
   var mean: StepResult {
-    let means = sums.map { ($0.name, $0.weight == 0 ? 0 : $0.total / $0.weight) }
+    let means = sums.map { name, total, weight in
+      let mean = weight == 0 ? 0 : total / weight
+      return (name, perplexities.contains(name) ? exp(mean) : mean)
+    }
     return StepResult(loss: means.first?.1 ?? 0, metrics: means.dropFirst().map { ($0.0, $0.1) })
   }
 }

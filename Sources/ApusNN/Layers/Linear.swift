@@ -18,6 +18,12 @@ public struct Linear: Layer, Sendable {
     self.bias = bias ? Parameter([outputs], .fanInUniform(fanIn: inputs)) : nil
   }
 
+  /// With a bias that starts otherwise, or none.
+  init(_ inputs: Int, _ outputs: Int, initializer: Initializer, bias initial: Initializer?) {
+    weight = Parameter([outputs, inputs], initializer)
+    bias = initial.map { Parameter([outputs], $0) }
+  }
+
   public func forward(_ x: Tensor) -> Tensor {
     let product = x.matmul(weight.tensor, transposeOther: true)
     guard let bias else { return product }
