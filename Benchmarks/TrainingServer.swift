@@ -103,13 +103,20 @@ extension Recipe {
 }
 
 extension Graph {
-  /// Multiplications and additions of all matrix products and convolutions, as recorded: what a kernel that
-  /// computes less, or more, is measured by. A convolution's products with padding count.
+  /// Multiplications and additions of all matrix products, convolutions and attentions, as recorded: what a kernel
+  /// that computes less, or more, is measured by. A convolution's products with padding count; of an attention
+  /// only the keys that a query sees by its position, and nothing that its gradient computes again.
   var productFlops: Double {
     nodes.reduce(0) { sum, node in
       let operands = node.operands.map(type(of:))
       if let convolution = node.op as? any ConvolutionOp {
         return sum + convolution.flops(operands)
+      }
+      if let attention = node.op as? Attention {
+        return sum + attention.rule.flops(operands[0], operands[1], operands[2])
+      }
+      if let gradient = node.op as? AttentionGradient {
+        return sum + 2 * gradient.rule.flops(operands[1], operands[2], operands[3])
       }
       guard let product = node.op as? MatMul, let left = operands.first,
         let result = node.results.first
@@ -117,6 +124,20 @@ extension Graph {
       let inner = product.transposeA ? left.shape[-2] : left.shape[-1]
       return sum + 2 * Double(inner) * Double(types[result.index].count)
     }
+  }
+}
+
+extension AttentionRule {
+  /// Of the forward direction: two products for each query and each key that it sees.
+  fileprivate func flops(_ query: TensorType, _ key: TensorType, _ value: TensorType) -> Double {
+    let (queries, keys) = (query.shape[1], key.shape[1])
+    let pairs = (0..<queries).reduce(0) { sum, row in
+      let first = window.map { max(row - $0 + 1, 0) } ?? 0
+      let end = isCausal ? row + 1 : window.map { row + $0 } ?? keys
+      return sum + max(min(end, keys) - first, 0)
+    }
+    let widths = query.shape[3] + value.shape[3]
+    return 2 * Double(query.shape[0] * query.shape[2]) * Double(pairs) * Double(widths)
   }
 }
 

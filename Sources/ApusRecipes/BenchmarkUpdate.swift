@@ -4,7 +4,7 @@ import Apus
 
 /// The update rule of a recipe that is timed.
 enum BenchmarkUpdate: Sendable {
-  case momentum, adam
+  case momentum, adam, adamW
 
   /// So small that thousands of steps on one batch do not run into gradients of zero.
   var learningRate: Double { self == .momentum ? 1e-3 : 1e-5 }
@@ -13,6 +13,7 @@ enum BenchmarkUpdate: Sendable {
     switch self {
     case .momentum: SGD(learningRate: .constant(learningRate), momentum: 0.9)
     case .adam: Adam(learningRate: .constant(learningRate))
+    case .adamW: AdamW(learningRate: .constant(learningRate))
     }
   }
 }

@@ -13,12 +13,15 @@ package let recipes: [any Recipe] = [
   DetectionRecipe(),
   DenoisingRecipe(),
   VowelsRecipe(),
+  KingJamesRecipe(),
   PerceptronBenchmark.tiny,
   PerceptronBenchmark.small,
   PerceptronBenchmark.large,
   PerceptronBenchmark.wide,
   ImageBenchmark.leNet,
   ImageBenchmark.resNet20,
+  TransformerBenchmark.gpt,
+  TransformerBenchmark.bert,
 ]
 
 extension [any Recipe] {

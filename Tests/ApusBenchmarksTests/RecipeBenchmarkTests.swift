@@ -52,6 +52,14 @@ import Testing
     try count("resnet20", layers + [(1, 1, 64, 10)])
   }
 
+  /// Of GPT: twelve products of the squared width in a block, half of all pairs of places in the attention, scores.
+  @Test func attentionsAreCounted_whereTheySee() throws {
+    let (places, width, pairs) = (8.0 * 256, 384.0, 8.0 * 256 * 257 / 2)
+    let block = 2 * 12 * places * width * width + 4 * pairs * width
+    let expected = 3 * (6 * block + 2 * places * width * 96)
+    #expect(try step("gpt").graph.productFlops == expected)
+  }
+
   @Test func theFormula_countsTransposedProductsOfBatches() throws {
     let graph = try Graph(
       parsing: """
@@ -68,7 +76,8 @@ import Testing
     let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().appending(path: "Benchmarks/peers")
     let script = try String(contentsOf: folder.appending(path: "train.py"), encoding: .utf8)
-    let rule = graph.states.contains { $0.name.contains("first_moment") } ? "adam" : "sgd"
+    func has(_ part: String) -> Bool { graph.states.contains { $0.name.contains(part) } }
+    let rule = has("shrinkage") ? "adamw" : has("first_moment") ? "adam" : "sgd"
     let widths = widths(graph).map(String.init).joined(separator: ", ")
     let sizes = Self.perceptrons.contains(name) ? "[\(widths)]" : "\"\(name)\""
     let line = "\"\(name)\": (\(sizes), \(recipe.defaults.batch), \"\(rule)\"),"
@@ -77,7 +86,18 @@ import Testing
       script.firstMatch(of: try Regex("\"\(rule)\": ([0-9e.-]+)"))?[1].substring)
     #expect(Double(rate) == recipe.defaults.learningRate)
     guard !Self.perceptrons.contains(name) else { return }
-    // Their layers stand in a file of their own.
+    // Their layers stand in files of their own.
+    if let table = graph.states.first(where: {
+      $0.name.hasSuffix("tokens") || $0.name.hasSuffix("wte.weight")
+        || $0.name.hasSuffix("word_embeddings.weight")
+    }) {
+      let sequences = try String(
+        contentsOf: folder.appending(path: "sequences.py"), encoding: .utf8)
+      let length = graph.type(of: try #require(graph.inputs.first).value).shape[1]
+      #expect(
+        sequences.contains("\"\(name)\": (\(length), \(graph.type(of: table.value).shape[0]))"))
+      return
+    }
     let networks = try String(contentsOf: folder.appending(path: "networks.py"), encoding: .utf8)
     let image = graph.type(of: try #require(graph.inputs.first).value).shape.dimensions.dropFirst()
     let extents = image.map(String.init).joined(separator: ", ")

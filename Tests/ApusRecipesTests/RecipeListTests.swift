@@ -104,12 +104,13 @@ private let names = recipes.map(\.name)
     let trainable = [
       "fashion-mnist", "fashion-mnist-cnn", "fashion-mnist-resnet", "fashion-mnist-transfer",
       "fashion-mnist-multitask", "fashion-mnist-segmentation", "fashion-mnist-detection",
-      "fashion-mnist-denoising", "japanese-vowels",
+      "fashion-mnist-denoising", "japanese-vowels", "king-james-gpt",
     ]
     #expect(recipes.trainable.map(\.name) == trainable)
     #expect(
       recipes.benchmarks.map(\.name) == [
-        "mlp_tiny", "mlp_small", "mlp_large", "mlp_wide", "lenet", "resnet20",
+        "mlp_tiny", "mlp_small", "mlp_large", "mlp_wide", "lenet", "resnet20", "gpt",
+        "bert",
       ])
     let error = #expect(throws: ApusError.self) { try recipes.named("mlp_large").trainable() }
     #expect(

@@ -98,6 +98,28 @@ import Testing
     #expect(results.map(\.shape) == [[2, 5, 4, 8], [2, 5, 4, 8]])
   }
 
+  @Test func transformers() throws {
+    struct Parts: Module {
+      let attention = MultiHeadAttention(4, heads: 2)
+      let encoder = TransformerEncoderLayer(.init(4, heads: 2, hidden: 16))
+      let decoder = TransformerDecoder(layers: 2, .init(4, heads: 2))
+    }
+    let parts = Parts()
+    try parts.initialize()
+    let run = try Predictor(parts) { parts, x in
+      parts.decoder(parts.encoder(parts.attention(x)), memory: x)
+    }
+    #expect(try run(NDArray(zeros: .f32(1, 3, 4))).shape == [1, 3, 4])
+    let d = "\(try Book.folder())/gpt"
+    let gpt = GPT2(.init(vocabulary: 50, length: 8, width: 4, layers: 1, heads: 2))
+    try gpt.initialize()
+    try gpt.save(folder: d)
+    let generator = try TokenGenerator(gpt)
+    let rows = try generator.continue([[1]], by: 3, sampling: TokenSampling(topK: 40))
+    #expect(rows[0].count == 4)
+    #expect(try GPT2(contentsOf: d).parameterCount == gpt.parameterCount)
+  }
+
   @Test func layersAndLosses() throws {
     let layers: [any Layer] = [
       Linear(4, 8), Embedding(10, 4), LayerNorm(4), RMSNorm(4), Dropout(0.1), ReLU(),

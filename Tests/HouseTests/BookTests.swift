@@ -6,7 +6,7 @@ import Testing
 @Suite struct BookTests {
   static let pages = [
     "GettingStarted", "FirstModel", "LayersAndShapes", "Recurrent", "Data", "ALoopOfYourOwn",
-    "SavingLoadingResuming", "TransferLearning", "Pictures", "PrecisionAndSpeed",
+    "SavingLoadingResuming", "TransferLearning", "Transformers", "Pictures", "PrecisionAndSpeed",
     "DebuggingAWrongModel", "FromPyTorch",
   ]
 

@@ -1,0 +1,175 @@
+// The text that king-james-gpt reads, and what it makes of it.
+
+import Apus
+import ApusData
+import Foundation
+import Testing
+
+@testable import ApusRecipes
+
+/// A folder in the format zText, its blocks stored without compression.
+private final class ZText {
+  let folder = FileManager.default.temporaryDirectory.appending(path: "apus-text-\(UUID())")
+  var path: String { folder.path }
+
+  /// - `books`: of each block its verses.
+  init(_ books: [[String]], testament: String = "ot") throws {
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    var (blocks, verses, data) = ([UInt8](), [UInt8](), [UInt8]())
+    func number(_ value: Int, _ bytes: Int) -> [UInt8] {
+      (0..<bytes).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+    }
+    for (book, texts) in books.enumerated() {
+      var inflated: [UInt8] = []
+      for text in texts {
+        verses += number(book, 4) + number(inflated.count, 4) + number(text.utf8.count, 2)
+        inflated += text.utf8
+      }
+      var (a, b) = (1, 0)
+      for byte in inflated {
+        a = (a + Int(byte)) % 65_521
+        b = (b + a) % 65_521
+      }
+      var stream: [UInt8] = [0x78, 0x01]
+      let pieces = stride(from: 0, to: max(inflated.count, 1), by: 65_535).map {
+        inflated[$0..<min($0 + 65_535, inflated.count)]
+      }
+      for (place, piece) in pieces.enumerated() {
+        stream += [place == pieces.count - 1 ? 1 : 0] + number(piece.count, 2)
+        stream += number(~piece.count, 2) + piece
+      }
+      stream += number(b << 16 | a, 4).reversed()
+      blocks += number(data.count, 4) + number(stream.count, 4) + number(inflated.count, 4)
+      data += stream
+    }
+    for (name, bytes) in [("bzs", blocks), ("bzv", verses), ("bzz", data)] {
+      try write(bytes, "\(testament).\(name)")
+    }
+  }
+
+  deinit { try? FileManager.default.removeItem(at: folder) }
+
+  func write(_ bytes: [UInt8], _ name: String) throws {
+    try Data(bytes).write(to: folder.appending(path: name))
+  }
+
+  func bytes(_ name: String) throws -> [UInt8] {
+    [UInt8](try Data(contentsOf: folder.appending(path: name)))
+  }
+
+  func error(_ change: (ZText) throws -> Void) throws -> String? {
+    try change(self)
+    return #expect(throws: ApusError.self) { _ = try SwordText(contentsOf: path) }?.description
+  }
+}
+
+@Suite struct KingJamesTests {
+  private static let books = [
+    [
+      "", "In <w lemma=\"strong:H7225\">the   beginning</w>",
+      "<title>Of <b>Light</b></title>Let there <br/>be\n light ",
+    ],
+    [
+      "<note type=\"x\">not <hi>this</hi></note>",
+      "&lt;A&gt; &amp;amp; <q>æon’s</q> end<note>x</note>",
+    ],
+  ]
+
+  @Test func versesAreTheirWords() throws {
+    func verses(_ books: [[String]]) throws -> [String] {
+      let text = try ZText(books)
+      return try withExtendedLifetime(text) { try SwordText(contentsOf: text.path).verses }
+    }
+    #expect(
+      try verses(Self.books) == ["In the beginning", "Let there be light", "<A> &amp; æon’s end"])
+    #expect(try verses([["un<b", "<note>no end", "x<note/>y"]]) == ["un", "xy"])
+  }
+
+  @Test func damagedTexts_areToldWithFileAndPlace() throws {
+    func folder() throws -> ZText { try ZText(Self.books) }
+    #expect(
+      try folder().error { try $0.write(Array($0.bytes("ot.bzv").dropLast()), "ot.bzv") }?
+        .contains("ot.bzv, byte 49") == true)
+    #expect(
+      try folder().error { try $0.write(Array($0.bytes("ot.bzz").dropLast()), "ot.bzz") }?
+        .contains("ot.bzs, byte 12") == true)
+    for (name, place, word) in [
+      ("ot.bzv", 0, "1 blocks"), ("ot.bzv", 14, "within"), ("ot.bzs", 8, "inflates"),
+      ("ot.bzs", 4, "deflate"), ("ot.bzz", 0, "zlib"), ("ot.bzz", 40, "checksum"),
+    ] {
+      let found = try ZText([Self.books[0]]).error { text in
+        var bytes = try text.bytes(name)
+        bytes[place] ^= name == "ot.bzv" && place == 0 ? 9 : 0x55
+        if name == "ot.bzv" { bytes[8] = 1 }
+        try text.write(bytes, name)
+      }
+      #expect(found?.contains(word) == true && found?.contains("ot.bz") == true, "\(found ?? "")")
+    }
+    #expect(throws: ApusError.self) { _ = try SwordText(contentsOf: "/nowhere") }
+  }
+
+  @Test func charactersBecomeTokensAndBack() {
+    let tokens = CharacterText.tokens("A z~\n’æ—é¶")
+    #expect(CharacterText.text(tokens.map(Int.init)) == "A z~\n'ae-")
+    #expect(tokens.allSatisfy { $0 < 96 } && tokens[4] == 0)
+    #expect(CharacterText.text([95, 96, -1]) == "~??")
+  }
+
+  @Test func windowsHoldEachTokenBesideTheNext() throws {
+    let windows = TokenWindows(tokens: Array(0..<10), length: 4)
+    #expect(windows.count == 2 && TokenWindows(tokens: [], length: 4).count == 0)
+    let iterator = try windows.batched(2, shuffle: nil).makeIterator(epoch: 0)
+    let batch = try #require(try iterator.next())
+    #expect(batch.names == ["tokens", "next"])
+    #expect(batch.arrays[0].integers == Array(0..<8) && batch.arrays[1].integers == Array(1..<9))
+  }
+
+  @Test func countingTakesTheEntropy() {
+    // Of two letters that alternate, each is one bit alone and almost none after the other.
+    let text = [UInt8](repeating: 0, count: 20_000).enumerated().map { UInt8($0.offset % 2) }
+    let single = CharacterText.bits(of: text, after: text, order: 0)
+    let pairs = CharacterText.bits(of: text, after: text, order: 1)
+    #expect(abs(single - 1) < 0.01 && pairs < 0.02 && pairs > 0)
+    #expect(abs(CharacterText.bits(of: [5, 6], after: [], order: 0) - log2(96)) < 1e-9)
+  }
+
+  @Test func aRun_learnsWritesAndGoesOn() throws {
+    let verse = "And it came to pass in those days that there went out a decree."
+    let text = try ZText([[String](repeating: verse, count: 300)])
+    func run(_ epochs: Int, resume: String? = nil, tell: @escaping (String) -> Void = { _ in })
+      throws -> RecipeOutcome
+    {
+      let recipe = try recipes.named("king-james-gpt")
+      var options = recipe.defaults
+      for (name, value) in [
+        ("data", text.path), ("epochs", "\(epochs)"), ("width", "16"), ("heads", "2"),
+        ("blocks", "1"), ("length", "16"), ("learning-rate", "0.01"),
+      ] { try options.set(name, to: value) }
+      return try RecipeRun(
+        recipe, options, output: text.path + "/gpt.safetensors", resume: resume,
+        checkpoints: text.path + "/runs", tell: tell
+      ).start()
+    }
+    var told = ""
+    let outcome = try run(2) { told += $0 }
+    let figures = Dictionary(uniqueKeysWithValues: outcome.figures.map { ($0.name, $0.value) })
+    let bits = try #require(figures["test bits per character"])
+    #expect(bits < (figures["bits by single letters"] ?? 0) && bits > 0)
+    #expect(abs((figures["test loss"] ?? 0) / bits - log(2)) < 1e-4)
+    #expect(told.contains("It writes:\n"))
+    let model = try GPT2(.init(vocabulary: 96, length: 16, width: 16, layers: 1, heads: 2))
+    try model.load(text.path + "/gpt.safetensors")
+    let further = try run(3, resume: text.path + "/runs")
+    #expect(further.figures.first { $0.name == "test bits per character" }!.value < bits)
+  }
+
+  @Test func sizesThatDoNotGoTogether_areTold() throws {
+    let recipe = try recipes.named("king-james-gpt")
+    var options = recipe.defaults
+    try options.set("heads", to: "3")
+    let error = #expect(throws: ApusError.self) {
+      _ = try recipe.steps(options, compile: CompileOptions())
+    }
+    #expect(error?.what.contains("3 heads of a width of 256") == true)
+  }
+}
