@@ -2,6 +2,7 @@
 // (Tests/reference/transformer_vectors.py).
 
 import Apus
+import Foundation
 import Testing
 
 @Suite struct TransformerCurveTests {
@@ -65,5 +66,27 @@ import Testing
       ).loss
     }
     expectClose(losses, try #require(PretrainedCase.named("bert").curve))
+  }
+
+  /// Less than a second where the library is built for release; here it is not, and the machine may be busy. What
+  /// compiles takes processor time of this thread alone.
+  @Test func aGPTOfTwelveBlocks_compilesInLittleTime() throws {
+    let model = GPT2(.init(vocabulary: 96, length: 64, width: 48, layers: 12, heads: 4))
+    try model.initialize()
+    let step = try TrainingStep(model, optimizer: AdamW()) { model, batch in
+      crossEntropy(model(batch.tokens), batch.next)
+    }
+    let ids = NDArray(zeros: .i32(2, 64))
+    func seconds() -> Double { Double(threadNanoseconds()) / 1e9 }
+    let start = seconds()
+    _ = try step.executable(for: Batch(["tokens": ids, "next": ids]))
+    let taken = seconds() - start
+    #expect(taken > 0 && taken < 30, "\(taken) s")
+  }
+
+  private func threadNanoseconds() -> Int {
+    var time = timespec()
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+    return time.tv_sec * 1_000_000_000 + time.tv_nsec
   }
 }

@@ -2,7 +2,6 @@
 
 import ApusGraph
 import ApusOps
-import Glibc
 
 /// Adds a learnt vector for each place: `[n, t, width]` → the same, t at most `length`.
 ///
@@ -33,14 +32,12 @@ public struct LearnedPositions: Layer, Sendable {
   }
 }
 
-/// Adds sines and cosines of the place: `[n, t, width]` → the same (Vaswani et al. 2017).
-///
-///     p[t, 2i] = sin(t / base^(2i/width)),   p[t, 2i+1] = cos(t / base^(2i/width))
+/// Adds sines and cosines of the place: `[n, t, width]` → the same (Vaswani et al. 2017). The table is
+/// that of `sinusoidalPositions(length:width:)`.
 public struct SinusoidalPositions: Layer, Sendable {
   let scope = Scope()
-  public let base: Double
 
-  public init(base: Double = 10_000) { self.base = base }
+  public init() {}
 
   public func forward(_ x: Tensor) -> Tensor {
     guard x.isPoisoned || x.rank == 3 && x.dtype.isFloat else {
@@ -49,11 +46,7 @@ public struct SinusoidalPositions: Layer, Sendable {
           .shapeMismatch, "SinusoidalPositions is given \(x.type)", expected: "floats [n,t,width]"),
         like: x)
     }
-    let (length, width) = (x.shape[1], x.shape[2])
-    let pairs = (width + 1) / 2
-    let rate = exp(Tensor.arange(to: Double(pairs), .f32) * (-2 * log(base) / Double(width)))
-    let angle = Tensor.arange(to: Double(length), .f32).expandingDims(at: 1) * rate
-    let table = stack([sin(angle), cos(angle)], axis: 2).reshaped([length, 2 * pairs])
-    return x + table.sliced(axis: 1, to: width).cast(to: x.dtype)
+    let table = sinusoidalPositions(length: x.shape[1], width: x.shape[2])
+    return x + table.cast(to: x.dtype)
   }
 }

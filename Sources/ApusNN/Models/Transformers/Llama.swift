@@ -2,7 +2,6 @@
 
 import ApusGraph
 import ApusOps
-import Glibc
 
 /// A decoder of Llama's kind (Touvron et al. 2023, "LLaMA: Open and Efficient Foundation Language Models"): integers
 /// `[n, t]` → logits `[n, t, vocabulary]`.
@@ -128,8 +127,9 @@ public struct Llama: CausalLanguageModel, PretrainedModel, Sendable {
         func heads(_ layer: Linear, _ count: Int) -> Tensor {
           layer(normed).reshaped([n, t, count, width])
         }
+        let positions = place.map { Tensor.arange(to: Double(t)) + $0.position }
         func turned(_ x: Tensor) -> Tensor {
-          rotated(x, base: settings.rotaryBase, from: place?.position)
+          rotaryPositions(x, base: Float(settings.rotaryBase), positions: positions)
         }
         let attended = causalAttention(
           turned(heads(query, settings.heads)), turned(heads(key, settings.keyHeads)),
@@ -140,18 +140,4 @@ public struct Llama: CausalLanguageModel, PretrainedModel, Sendable {
       }
     }
   }
-}
-
-/// Rotary positions by halves (Su et al. 2021, "RoFormer"): `[n, t, heads, width]` → the same.
-///
-/// - `position`: `i32[]`, of the first token.
-private func rotated(_ x: Tensor, base: Double, from position: Tensor?) -> Tensor {
-  let (t, half) = (x.shape[1], x.shape[3] / 2)
-  let rate = exp(Tensor.arange(to: Double(half), .f32) * (-log(base) / Double(half)))
-  var place = Tensor.arange(to: Double(t))
-  if let position { place = place + position }
-  let angle = place.cast(to: .f32).reshaped([1, t, 1, 1]) * rate
-  let (c, s) = (cos(angle).cast(to: x.dtype), sin(angle).cast(to: x.dtype))
-  let (a, b) = (x.sliced(axis: -1, to: half), x.sliced(axis: -1, from: half))
-  return concat([a * c - b * s, b * c + a * s], axis: -1)
 }
