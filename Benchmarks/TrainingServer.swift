@@ -107,7 +107,9 @@ extension Graph {
   /// that computes less, or more, is measured by. A convolution's products with padding count; of an attention
   /// only the keys that a query sees by its position, and nothing that its gradient computes again.
   var productFlops: Double {
-    nodes.reduce(0) { sum, node in
+    // A loop and the same one that its gradient has recorded run once.
+    var loops: [[ValueID]: Double] = [:]
+    let others = nodes.reduce(0.0) { sum, node in
       let operands = node.operands.map(type(of:))
       if let convolution = node.op as? any ConvolutionOp {
         return sum + convolution.flops(operands)
@@ -118,12 +120,21 @@ extension Graph {
       if let gradient = node.op as? AttentionGradient {
         return sum + 2 * gradient.rule.flops(operands[1], operands[2], operands[3])
       }
+      if let loop = node.op as? Scan {
+        let flops = Double(loop.length) * loop.body.productFlops
+        let key = node.operands.map(\.value)
+        loops[key] = max(flops, loops[key] ?? 0)
+        return sum
+      }
+      if node.op is LSTMLoop { return sum + LSTMLoop.productFlops(operands[0]) }
+      if node.op is LSTMLoopGradient { return sum + LSTMLoop.productFlops(operands[3]) }
       guard let product = node.op as? MatMul, let left = operands.first,
         let result = node.results.first
       else { return sum }
       let inner = product.transposeA ? left.shape[-2] : left.shape[-1]
       return sum + 2 * Double(inner) * Double(types[result.index].count)
     }
+    return loops.values.reduce(others, +)
   }
 }
 

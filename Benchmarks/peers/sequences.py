@@ -1,4 +1,6 @@
-"""The transformers of train.py, in PyTorch and JAX, with the layers of our recipes; nothing is dropped.
+"""The networks of sequences of train.py, in PyTorch and JAX, with the layers of our recipes; nothing is dropped.
+
+lstm, gru: vectors of 128, two layers of 256 units, scores at each place.
 
 gpt: 6 pre-norm blocks of width 384 with 6 heads, GELU (tanh), learnt positions, scores by the table of tokens.
 bert: 6 post-norm blocks of width 384 with 12 heads, GELU (erf), learnt positions and types, a head of one product
@@ -6,7 +8,9 @@ before the scores by the table of tokens; a label stands at three places of twen
 """
 
 # tokens of a row, vocabulary
-TOKENS = {"gpt": (256, 96), "bert": (128, 8192)}
+TOKENS = {"lstm": (64, 96), "gru": (64, 96), "gpt": (256, 96), "bert": (128, 8192)}
+VECTOR, UNITS, LAYERS = 128, 256, 2
+GATES = {"lstm": 4, "gru": 3}
 WIDTH, HIDDEN, BLOCKS = 384, 1536, 6
 HEADS = {"gpt": 6, "bert": 12}
 EPSILON = {"gpt": 1e-5, "bert": 1e-12}
@@ -21,6 +25,19 @@ def torch_network(name):
     from torch.nn.functional import gelu, linear, scaled_dot_product_attention
 
     length, vocabulary = TOKENS[name]
+    if name in GATES:
+
+        class Recurrent(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.tokens, self.head = nn.Embedding(vocabulary, VECTOR), nn.Linear(UNITS, vocabulary)
+                kind = nn.LSTM if name == "lstm" else nn.GRU
+                self.core = kind(VECTOR, UNITS, LAYERS, batch_first=True)
+
+            def forward(self, ids):
+                return self.head(self.core(self.tokens(ids))[0])
+
+        return Recurrent()
     heads, epsilon, is_gpt = HEADS[name], EPSILON[name], name == "gpt"
     form = "tanh" if is_gpt else "none"
 
@@ -92,6 +109,8 @@ def jax_network(name):
 
     keys = iter(jax.random.split(jax.random.key(0), 64))
     length, vocabulary = TOKENS[name]
+    if name in GATES:
+        return jax_recurrent(name, keys)
     heads, epsilon, is_gpt = HEADS[name], EPSILON[name], name == "gpt"
 
     def table(*shape):
@@ -148,6 +167,52 @@ def jax_network(name):
             x = norm(layer["norm2"], x + feed(layer, x))
         x = norm(p["last"], jax.nn.gelu(apply(p["dense"], x), approximate=False))
         return x @ p["tokens"].T + p["bias"]
+
+    return parameters, network
+
+
+def jax_recurrent(name, keys):
+    """(parameters, function), as jax_network: the input's product for all steps, then a scan."""
+    import jax
+    import jax.numpy as jnp
+
+    vocabulary, gates = TOKENS[name][1], GATES[name]
+
+    def uniform(*shape):
+        bound = UNITS**-0.5
+        return jax.random.uniform(next(keys), shape, minval=-bound, maxval=bound)
+
+    def layer(inputs):
+        return {
+            "w": uniform(inputs, gates * UNITS), "u": uniform(UNITS, gates * UNITS),
+            "b": uniform(gates * UNITS), "c": uniform(gates * UNITS)}
+
+    parameters = {
+        "tokens": jax.random.normal(next(keys), (vocabulary, VECTOR)),
+        "layers": [layer(VECTOR if index == 0 else UNITS) for index in range(LAYERS)],
+        "head": uniform(UNITS, vocabulary), "bias": uniform(vocabulary)}
+
+    def lstm(p, state, x):
+        h, c = state
+        i, f, g, o = jnp.split(x + h @ p["u"] + p["c"], 4, axis=-1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    def gru(p, h, x):
+        xr, xz, xn = jnp.split(x, 3, axis=-1)
+        hr, hz, hn = jnp.split(h @ p["u"] + p["c"], 3, axis=-1)
+        z = jax.nn.sigmoid(xz + hz)
+        h = (1 - z) * jnp.tanh(xn + jax.nn.sigmoid(xr + hr) * hn) + z * h
+        return h, h
+
+    def network(p, ids):
+        x = p["tokens"][ids].swapaxes(0, 1)
+        zeros = jnp.zeros((x.shape[1], UNITS), x.dtype)
+        for layer in p["layers"]:
+            cell, first = (lstm, (zeros, zeros)) if name == "lstm" else (gru, zeros)
+            x = jax.lax.scan(lambda s, x: cell(layer, s, x), first, x @ layer["w"] + layer["b"])[1]
+        return x.swapaxes(0, 1) @ p["head"] + p["bias"]
 
     return parameters, network
 

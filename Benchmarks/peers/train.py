@@ -23,6 +23,8 @@ WORKLOADS = {
     "mlp_wide": ([2048, 2048, 2048, 2048], 512, "adam"),
     "lenet": ("lenet", 128, "adam"),
     "resnet20": ("resnet20", 128, "sgd"),
+    "lstm": ("lstm", 32, "adam"),
+    "gru": ("gru", 32, "adam"),
     "gpt": ("gpt", 8, "adamw"),
     "bert": ("bert", 16, "adamw"),
 }

@@ -83,6 +83,8 @@ final class InflatingStream: ByteStream {
     /// Members of gzip, one or several after one another, which are one stream as with `gzip -d`. Zeros may
     /// follow the last one, as a tape has them.
     case gzip
+    /// A single zlib stream, with its checksum; zeros may follow.
+    case zlib
     /// A single deflate stream that fills the range, as in zip archives.
     case raw
   }
@@ -110,9 +112,15 @@ final class InflatingStream: ByteStream {
     stream = .allocate(capacity: 1)
     stream.initialize(to: z_stream())
     input = .allocate(capacity: 1 << 16)
-    // 16 + 15: a gzip wrapper around a window of up to 32 KB; negative: no wrapper.
+    // 16 + 15: a gzip wrapper around a window of up to 32 KB; 15: zlib's own; negative: no wrapper.
+    let windowBits: Int32 =
+      switch format {
+      case .gzip: 31
+      case .zlib: 15
+      case .raw: -15
+      }
     let status = inflateInit2_(
-      stream, format == .gzip ? 31 : -15, zlibVersion(), Int32(MemoryLayout<z_stream>.size))
+      stream, windowBits, zlibVersion(), Int32(MemoryLayout<z_stream>.size))
     guard status == Z_OK else {
       throw ApusError(.resource, "zlib cannot start", at: source.path, expected: "memory")
     }

@@ -14,14 +14,17 @@ package let recipes: [any Recipe] = [
   DenoisingRecipe(),
   VowelsRecipe(),
   KingJamesRecipe(),
+  KingJamesLSTMRecipe(),
   PerceptronBenchmark.tiny,
   PerceptronBenchmark.small,
   PerceptronBenchmark.large,
   PerceptronBenchmark.wide,
   ImageBenchmark.leNet,
   ImageBenchmark.resNet20,
-  TransformerBenchmark.gpt,
-  TransformerBenchmark.bert,
+  TokenBenchmark.lstm,
+  TokenBenchmark.gru,
+  TokenBenchmark.gpt,
+  TokenBenchmark.bert,
 ]
 
 extension [any Recipe] {

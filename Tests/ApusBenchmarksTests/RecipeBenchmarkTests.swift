@@ -60,6 +60,15 @@ import Testing
     #expect(try step("gpt").graph.productFlops == expected)
   }
 
+  /// Of recurrent networks: each layer's products with what comes in and with its state, scores; a loop that the
+  /// gradient records again counts once.
+  @Test func recurrentProductsAreCounted() throws {
+    for (name, gates) in [("lstm", 4.0), ("gru", 3.0)] {
+      let terms = gates * 256 * (128 + 256 + 256 + 256) + 256 * 96
+      #expect(try step(name).graph.productFlops == 3 * 2 * 32 * 64 * terms)
+    }
+  }
+
   @Test func theFormula_countsTransposedProductsOfBatches() throws {
     let graph = try Graph(
       parsing: """

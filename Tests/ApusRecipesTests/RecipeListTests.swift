@@ -105,12 +105,13 @@ private let names = recipes.map(\.name)
       "fashion-mnist", "fashion-mnist-cnn", "fashion-mnist-resnet", "fashion-mnist-transfer",
       "fashion-mnist-multitask", "fashion-mnist-segmentation", "fashion-mnist-detection",
       "fashion-mnist-denoising", "japanese-vowels", "king-james-gpt",
+      "king-james-lstm",
     ]
     #expect(recipes.trainable.map(\.name) == trainable)
     #expect(
       recipes.benchmarks.map(\.name) == [
-        "mlp_tiny", "mlp_small", "mlp_large", "mlp_wide", "lenet", "resnet20", "gpt",
-        "bert",
+        "mlp_tiny", "mlp_small", "mlp_large", "mlp_wide", "lenet", "resnet20", "lstm",
+        "gru", "gpt", "bert",
       ])
     let error = #expect(throws: ApusError.self) { try recipes.named("mlp_large").trainable() }
     #expect(

@@ -120,7 +120,22 @@ package struct MatMul: Op {
   }
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
-    GemmLowering.accepts(view)
+    GemmLowering.accepts(view) && !isCutByView(view, at: index, of: operands)
+  }
+
+  /// Rows of the left operand up to which a product of its own for each matrix is not worth the copy that makes
+  /// one product of all.
+  private static let fewRows = 128
+
+  /// Whether many small products with one right operand would be one product, were the left operand dense: what the
+  /// right operand takes to be brought into panels is then spent once.
+  private func isCutByView(_ view: View, at index: Int, of operands: [TensorType]) -> Bool {
+    guard index == 0, !transposeA, operands[1].rank == 2, view.shape.rank > 2 else { return false }
+    let rows = view.shape.rank - 2
+    guard view.shape[rows] < Self.fewRows else { return false }
+    return !(0..<rows).allSatisfy { axis in
+      view.shape[axis] == 1 || view.strides[axis] == view.strides[axis + 1] * view.shape[axis + 1]
+    }
   }
 
   package func lower(_ site: LoweringSite) throws -> KernelCall {

@@ -54,12 +54,6 @@ extension LSTMOp {
       reversed: isReversed ? 1 : 0)
   }
 
-  /// What the products of all steps take: `2 · 4 hidden · hidden` for each row.
-  func flops(_ gates: TensorType) -> Double {
-    let (rows, hidden) = (Double(gates.shape[0] * gates.shape[1]), Double(gates.shape[2] / 4))
-    return 8 * rows * hidden * hidden
-  }
-
   /// The states before each step, of those behind each: `[time, batch, hidden]`.
   ///
   /// - `isReal`: which sequences a step has, `[time, batch, 1]`; nil for all.
@@ -109,6 +103,14 @@ package struct LSTMLoop: LSTMOp {
   package init(isReversed: Bool = false, hasLengths: Bool = false) {
     self.isReversed = isReversed
     self.hasLengths = hasLengths
+  }
+
+  /// What the products of all steps take: `2 · 4 hidden · hidden` for each row.
+  ///
+  /// - `gates`: `[time, batch, 4 hidden]`.
+  package static func productFlops(_ gates: TensorType) -> Double {
+    let (rows, hidden) = (Double(gates.shape[0] * gates.shape[1]), Double(gates.shape[2] / 4))
+    return 8 * rows * hidden * hidden
   }
 
   package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
@@ -223,7 +225,7 @@ package struct LSTMLoop: LSTMOp {
     call.bind(\ck_lstm_args.workspace, to: .workspace)
     call.workspaceBytes = ck_lstm_workspace_bytes(&args.shape)
     call.inPlace = [(operand: 0, result: 3)]
-    call.flops = flops(site.operands[0])
+    call.flops = LSTMLoop.productFlops(site.operands[0])
     return call
   }
 }
@@ -346,7 +348,7 @@ package struct LSTMLoopGradient: LSTMOp {
     call.bind(\ck_lstm_gradient_args.workspace, to: .workspace)
     call.workspaceBytes = ck_lstm_workspace_bytes(&args.shape)
     call.inPlace = [(operand: 3, result: 0), (operand: 1, result: 1), (operand: 2, result: 2)]
-    call.flops = flops(site.operands[3])
+    call.flops = LSTMLoop.productFlops(site.operands[3])
     return call
   }
 }

@@ -11,7 +11,6 @@ struct KingJamesRecipe: SupervisedRecipe {
   static let blocks = RecipeOption("blocks", default: 4, .between(1, 64), "Layers of the network.")
   static let length = RecipeOption(
     "length", default: 128, .between(2, 4096), "Characters that are read at once.")
-  private static let place = "/usr/share/sword/modules/texts/ztext/engKJV2006eb"
 
   let name = "king-james-gpt"
   let summary = "a GPT that writes the Bible's next character"
@@ -55,7 +54,7 @@ struct KingJamesRecipe: SupervisedRecipe {
   }
 
   func data(_ options: RecipeOptions) throws -> RecipeData {
-    let (training, test) = try text(options)
+    let (training, test) = try KingJamesText.read(options, length: options[Self.length])
     func windows(_ tokens: [UInt8]) -> TokenWindows {
       TokenWindows(tokens: tokens, length: options[Self.length])
     }
@@ -64,41 +63,16 @@ struct KingJamesRecipe: SupervisedRecipe {
       validation: try windows(test).batched(options.batch))
   }
 
-  /// The first nineteen twentieths, and the last.
-  private func text(_ options: RecipeOptions) throws -> (training: [UInt8], test: [UInt8]) {
-    let variable = ProcessInfo.processInfo.environment["APUS_KING_JAMES"] ?? ""
-    let folder = options.data ?? (variable.isEmpty ? Self.place : variable)
-    guard FileManager.default.fileExists(atPath: folder + "/ot.bzz") else {
-      throw ApusError(
-        .io, "the King James Bible is not there: no file ot.bzz", at: folder,
-        expected: "the Debian package sword-text-kjv ('apt install sword-text-kjv'), or --data, "
-          + "or APUS_KING_JAMES")
-    }
-    let text = try SwordText(contentsOf: folder)
-    let tokens = CharacterText.tokens(text.verses.joined(separator: "\n") + "\n")
-    guard tokens.count > 40 * options[Self.length] else {
-      throw ApusError(
-        .invalidFile, "the text has \(tokens.count) characters", at: folder,
-        expected: "more than \(40 * options[Self.length]), to learn from and to be judged by")
-    }
-    let end = tokens.count / 20 * 19
-    return (Array(tokens[..<end]), Array(tokens[end...]))
-  }
-
   /// What counting would take, and a few lines of the model's own.
   func judge(
     _ model: GPT2, _ data: RecipeData, _ run: RecipeRun
   ) throws -> [RecipeOutcome.Figure] {
-    let (training, test) = try text(run.options)
+    let (training, test) = try KingJamesText.read(run.options, length: run.options[Self.length])
     let generator = try TokenGenerator(model, compile: run.compile)
     let rows = try generator.continue(
       [[CharacterText.lineEnd]], by: min(generator.length - 1, 400),
       sampling: TokenSampling(temperature: 0.8), seed: run.options.seed)
     run.tell("It writes:\n" + CharacterText.text(rows[0].dropFirst()))
-    return (0...1).map { order in
-      RecipeOutcome.Figure(
-        order == 0 ? "bits by single letters" : "bits by pairs of letters",
-        CharacterText.bits(of: test, after: training, order: order))
-    }
+    return KingJamesText.counted(training, test)
   }
 }

@@ -177,9 +177,12 @@ struct RecurrentStack: Sendable {
 
   /// A layer's product with its input, of all steps at once: `[time, batch, gates · hidden]`.
   static func projected(_ x: Tensor, _ weights: RecurrentWeights, biases: [Parameter?]) -> Tensor {
-    biases.compactMap { $0 }.reduce(x.matmul(weights.input.tensor, transposeOther: true)) {
-      $0 + $1.tensor
+    let product = x.matmul(weights.input.tensor, transposeOther: true)
+    // Added up first, they are one bias of the product.
+    let bias = biases.compactMap(\.?.tensor).reduce(nil) { sum, bias in
+      sum.map { $0 + bias } ?? bias
     }
+    return bias.map { product + $0 } ?? product
   }
 
   /// The state of a turn: the new one where the sequence goes on, else the old one.

@@ -1,0 +1,43 @@
+// The King James Bible as characters, for the recipes that learn it.
+
+import Apus
+import Foundation
+
+enum KingJamesText {
+  private static let place = "/usr/share/sword/modules/texts/ztext/engKJV2006eb"
+
+  /// The first nineteen twentieths, and the last.
+  ///
+  /// - `length`: characters that are read at once.
+  /// - Throws: `io` where the text is not there, `invalidFile` where it is too short.
+  static func read(
+    _ options: RecipeOptions, length: Int
+  ) throws -> (training: [UInt8], test: [UInt8]) {
+    let variable = ProcessInfo.processInfo.environment["APUS_KING_JAMES"] ?? ""
+    let folder = options.data ?? (variable.isEmpty ? place : variable)
+    guard FileManager.default.fileExists(atPath: folder + "/ot.bzz") else {
+      throw ApusError(
+        .io, "the King James Bible is not there: no file ot.bzz", at: folder,
+        expected: "the Debian package sword-text-kjv ('apt install sword-text-kjv'), or --data, "
+          + "or APUS_KING_JAMES")
+    }
+    let text = try SwordText(contentsOf: folder)
+    let tokens = CharacterText.tokens(text.verses.joined(separator: "\n") + "\n")
+    guard tokens.count > 40 * length else {
+      throw ApusError(
+        .invalidFile, "the text has \(tokens.count) characters", at: folder,
+        expected: "more than \(40 * length), to learn from and to be judged by")
+    }
+    let end = tokens.count / 20 * 19
+    return (Array(tokens[..<end]), Array(tokens[end...]))
+  }
+
+  /// What counting letters would take.
+  static func counted(_ training: [UInt8], _ test: [UInt8]) -> [RecipeOutcome.Figure] {
+    (0...1).map { order in
+      RecipeOutcome.Figure(
+        order == 0 ? "bits by single letters" : "bits by pairs of letters",
+        CharacterText.bits(of: test, after: training, order: order))
+    }
+  }
+}
