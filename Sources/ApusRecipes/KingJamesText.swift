@@ -3,6 +3,30 @@
 import Apus
 import Foundation
 
+/// A recipe that learns the text in windows of so many characters, and the character behind each.
+protocol KingJamesRecipes: SupervisedRecipe {
+  static var length: RecipeOption<Int> { get }
+}
+
+extension KingJamesRecipes {
+  func fields(_ options: RecipeOptions) -> [RandomField] {
+    ["tokens", "next"].map {
+      RandomField(
+        $0, [options.batch, options[Self.length]], .integers(below: CharacterText.count))
+    }
+  }
+
+  func data(_ options: RecipeOptions) throws -> RecipeData {
+    let length = options[Self.length]
+    let (training, test) = try KingJamesText.read(options, length: length)
+    func windows(_ tokens: [UInt8]) -> TokenWindows { TokenWindows(tokens: tokens, length: length) }
+    return RecipeData(
+      training: try windows(training).batched(options.batch),
+      validation: try windows(test).batched(options.batch))
+  }
+}
+
+/// The text, and what counting its letters tells.
 enum KingJamesText {
   private static let place = "/usr/share/sword/modules/texts/ztext/engKJV2006eb"
 

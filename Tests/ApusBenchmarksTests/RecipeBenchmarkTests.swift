@@ -98,7 +98,7 @@ import Testing
     // Their layers stand in files of their own.
     if let table = graph.states.first(where: {
       $0.name.hasSuffix("tokens") || $0.name.hasSuffix("wte.weight")
-        || $0.name.hasSuffix("word_embeddings.weight")
+        || $0.name.hasSuffix("word_embeddings.weight") || $0.name == "embedding.weight"
     }) {
       let sequences = try String(
         contentsOf: folder.appending(path: "sequences.py"), encoding: .utf8)

@@ -165,6 +165,13 @@ private struct Reference: Decodable {
       error { lstm($0[0], initial: .init(hidden: $0[3], cell: $0[3])).outputs }?.what
         == "LSTM: an initial state is f32[1,2,5]")
     #expect(error { lstm($0[0], lengths: $0[2]).outputs }?.what == "LSTM: lengths are i32[3,4,2]")
+    for (layer, what) in [
+      (LSTM(0, 5), "LSTM: 0 inputs"), (LSTM(2, -1), "LSTM: -1 units"),
+      (LSTM(2, 5, layers: 0), "LSTM: 0 layers"), (LSTM(2, 5, dropout: 1), "LSTM: dropout is 1.0"),
+    ] {
+      #expect(throws: ApusError.self) { try layer.initialize() }
+      #expect(error { layer($0[0]).outputs }?.what == what)
+    }
     let fresh = LSTM(2, 5)
     #expect(error { fresh($0[0]).outputs }?.kind == .missing)
   }

@@ -249,6 +249,17 @@ nonisolated(unsafe) private let uses: [String: [Use]] = {
     }
   ]
   all["oneHot"] = [{ [$0.labels.oneHot(4)] }]
+  all["lengthMask"] = [{ [$0.labels.lengthMask(4)] }]
+  unary("rotaryPositions") { rotaryPositions($0.reshaped([1, 4, 1, 4])) }
+  unary("scaledDotProductAttention") {
+    let x = $0.reshaped([1, 4, 1, 4])
+    return scaledDotProductAttention(x, x, x, isCausal: true)
+  }
+  unary("scan") { x in
+    scan(x, from: x.sum(axis: 0)) { sum, row in (carry: sum + row, output: row * 2) }.outputs
+  }
+  all["alibiSlopes"] = [{ [maximum($0.x, alibiSlopes(heads: 4))] }]
+  all["sinusoidalPositions"] = [{ [maximum($0.x, sinusoidalPositions(length: 4, width: 4))] }]
   all["crossEntropy"] = [{ [crossEntropy($0.x, $0.labels), crossEntropy($0.x, $0.half)] }]
   all["withGradient"] = [
     {

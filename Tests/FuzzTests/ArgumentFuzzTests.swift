@@ -160,6 +160,33 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
   ("scatterAdd", { [$0.x.scatterAdd($0.x, at: $0.indices, axis: $0.n)] }),
   ("scatterAddAlong", { [$0.x.scatterAddAlong($0.x, at: $0.indices, axis: $0.n)] }),
   ("oneHot", { [$0.indices.oneHot($0.n, dtype: $0.dtype)] }),
+  ("lengthMask", { [$0.indices.lengthMask($0.n)] }),
+  (
+    "scan",
+    {
+      let (last, outputs) = scan(
+        [$0.x], from: [$0.x.sum()], length: $0.flag ? $0.n : nil, isReversed: $0.flag,
+        checkpoint: $0.flag ? $0.n : nil
+      ) { carry, slices in (carry: [carry[0] + slices[0].sum()], outputs: slices) }
+      return last + outputs
+    }
+  ),
+  (
+    "scaledDotProductAttention",
+    {
+      let x = $0.flag ? $0.x : $0.x.trace.full([2, 3, 2, 4], 0.5)
+      return [scaledDotProductAttention(x, x, x, isCausal: $0.flag, window: $0.n)]
+    }
+  ),
+  (
+    "rotaryPositions",
+    {
+      let x = $0.flag ? $0.x : $0.x.trace.full([2, 3, 2, 4], 0.5)
+      return [rotaryPositions(x, offset: $0.n, rotated: $0.flag ? $0.n : nil)]
+    }
+  ),
+  ("alibiSlopes", { [alibiSlopes(heads: $0.n)] }),
+  ("sinusoidalPositions", { [sinusoidalPositions(length: $0.n, width: $0.n)] }),
   ("full", { [Tensor.full($0.shape, $0.d, $0.dtype), $0.x.fullLike($0.d)] }),
   ("zeros", { [Tensor.zeros($0.shape, $0.dtype)] }), ("ones", { [Tensor.ones($0.shape)] }),
   ("iota", { [Tensor.iota($0.shape, axis: $0.n, $0.dtype)] }),

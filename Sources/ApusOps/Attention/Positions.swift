@@ -23,12 +23,12 @@ public func rotaryPositions(
   line: UInt = #line
 ) -> Tensor {
   x.located(file, line) {
-    let rotated = rotated ?? x.shape[-1]
     guard x.rank == 4, x.dtype.isFloat else {
       throw ApusError(
         .shapeMismatch, "rotaryPositions: x is \(x.type)",
         expected: "floats [batch, time, heads, width]")
     }
+    let rotated = rotated ?? x.shape[3]
     guard rotated >= 0, rotated % 2 == 0, rotated <= x.shape[3], base > 0, base.isFinite else {
       throw ApusError(
         .invalidArgument,

@@ -4,7 +4,7 @@ import Apus
 import Foundation
 
 /// An LSTM that learns the Authorized Version of 1611 character by character.
-struct KingJamesLSTMRecipe: SupervisedRecipe {
+struct KingJamesLSTMRecipe: KingJamesRecipes {
   static let units = RecipeOption(
     "units", default: 512, .between(8, 4096), "Units of each layer.")
   static let layers = RecipeOption("layers", default: 2, .between(1, 16), "Layers of the network.")
@@ -39,23 +39,6 @@ struct KingJamesLSTMRecipe: SupervisedRecipe {
     let loss = crossEntropy(model(batch.tokens), batch.next)
     batch.report("bits per character", loss / log(2))
     return loss
-  }
-
-  func fields(_ options: RecipeOptions) -> [RandomField] {
-    ["tokens", "next"].map {
-      RandomField(
-        $0, [options.batch, options[Self.length]], .integers(below: CharacterText.count))
-    }
-  }
-
-  func data(_ options: RecipeOptions) throws -> RecipeData {
-    let (training, test) = try KingJamesText.read(options, length: options[Self.length])
-    func windows(_ tokens: [UInt8]) -> TokenWindows {
-      TokenWindows(tokens: tokens, length: options[Self.length])
-    }
-    return RecipeData(
-      training: try windows(training).batched(options.batch),
-      validation: try windows(test).batched(options.batch))
   }
 
   /// What counting would take.

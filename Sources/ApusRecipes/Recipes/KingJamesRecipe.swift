@@ -4,7 +4,7 @@ import Apus
 import Foundation
 
 /// A small GPT that learns the Authorized Version of 1611 character by character.
-struct KingJamesRecipe: SupervisedRecipe {
+struct KingJamesRecipe: KingJamesRecipes {
   static let width = RecipeOption(
     "width", default: 256, .between(8, 4096), "Of the tokens' vectors; a multiple of the heads.")
   static let heads = RecipeOption("heads", default: 4, .between(1, 64), "Heads of the attention.")
@@ -44,23 +44,6 @@ struct KingJamesRecipe: SupervisedRecipe {
     let loss = crossEntropy(model(batch.tokens), batch.next)
     batch.report("bits per character", loss / log(2))
     return loss
-  }
-
-  func fields(_ options: RecipeOptions) -> [RandomField] {
-    ["tokens", "next"].map {
-      RandomField(
-        $0, [options.batch, options[Self.length]], .integers(below: CharacterText.count))
-    }
-  }
-
-  func data(_ options: RecipeOptions) throws -> RecipeData {
-    let (training, test) = try KingJamesText.read(options, length: options[Self.length])
-    func windows(_ tokens: [UInt8]) -> TokenWindows {
-      TokenWindows(tokens: tokens, length: options[Self.length])
-    }
-    return RecipeData(
-      training: try windows(training).batched(options.batch),
-      validation: try windows(test).batched(options.batch))
   }
 
   /// What counting would take, and a few lines of the model's own.

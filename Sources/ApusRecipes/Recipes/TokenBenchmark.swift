@@ -115,7 +115,7 @@ extension TokenBenchmark {
     _ run: @escaping @Sendable (Core, Tensor) -> Tensor
   ) -> Self where Model == CharacterNetwork<Core> {
     Self(
-      name: name, summary: "\(kind) of 2 layers of 256 units on 64 characters, Adam",
+      name: name, summary: "\(kind) of 2 layers on 64 characters, Adam",
       vocabulary: 96, length: 64, batch: 32, update: .adam, otherFields: { _ in [] },
       make: { CharacterNetwork(core(), characters: 96, width: 128, hidden: 256, run: run) },
       scores: { ($0($1.tokens), $1.labels) })

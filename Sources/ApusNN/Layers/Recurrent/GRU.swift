@@ -41,14 +41,8 @@ public struct GRU: Module, Sendable {
     line: UInt = #line
   ) -> (outputs: Tensor, state: Tensor) {
     scoped(file: file, line: line) {
-      do {
-        let (outputs, last) = try stack.apply(
-          x, initial: initial.map { [$0] }, states: 1, lengths: lengths, run)
-        return (outputs, last[0])
-      } catch {
-        let none = Tensor.poisoned(recordable(error), like: x, location: sourceLocation(file, line))
-        return (none, none)
-      }
+      stack.applied(
+        x, initial: initial, lengths: lengths, location: sourceLocation(file, line), run)
     }
   }
 

@@ -55,6 +55,21 @@ struct RecurrentShape: Sendable {
   var biasInitializer: Initializer?
 
   var directions: Int { isBidirectional ? 2 : 1 }
+
+  /// What is wrong with the sizes.
+  func mistake(dropout: Double) -> ApusError? {
+    let most = 1 << 24
+    for (what, size) in [("inputs", inputs), ("units", hidden), ("layers", layers)]
+    where !(1...most).contains(size) {
+      return ApusError(
+        .invalidArgument, "\(name): \(size) \(what)", expected: "from 1 to \(most)")
+    }
+    guard (0..<1).contains(dropout) else {
+      return ApusError(
+        .invalidArgument, "\(name): dropout is \(dropout)", expected: "0 ≤ dropout < 1")
+    }
+    return nil
+  }
 }
 
 /// Layers one on top of the other, each in one or two directions.
@@ -63,11 +78,15 @@ struct RecurrentStack: Sendable {
   let dropout: Double
   /// By layer, by direction.
   let weights: [[RecurrentWeights]]
+  /// Sizes that cannot be; who initialises or applies the layer is told.
+  private let fault: ApusError?
 
   init(_ shape: RecurrentShape, dropout: Double) {
     self.shape = shape
     self.dropout = dropout
-    weights = (0..<max(0, shape.layers)).map { layer in
+    let fault = shape.mistake(dropout: dropout)
+    self.fault = fault
+    weights = (0..<(fault == nil ? shape.layers : 0)).map { layer in
       (0..<shape.directions).map { _ in
         RecurrentWeights(
           inputs: layer == 0 ? shape.inputs : shape.directions * shape.hidden, shape)
@@ -78,7 +97,7 @@ struct RecurrentStack: Sendable {
   var parts: [(name: String, value: Any)] {
     weights.enumerated().flatMap { layer, directions in
       directions.enumerated().flatMap { $1.parts(layer, isReversed: $0 == 1) }
-    }
+    } + (fault.map { [("sizes", $0)] } ?? [])
   }
 
   /// What one layer does in one direction with its input, `[time, batch, inputs]`: all its states,
@@ -148,7 +167,22 @@ struct RecurrentStack: Sendable {
     return (asGiven(below).swappingAxes(0, 1), finals)
   }
 
+  /// Applies layers whose cells have one state; poisoned tensors where something does not fit.
+  func applied(
+    _ x: Tensor, initial: Tensor?, lengths: Tensor?, location: String, _ run: Run
+  ) -> (outputs: Tensor, state: Tensor) {
+    do {
+      let (outputs, last) = try apply(
+        x, initial: initial.map { [$0] }, states: 1, lengths: lengths, run)
+      return (outputs, last[0])
+    } catch {
+      let none = Tensor.poisoned(recordable(error), like: x, location: location)
+      return (none, none)
+    }
+  }
+
   private func check(_ x: Tensor, _ initial: [Tensor]?, _ lengths: Tensor?) throws {
+    if let fault { throw fault }
     guard x.rank == 3, x.shape[2] == shape.inputs else {
       // One reading of three axes that users of PyTorch try first.
       let isTimeFirst = x.rank == 2 && x.shape[1] == shape.inputs
