@@ -274,6 +274,7 @@ import Testing
       #expect(throws: ApusError.self) { try NDArray.alibiSlopes(heads: heads) }
     }
     #expect(throws: ApusError.self) { try NDArray.sinusoidalPositions(length: -1, width: 4) }
+    #expect(try NDArray.sinusoidalPositions(length: 1 << 40, width: 0).count == 0)
   }
 
   // MARK: Mistakes

@@ -72,8 +72,8 @@ public func rotaryPositions(
 /// - Throws: `invalidArgument` for negative extents, `resource` for more elements than anybody waits for.
 private func tableType(_ extents: Int..., what: String) throws -> TensorType {
   let type = try TensorType(.f32, Shape(extents)).checked(what)
-  guard type.count <= 1 << 28 else {
-    throw ApusError(.resource, "\(what): a table of \(type)", expected: "at most 2^28 elements")
+  guard type.count <= 1 << 24 else {
+    throw ApusError(.resource, "\(what): a table of \(type)", expected: "at most 2^24 elements")
   }
   return type
 }
@@ -87,11 +87,11 @@ extension NDArray {
   /// - Throws: `invalidArgument` for negative extents, `resource` for more than memory can hold.
   public static func sinusoidalPositions(length: Int, width: Int) throws -> NDArray {
     let type = try tableType(length, width, what: "sinusoidalPositions")
-    let values = (0..<length).flatMap { time in
-      (0..<width).map { column -> Double in
-        let angle = Double(time) * pow(10_000, -Double(column / 2 * 2) / Double(width))
-        return column % 2 == 0 ? sin(angle) : cos(angle)
-      }
+    // By element, not by row: a table without columns may have more rows than anybody counts.
+    let values = (0..<type.count).map { place -> Double in
+      let (time, column) = place.quotientAndRemainder(dividingBy: width)
+      let angle = Double(time) * pow(10_000, -Double(column / 2 * 2) / Double(width))
+      return column % 2 == 0 ? sin(angle) : cos(angle)
     }
     return NDArray(doubles: values, type: type)
   }
