@@ -187,6 +187,8 @@ private struct ScanGradient {
       context.operands[inputs.firstIndex { $0.value == value }!]
     }
     let graph = try backward.trace.finish()
+    // Nothing may flow back in turns, where all that has a gradient depends on other operands.
+    if graph.outputs.isEmpty { return [] }
     let op = Scan(
       graph, carries: starts.count, slices: sequences.count, length: scan.length,
       isReversed: !scan.isReversed)

@@ -248,6 +248,17 @@ import Testing
     #expect(error?.what.contains("hold 4") == true)
   }
 
+  @Test func anOperandThatAResultDoesNotDependOnGetsZeros() throws {
+    let graph = try traced([.f32(3, 2), .f32(3, 2)]) { t in
+      let outputs = scan([t[0], t[1]], from: []) { _, x in
+        (carry: [], outputs: [x[0] * 2, x[1] * 3])
+      }.outputs
+      return gradients(of: outputs[0].sum(), withRespectTo: [t[1]])
+    }
+    let ones = NDArray(doubles: Array(repeating: 1, count: 6), type: .f32(3, 2))
+    #expect(try Executable(graph).run([ones, ones])[0].doubles == Array(repeating: 0, count: 6))
+  }
+
   @Test func aSharedFirstCarryIsCopiedForEach() throws {
     let f = try compile([.f32(3), .f32(4, 3)]) { t in
       scan([t[1]], from: [t[0], t[0]]) { carry, x in
