@@ -3,7 +3,8 @@
 #include "ck_repeat.h"
 
 #include <string.h>
-#include <time.h>
+
+#include "team_internal.h"
 
 enum { line = 64, copy_run = 4096 };
 
@@ -16,12 +17,6 @@ typedef struct loop {
 } loop;
 
 static const void *table(const loop *l, ck_repeat_table t) { return l->block + t.offset; }
-
-static int64_t now_nanoseconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static void copy_share(const loop *l, ck_repeat_table copies) {
   const ck_repeat_copy *copy = table(l, copies);

@@ -30,8 +30,8 @@ package struct SimplifyScans: Pass {
       }
       var loop = LoopParts(scan, node.operands.map { rewriter.map($0) })
       let before = statistics
-      loop.hoist(&statistics) { op, operands, origins in
-        try! rewriter.emit(op, operands, origins: origins, recomputation: node.recomputation)
+      try loop.hoist(&statistics) { op, operands, origins in
+        try rewriter.emit(op, operands, origins: origins, recomputation: node.recomputation)
       }
       let places = loop.prune(node.results.map { uses[$0.index] > 0 }, &statistics)
       if statistics == before {
@@ -94,8 +94,8 @@ private struct LoopParts {
   ///
   /// - `emit`: puts a node before the loop.
   mutating func hoist(
-    _ statistics: inout Statistics, _ emit: (any Op, [Operand], [Origin]) -> [ValueID]
-  ) {
+    _ statistics: inout Statistics, _ emit: (any Op, [Operand], [Origin]) throws -> [ValueID]
+  ) rethrows {
     var outside: [ValueID: Operand] = [:]
     for index in carries + slices..<body.inputs.count {
       outside[body.inputs[index].value] = operands[index]
@@ -104,20 +104,18 @@ private struct LoopParts {
     {
       outside[body.inputs[index].value] = operands[index]
     }
-    let own = Set(body.constants.map(\.value))
     /// Values that the body now takes from outside.
     var taken: [ValueID] = []
     var kept: [Node] = []
     for node in body.nodes {
-      // A constant of the body's own alone is folding's work.
-      let isFixed =
-        node.operands.contains { outside[$0.value] != nil }
-        && node.operands.allSatisfy { outside[$0.value] != nil && $0.view == nil }
-      guard isFixed, !node.operands.contains(where: { own.contains($0.value) }) else {
+      // What reads a constant of the body's own stays: that stands nowhere outside.
+      guard !node.operands.isEmpty,
+        node.operands.allSatisfy({ outside[$0.value] != nil && $0.view == nil })
+      else {
         kept.append(node)
         continue
       }
-      let results = emit(node.op, node.operands.map { outside[$0.value]! }, node.origins)
+      let results = try emit(node.op, node.operands.map { outside[$0.value]! }, node.origins)
       for (inner, outer) in zip(node.results, results) {
         outside[inner] = Operand(outer)
         taken.append(inner)

@@ -43,6 +43,6 @@ extension Tensor {
 }
 
 /// The error itself where it is one of ours.
-func asApusError(_ error: any Error) -> ApusError {
+package func asApusError(_ error: any Error) -> ApusError {
   error as? ApusError ?? ApusError(.invalidArgument, "\(error)")
 }

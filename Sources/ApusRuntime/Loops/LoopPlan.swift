@@ -16,11 +16,9 @@ package final class LoopPlan: Sendable {
   /// How a turn is spread over the team that the plan was made for.
   package let schedule: Schedule
   let turn: TurnGraph
-  let carries: Int
   /// Bytes of a stack's element, by result; of a sequence's, by operand.
   private let resultBytes: [Int]
   private let operandBytes: [Int]
-  private let rates: ProcessorRates
   /// Nanoseconds of a turn: alone, and on the planned team.
   private let alone: Double
   private let spread: Double
@@ -33,8 +31,6 @@ package final class LoopPlan: Sendable {
     self.turn = turn
     length = scan.length
     isReversed = scan.isReversed
-    carries = scan.carries
-    self.rates = rates
     let invariants = turn.inputs.indices.filter {
       if case .constant = turn.inputs[$0] { true } else { false }
     }

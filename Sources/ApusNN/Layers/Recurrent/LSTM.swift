@@ -71,15 +71,10 @@ public struct LSTM: Module, Sendable {
     line: UInt = #line
   ) -> (outputs: Tensor, state: State) {
     scoped(file: file, line: line) {
-      do {
-        let (outputs, last) = try stack.apply(
-          x, initial: initial.map { [$0.hidden, $0.cell] }, states: 2, lengths: lengths,
-          Self.run)
-        return (outputs, State(hidden: last[0], cell: last[1]))
-      } catch {
-        let none = Tensor.poisoned(recordable(error), like: x, location: sourceLocation(file, line))
-        return (none, State(hidden: none, cell: none))
-      }
+      let (outputs, last) = stack.applied(
+        x, initial: initial.map { [$0.hidden, $0.cell] }, states: 2, lengths: lengths,
+        location: sourceLocation(file, line), Self.run)
+      return (outputs, State(hidden: last[0], cell: last[1]))
     }
   }
 

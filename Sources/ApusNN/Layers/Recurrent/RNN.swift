@@ -41,8 +41,10 @@ public struct RNN: Module, Sendable {
     line: UInt = #line
   ) -> (outputs: Tensor, state: Tensor) {
     scoped(file: file, line: line) {
-      stack.applied(
-        x, initial: initial, lengths: lengths, location: sourceLocation(file, line), run)
+      let (outputs, last) = stack.applied(
+        x, initial: initial.map { [$0] }, states: 1, lengths: lengths,
+        location: sourceLocation(file, line), run)
+      return (outputs, last[0])
     }
   }
 

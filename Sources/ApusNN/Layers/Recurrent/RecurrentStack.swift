@@ -167,17 +167,15 @@ struct RecurrentStack: Sendable {
     return (asGiven(below).swappingAxes(0, 1), finals)
   }
 
-  /// Applies layers whose cells have one state; poisoned tensors where something does not fit.
+  /// As ``apply(_:initial:states:lengths:_:)``, with poisoned tensors where something does not fit.
   func applied(
-    _ x: Tensor, initial: Tensor?, lengths: Tensor?, location: String, _ run: Run
-  ) -> (outputs: Tensor, state: Tensor) {
+    _ x: Tensor, initial: [Tensor]?, states: Int, lengths: Tensor?, location: String, _ run: Run
+  ) -> (outputs: Tensor, last: [Tensor]) {
     do {
-      let (outputs, last) = try apply(
-        x, initial: initial.map { [$0] }, states: 1, lengths: lengths, run)
-      return (outputs, last[0])
+      return try apply(x, initial: initial, states: states, lengths: lengths, run)
     } catch {
-      let none = Tensor.poisoned(recordable(error), like: x, location: location)
-      return (none, none)
+      let none = Tensor.poisoned(asApusError(error), like: x, location: location)
+      return (none, Array(repeating: none, count: states))
     }
   }
 
@@ -223,9 +221,4 @@ struct RecurrentStack: Sendable {
   static func kept(_ new: Tensor, _ old: Tensor, _ mask: Tensor?) -> Tensor {
     mask.map { `where`($0, new, old) } ?? new
   }
-}
-
-/// The error itself where it is one of ours.
-func recordable(_ error: any Error) -> ApusError {
-  error as? ApusError ?? ApusError(.invalidArgument, "\(error)")
 }
