@@ -44,7 +44,7 @@ public func gradients(
     try walk.run(from: [(output, seed ?? output.scalar(1).broadcast(to: output.shape))])
     return inputs.map { walk.gradient(of: $0) ?? $0.scalar(0).broadcast(to: $0.shape) }
   } catch {
-    let error = error as? ApusError ?? ApusError(.invalidArgument, "\(error)")
+    let error = asApusError(error)
     trace.record(error, location: location)
     return inputs.map { Tensor(trace: trace, value: nil, type: $0.type) }
   }

@@ -63,3 +63,8 @@ public struct ApusError: Error, Sendable, Hashable, CustomStringConvertible {
     return error
   }
 }
+
+/// The error itself where it is one of ours.
+package func asApusError(_ error: any Error) -> ApusError {
+  error as? ApusError ?? ApusError(.invalidArgument, "\(error)")
+}

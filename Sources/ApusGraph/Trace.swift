@@ -163,7 +163,7 @@ public final class Trace: @unchecked Sendable {
     do {
       _ = try type.checked("\(kind) '\(name)'")
     } catch {
-      record(error as? ApusError ?? ApusError(.invalidArgument, "\(error)"))
+      record(asApusError(error))
     }
   }
 

@@ -214,7 +214,7 @@ final class UpdateRecorder: UpdateState.Source {
       let (cell, name) = try make()
       return trace.state(of: cell, named: name, type)
     } catch {
-      trace.record(error as? ApusError ?? ApusError(.invalidArgument, "\(error)"))
+      trace.record(asApusError(error))
       return Tensor(trace: trace, value: nil, type: type)
     }
   }

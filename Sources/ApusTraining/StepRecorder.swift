@@ -76,7 +76,7 @@ public final class StepRecorder {
       }
     } catch {
       trace.record(
-        error as? ApusError ?? ApusError(.invalidArgument, "\(error)"), location: location)
+        asApusError(error), location: location)
       return Minimization(trace: trace, gradients: [])
     }
   }

@@ -36,7 +36,7 @@ struct ConvolutionSettings: Sendable {
         low: [0] + window.before + [0], high: [0] + window.after + [0], mode: mode)
       return (padded, .valid)
     } catch {
-      let error = error as? ApusError ?? ApusError(.invalidArgument, "\(error)")
+      let error = asApusError(error)
       return (.poisoned(error, like: x), .valid)
     }
   }

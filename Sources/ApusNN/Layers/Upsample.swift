@@ -95,7 +95,7 @@ public struct Pad: Layer, Sendable {
         ?? x.padded(low: low, high: high, value: value)
     } catch {
       return .poisoned(
-        error as? ApusError ?? ApusError(.invalidArgument, "\(error)"), like: x)
+        asApusError(error), like: x)
     }
   }
 }

@@ -11,7 +11,7 @@ func recordedLoss(
   do {
     return try tensor.trace.withCallLocation(location, body)
   } catch {
-    let error = error as? ApusError ?? ApusError(.invalidArgument, "\(error)")
+    let error = asApusError(error)
     return .poisoned(error, like: tensor, location: location)
   }
 }

@@ -86,7 +86,7 @@ extension Module {
       }
     } catch {
       trace.record(
-        error as? ApusError ?? ApusError(.invalidArgument, "\(error)"),
+        asApusError(error),
         location: sourceLocation(file, line))
     }
   }

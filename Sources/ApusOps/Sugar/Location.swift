@@ -41,8 +41,3 @@ extension Tensor {
     }
   }
 }
-
-/// The error itself where it is one of ours.
-package func asApusError(_ error: any Error) -> ApusError {
-  error as? ApusError ?? ApusError(.invalidArgument, "\(error)")
-}

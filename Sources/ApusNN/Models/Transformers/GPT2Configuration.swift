@@ -111,7 +111,7 @@ extension ModelConfiguration {
     do {
       try validate()
       return nil
-    } catch { return error as? ApusError ?? ApusError(.invalidArgument, "\(error)") }
+    } catch { return asApusError(error) }
   }
 
   func validate(at path: String?) throws {
