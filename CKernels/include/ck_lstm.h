@@ -22,6 +22,10 @@ extern "C" {
 typedef enum ck_lstm_op {
   CK_LSTM_FORWARD = 0,   // takes ck_lstm_args
   CK_LSTM_BACKWARD = 1,  // takes ck_lstm_gradient_args
+  // The state and U rounded to bf16 where they are multiplied, where the level has products of
+  // pairs; else as above.
+  CK_LSTM_FORWARD_PAIRS = 2,
+  CK_LSTM_BACKWARD_PAIRS = 3,
 } ck_lstm_op;
 
 typedef struct ck_lstm_shape {
@@ -29,34 +33,38 @@ typedef struct ck_lstm_shape {
   int32_t reversed;  // whether the last step comes first
 } ck_lstm_shape;
 
+/// Arrays of a type of their own are f32 or bf16.
 typedef struct ck_lstm_args {
   ck_lstm_shape shape;
-  const float *x;          // [steps, batch, 4 hidden]; may be `gates`
+  int32_t x_type, h_type, gates_type;
+  const void *x;           // [steps, batch, 4 hidden]; may be `gates` of one type
   const float *h0, *c0;    // [batch, hidden]
   const float *u;          // [4 hidden, hidden]
   const int32_t *active;   // [steps], or NULL
-  float *h;                // [steps, batch, hidden]
+  void *h;                 // [steps, batch, hidden]
   float *h_last, *c_last;  // [batch, hidden]: of each sequence's last step
-  float *gates;            // [steps, batch, 4 hidden]: i, f, g, o
+  void *gates;             // [steps, batch, 4 hidden]: i, f, g, o
   float *c;                // [steps, batch, hidden]
   void *workspace;         // ck_lstm_workspace_bytes
 } ck_lstm_args;
 
 typedef struct ck_lstm_gradient_args {
   ck_lstm_shape shape;
-  const float *dh;                 // [steps, batch, hidden]
+  int32_t dh_type, gates_type, dx_type;
+  const void *dh;                  // [steps, batch, hidden]
   const float *dh_last, *dc_last;  // [batch, hidden]
-  const float *gates, *c, *c0, *u;
+  const void *gates;
+  const float *c, *c0, *u;
   const int32_t *active;
-  float *dx;         // [steps, batch, 4 hidden]; may be `gates`
-  float *dh0, *dc0;  // [batch, hidden]
+  void *dx;          // [steps, batch, 4 hidden]; may be `gates` of one type
+  float *dh0, *dc0;  // [batch, hidden]; may be dh_last and dc_last
   void *workspace;   // ck_lstm_workspace_bytes
 } ck_lstm_gradient_args;
 
 /// What either needs beside its arrays.
 size_t ck_lstm_workspace_bytes(const ck_lstm_shape *shape);
 
-/// The entry point of `op` at `isa`. f32. The bits are the same for any team; at another level the
+/// The entry point of `op` at `isa`. The bits are the same for any team; at another level the
 /// product's roundings differ.
 ck_kernel ck_lstm(ck_lstm_op op, ck_isa isa);
 /// Every implementation, best first.

@@ -35,16 +35,29 @@ ck_kernel ck_lstm(ck_lstm_op op, ck_isa isa) {
 }
 
 enum {
-  gates_count = 4,
-  most_columns = 32,
   own_cache_bytes = 512 << 10,  // of the weights, where each thread reads all of them
   least_rows = 6,               // a tile of fewer rows waits for the panel
+  most_rows = 14,               // of a level's tile
+  row_gap = 16,                 // words between rows, so that they fall on sets of their own
+  panel_gap = 16,               // words behind a panel, which packing may write
 };
 
-static int64_t padded(int64_t units) { return ceiling(units, most_columns) * most_columns; }
+static int64_t words_of(int64_t terms, int64_t steps) { return ceiling(terms, steps); }
+
+/// Words from a row to the next of what a step's product reads.
+static int64_t words_row(int64_t terms, int64_t steps) {
+  return ceiling(words_of(terms, steps), 16) * 16 + row_gap;
+}
+
+static int64_t panel_words(int64_t terms, int64_t steps, int64_t columns) {
+  return words_of(terms, steps) * columns + panel_gap;
+}
 
 size_t ck_lstm_workspace_bytes(const ck_lstm_shape *s) {
-  return (size_t)(gates_count * s->hidden * padded(s->hidden)) * sizeof(float);
+  const int64_t panels = lstm_gates * ceiling(s->hidden, lstm_columns);
+  return (size_t)(panels * (panel_words(s->hidden, 1, lstm_columns) + panel_gap) +
+                  2 * s->batch * words_row(lstm_gates * s->hidden, 1)) *
+         sizeof(float);
 }
 
 // MARK: A thread's part
@@ -56,15 +69,19 @@ typedef struct part {
   const int32_t *active;
   range rows, blocks;  // blocks of `columns` units
   bool by_rows;
+  int64_t terms;  // of a product's sum
+  float *words;   // what the products of a turn read, and what the next turn's will
   float *panels;
 } part;
 
-static part part_of(const ck_lstm_shape *shape, const lstm_level *level, const ck_thread *t,
-                    const int32_t *active, void *workspace) {
-  part p = {shape, level, t, active, {0, shape->batch}, {0, 0}, true, workspace};
+static part part_of(const ck_lstm_shape *shape, int64_t terms, const lstm_level *level,
+                    const ck_thread *t, const int32_t *active, void *workspace) {
+  part p = {shape, level, t, active, {0, shape->batch}, {0, 0}, true, terms, workspace, NULL};
+  p.panels = p.words + 2 * shape->batch * words_row(terms, level->steps);
   p.blocks.end = ceiling(shape->hidden, level->product->columns);
   if (t->count == 1) return p;
-  const size_t weights = (size_t)(gates_count * shape->hidden * shape->hidden) * sizeof(float);
+  const size_t weights =
+      (size_t)(lstm_gates * shape->hidden * shape->hidden) * sizeof(float) / (size_t)level->steps;
   p.by_rows = length(p.blocks) < t->count ||
               (weights <= own_cache_bytes && shape->batch >= least_rows * t->count);
   range *cut = p.by_rows ? &p.rows : &p.blocks;
@@ -104,9 +121,17 @@ static range overlap(range a, range b) {
   return (range){begin, greatest(begin, least(a.end, b.end))};
 }
 
-static void zero(float *base, int64_t row_length, range rows, range columns) {
+static int64_t bytes_of(int32_t type) { return type == CK_BF16 ? 2 : 4; }
+
+/// Element `at` of an array.
+static void *element(const void *base, int32_t type, int64_t at) {
+  return (char *)base + at * bytes_of(type);
+}
+
+static void zero(void *base, int32_t type, int64_t row_length, range rows, range columns) {
   for (int64_t r = rows.begin; r < rows.end; ++r)
-    memset(base + r * row_length + columns.begin, 0, (size_t)length(columns) * sizeof *base);
+    memset(element(base, type, r * row_length + columns.begin), 0,
+           (size_t)(length(columns) * bytes_of(type)));
 }
 
 static void copy(float *to, const float *from, int64_t row_length, range rows, range columns) {
@@ -117,36 +142,66 @@ static void copy(float *to, const float *from, int64_t row_length, range rows, r
   }
 }
 
+/// Zeros for the sequences that a step does not have, in all gates of the units.
+static void zero_gates(void *base, int32_t type, int64_t hidden, range rows, range units) {
+  for (int64_t gate = 0; gate < lstm_gates; ++gate)
+    zero(base, type, lstm_gates * hidden, rows,
+         (range){gate * hidden + units.begin, gate * hidden + units.end});
+}
+
 /// All threads go on where each has what the others have made.
 static void meet(const part *p) {
   if (!p->by_rows) ck_barrier(p->thread);
 }
 
-// MARK: Weights
+// MARK: What products read
 
-/// Panels of one block: of `terms` rows of `columns` floats each.
-static float *panel(const part *p, int64_t block, int64_t gate, int64_t terms) {
-  return p->panels + (block * gates_count + gate) * terms * p->level->product->columns;
+/// The words that a turn's product reads (forward: turn - 1's states; backward: its own gradients).
+static float *words_at(const part *p, int64_t turn, int64_t row) {
+  const int64_t buffer = (turn & 1) * p->shape->batch;
+  return p->words + (buffer + row) * words_row(p->terms, p->level->steps);
 }
 
+/// One of their elements.
+static void *word_element(const part *p, int64_t turn, int64_t row, int64_t at) {
+  return element(words_at(p, turn, row), p->level->steps == 1 ? CK_F32 : CK_BF16, at);
+}
+
+static int64_t word_elements(const part *p) {
+  return words_row(p->terms, p->level->steps) * p->level->steps;
+}
+
+/// A last word that a row of terms does not fill gets zeros for the rest.
+static void clear_words(const part *p, range rows) {
+  const int64_t words = words_of(p->terms, p->level->steps);
+  if (words * p->level->steps == p->terms || words == 0) return;
+  for (int64_t turn = 0; turn < 2; ++turn)
+    for (int64_t r = rows.begin; r < rows.end; ++r) words_at(p, turn, r)[words - 1] = 0;
+}
+
+/// Where a block's panels begin, of `gate`; backward it has one, which takes no more.
+static float *panel(const part *p, int64_t block, int64_t gate, int64_t terms) {
+  return p->panels + (block * lstm_gates + gate) *
+                         panel_words(terms, p->level->steps, p->level->product->columns);
+}
+
+/// Forward one panel a gate, of the units' rows of U; backward one for all, of their columns.
 static void pack_panels(const part *p, const float *u, bool backward) {
   const int64_t H = p->shape->hidden, columns = p->level->product->columns;
   range blocks = p->blocks;
   if (p->by_rows) ck_share(length(blocks), p->thread, &blocks.begin, &blocks.end);
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
     const range units = units_of(p, block);
-    for (int64_t gate = 0; gate < gates_count; ++gate) {
+    for (int64_t gate = 0; gate < (backward ? 1 : lstm_gates); ++gate) {
       if (backward) {
-        // Column `units` of the gate's rows: its part of the terms.
-        p->level->product->pack(panel(p, block, 0, H) + gate * H * columns, columns, length(units),
-                                H, u + gate * H * H + units.begin, 1, H);
+        p->level->pack(panel(p, block, 0, H), columns, length(units), lstm_gates * H,
+                       u + units.begin, 1, H);
       } else {
-        p->level->product->pack(panel(p, block, gate, H), columns, length(units), H,
-                                u + (gate * H + units.begin) * H, H, 1);
+        p->level->pack(panel(p, block, gate, H), columns, length(units), H,
+                       u + (gate * H + units.begin) * H, H, 1);
       }
     }
   }
-  if (p->by_rows) ck_barrier(p->thread);
 }
 
 /// Rows cut into tiles of nearly equal height.
@@ -164,52 +219,70 @@ static range tile_rows(tiles t, int64_t i) {
                  t.rows.begin + tile_begin(length(t.rows), t.count, i + 1)};
 }
 
-/// C[rows, units] (+)= A B over `terms`.
-static void run_tile(const part *p, range rows, range units, const float *panel, int64_t terms,
-                     const float *a, float *c, int64_t c_row, bool accumulate) {
+/// C = A B, of a turn's words and a panel.
+static void run_tile(const part *p, range rows, int64_t columns, const float *panel, int64_t turn,
+                     float *c, int64_t c_row) {
   const gemm_level *product = p->level->product;
   const gemm_tile tile = {
-      .a = a + rows.begin * terms,
-      .a_row = terms,
+      .a = words_at(p, turn, rows.begin),
+      .a_row = words_row(p->terms, p->level->steps),
       .a_col = 1,
       .b = panel,
       .b_row = product->columns,
-      .c = c + rows.begin * c_row + units.begin,
+      .c = c,
       .c_row = c_row,
-      .K = terms,
+      .K = words_of(p->terms, p->level->steps),
       .alpha = 1,
-      .accumulate = accumulate,
       .rows = (int32_t)length(rows),
-      .columns = (int32_t)length(units),
+      .columns = (int32_t)columns,
   };
   product->tile(&tile);
 }
 
 // MARK: Forward
 
-/// The rows of a step that come from the same place.
-static void forward_rows(const part *p, const ck_lstm_args *a, int64_t step, range rows,
-                         const float *h_before, const float *c_before) {
-  const int64_t H = p->shape->hidden, at = step * p->shape->batch;
-  float *gates = a->gates + at * gates_count * H;
+/// Brings near what the cells of a tile will read of the input, while its products run.
+static void fetch(const ck_lstm_args *a, int64_t first_row, range rows, range units) {
+  const int64_t H = a->shape.hidden, bytes = length(units) * bytes_of(a->x_type);
+  for (int64_t r = rows.begin; r < rows.end; ++r)
+    for (int64_t gate = 0; gate < lstm_gates; ++gate) {
+      const char *at =
+          element(a->x, a->x_type, ((first_row + r) * lstm_gates + gate) * H + units.begin);
+      for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(at + byte, 1);
+    }
+}
+
+static void forward_rows(const part *p, const ck_lstm_args *a, int64_t turn, range rows) {
+  const int64_t H = p->shape->hidden, at = step_at(p, turn) * p->shape->batch;
+  float sums[most_rows * lstm_gates * lstm_columns] __attribute__((aligned(64)));
   const tiles all = tiles_of(p, rows);
   for (int64_t block = p->blocks.begin; block < p->blocks.end; ++block) {
     const range units = units_of(p, block);
     for (int64_t i = 0; i < all.count; ++i) {
       const range own = tile_rows(all, i);
-      for (int64_t gate = 0; gate < gates_count; ++gate) {
-        run_tile(p, own, units, panel(p, block, gate, H), H, h_before, gates + gate * H,
-                 gates_count * H, true);
+      fetch(a, at, own, units);
+      for (int64_t gate = 0; gate < lstm_gates; ++gate) {
+        run_tile(p, own, length(units), panel(p, block, gate, H), turn + 1,
+                 sums + gate * lstm_columns, lstm_gates * lstm_columns);
       }
-      const int64_t first = own.begin * H + units.begin;
+      const int64_t row = own.begin * H + units.begin, state = at * H + row;
+      const int64_t gates = (at + own.begin) * lstm_gates * H + units.begin;
       const lstm_cells cells = {
           .rows = length(own),
           .units = length(units),
           .hidden = H,
-          .gates = gates + own.begin * gates_count * H + units.begin,
-          .c_before = c_before + first,
-          .c = a->c + at * H + first,
-          .h = a->h + at * H + first,
+          .sums = sums,
+          .x = element(a->x, a->x_type, gates),
+          .gates = element(a->gates, a->gates_type, gates),
+          .c = a->c + state,
+          .h = element(a->h, a->h_type, state),
+          .cell = a->c_last + row,
+          .h_last = a->h_last + row,
+          .words = word_element(p, turn, own.begin, units.begin),
+          .words_row = word_elements(p),
+          .x_type = (ck_dtype)a->x_type,
+          .h_type = (ck_dtype)a->h_type,
+          .gates_type = (ck_dtype)a->gates_type,
       };
       p->level->cells(&cells);
     }
@@ -217,98 +290,89 @@ static void forward_rows(const part *p, const ck_lstm_args *a, int64_t step, ran
 }
 
 void lstm_forward(const ck_lstm_args *a, const ck_thread *t, const lstm_level *level) {
-  const part p = part_of(&a->shape, level, t, a->active, a->workspace);
-  const int64_t H = a->shape.hidden, state = a->shape.batch * H;
-  pack_panels(&p, a->u, false);
+  const int64_t H = a->shape.hidden, batch = a->shape.batch;
+  const part p = part_of(&a->shape, H, level, t, a->active, a->workspace);
   const range units = own_units(&p);
+  pack_panels(&p, a->u, false);
+  // The running states lie where the last ones are given out. A sequence may begin in either of the
+  // turns that take turns with the words.
+  copy(a->c_last, a->c0, H, p.rows, units);
+  copy(a->h_last, a->h0, H, p.rows, units);
+  if (units.end == H) clear_words(&p, p.rows);
+  for (int64_t turn = 0; turn < 2; ++turn)
+    for (int64_t r = p.rows.begin; r < p.rows.end; ++r)
+      level->convert(word_element(&p, turn, r, units.begin), a->h0 + r * H + units.begin,
+                     length(units));
+  ck_barrier(t);
   for (int64_t turn = 0; turn < a->shape.steps; ++turn) {
-    const int64_t step = step_at(&p, turn), count = active_at(&p, step);
-    const int64_t old = going_on(&p, turn);
-    if (a->gates != a->x) {
-      for (int64_t gate = 0; gate < gates_count; ++gate) {
-        const range columns = {gate * H + units.begin, gate * H + units.end};
-        const int64_t at = step * state * gates_count;
-        copy(a->gates + at, a->x + at, gates_count * H, overlap(p.rows, (range){0, count}),
-             columns);
-      }
-    }
-    const range goes_on = overlap(p.rows, (range){0, old});
-    const range begins = overlap(p.rows, (range){old, count});
-    if (length(goes_on) > 0) {
-      const int64_t before = step_at(&p, turn - 1) * state;
-      forward_rows(&p, a, step, goes_on, a->h + before, a->c + before);
-    }
-    if (length(begins) > 0) forward_rows(&p, a, step, begins, a->h0, a->c0);
-    const range behind = overlap(p.rows, (range){count, a->shape.batch});
-    zero(a->h + step * state, H, behind, units);
-    zero(a->c + step * state, H, behind, units);
-    for (int64_t gate = 0; gate < gates_count; ++gate) {
-      zero(a->gates + step * state * gates_count, gates_count * H, behind,
-           (range){gate * H + units.begin, gate * H + units.end});
-    }
-    // Those that have no next step end here.
-    const int64_t further = turn + 1 < a->shape.steps ? going_on(&p, turn + 1) : 0;
-    const range ends = overlap(p.rows, (range){further, count});
-    copy(a->h_last, a->h + step * state, H, ends, units);
-    copy(a->c_last, a->c + step * state, H, ends, units);
+    const int64_t step = step_at(&p, turn), count = active_at(&p, step), at = step * batch;
+    const range runs = overlap(p.rows, (range){0, count});
+    if (length(runs) > 0) forward_rows(&p, a, turn, runs);
+    const range behind = overlap(p.rows, (range){count, batch});
+    zero(element(a->h, a->h_type, at * H), a->h_type, H, behind, units);
+    zero(a->c + at * H, CK_F32, H, behind, units);
+    zero_gates(element(a->gates, a->gates_type, at * lstm_gates * H), a->gates_type, H, behind,
+               units);
     meet(&p);
-  }
-  if (a->shape.steps == 0) {
-    copy(a->h_last, a->h0, H, p.rows, units);
-    copy(a->c_last, a->c0, H, p.rows, units);
   }
 }
 
 // MARK: Backward
 
-static void backward_rows(const part *p, const ck_lstm_gradient_args *a, int64_t step, range rows,
+static void backward_rows(const part *p, const ck_lstm_gradient_args *a, int64_t turn, range rows,
                           const float *c_before) {
-  const int64_t H = p->shape->hidden, at = step * p->shape->batch;
+  if (length(rows) == 0) return;
+  const int64_t H = p->shape->hidden, at = step_at(p, turn) * p->shape->batch;
   const range units = own_units(p);
-  const int64_t first = rows.begin * H + units.begin;
-  const int64_t gates = (at + rows.begin) * gates_count * H + units.begin;
+  const int64_t row = rows.begin * H + units.begin;
+  const int64_t gates = (at + rows.begin) * lstm_gates * H + units.begin;
   const lstm_cell_gradients cells = {
       .rows = length(rows),
       .units = length(units),
       .hidden = H,
-      .gates = a->gates + gates,
-      .c = a->c + at * H + first,
-      .c_before = c_before + first,
-      .dh = a->dh + at * H + first,
-      .dh_after = a->dh0 + first,
-      .dc = a->dc0 + first,
-      .dx = a->dx + gates,
+      .gates = element(a->gates, a->gates_type, gates),
+      .c = a->c + at * H + row,
+      .c_before = c_before + row,
+      .dh = element(a->dh, a->dh_type, at * H + row),
+      .dh_after = a->dh0 + row,
+      .dc = a->dc0 + row,
+      .dx = element(a->dx, a->dx_type, gates),
+      .words = word_element(p, turn, rows.begin, units.begin),
+      .words_row = word_elements(p),
+      .dh_type = (ck_dtype)a->dh_type,
+      .gates_type = (ck_dtype)a->gates_type,
+      .dx_type = (ck_dtype)a->dx_type,
   };
   p->level->cell_gradients(&cells);
 }
 
 void lstm_backward(const ck_lstm_gradient_args *a, const ck_thread *t, const lstm_level *level) {
-  const part p = part_of(&a->shape, level, t, a->active, a->workspace);
-  const int64_t H = a->shape.hidden, state = a->shape.batch * H, wide = gates_count * H;
+  const int64_t H = a->shape.hidden, batch = a->shape.batch;
+  const part p = part_of(&a->shape, lstm_gates * H, level, t, a->active, a->workspace);
   pack_panels(&p, a->u, true);
   const range units = own_units(&p);
   // What flows back from step to step lies where it is given out at the end.
   copy(a->dh0, a->dh_last, H, p.rows, units);
   copy(a->dc0, a->dc_last, H, p.rows, units);
+  if (p.by_rows) ck_barrier(t);  // all panels are made
   for (int64_t turn = a->shape.steps - 1; turn >= 0; --turn) {
-    const int64_t step = step_at(&p, turn), count = active_at(&p, step);
+    const int64_t step = step_at(&p, turn), count = active_at(&p, step), at = step * batch;
     const int64_t old = going_on(&p, turn);
-    const range goes_on = overlap(p.rows, (range){0, old});
-    const range begins = overlap(p.rows, (range){old, count});
-    if (length(units) > 0 && length(goes_on) > 0)
-      backward_rows(&p, a, step, goes_on, a->c + step_at(&p, turn - 1) * state);
-    if (length(units) > 0 && length(begins) > 0) backward_rows(&p, a, step, begins, a->c0);
-    for (int64_t gate = 0; gate < gates_count; ++gate) {
-      zero(a->dx + step * state * gates_count, wide,
-           overlap(p.rows, (range){count, a->shape.batch}),
-           (range){gate * H + units.begin, gate * H + units.end});
+    if (length(units) > 0) {
+      backward_rows(&p, a, turn, overlap(p.rows, (range){0, old}),
+                    old > 0 ? a->c + step_at(&p, turn - 1) * batch * H : NULL);
+      backward_rows(&p, a, turn, overlap(p.rows, (range){old, count}), a->c0);
     }
+    zero_gates(element(a->dx, a->dx_type, at * lstm_gates * H), a->dx_type, H,
+               overlap(p.rows, (range){count, batch}), units);
     meet(&p);
     const tiles all = tiles_of(&p, overlap(p.rows, (range){0, count}));
     for (int64_t block = p.blocks.begin; block < p.blocks.end; ++block) {
+      const range own = units_of(&p, block);
       for (int64_t i = 0; i < all.count; ++i) {
-        run_tile(&p, tile_rows(all, i), units_of(&p, block), panel(&p, block, 0, H), wide,
-                 a->dx + step * state * gates_count, a->dh0, H, false);
+        const range rows = tile_rows(all, i);
+        run_tile(&p, rows, length(own), panel(&p, block, 0, H), turn,
+                 a->dh0 + rows.begin * H + own.begin, H);
       }
     }
   }

@@ -26,6 +26,8 @@ static const gemm_level product = {
     .vector = 16, .max_rows = 8, .columns = 32, .tile = tile, .pack = pack};
 
 #define LSTM_PRODUCT &product
+#define LSTM_PACK pack
+#define LSTM_STEPS 1
 #include "lstm_body.h"
 
 #include "../core/ck_target_end.h"

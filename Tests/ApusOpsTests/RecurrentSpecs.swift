@@ -42,6 +42,20 @@ private let lstm = [
     LSTMLoop(isReversed: true, hasLengths: true), .uniform(-1...1), .uniform(-1...1),
     .uniform(-1...1), .uniform(-1...1), falling,
     on: [[.f32(4, 5, 8), .f32(5, 2), .f32(5, 2), .f32(8, 2), .i32(4)]], isConsistent: false),
+  OpSpec(
+    LSTMLoop(results: [.bf16, .f32]), .uniform(-1...1),
+    on: [[.f32(4, 5, 68), .f32(5, 17), .f32(5, 17), .f32(68, 17)]], smoothness: .unchecked,
+    relativeTolerance: 8e-3, isConsistent: false),
+  OpSpec(
+    LSTMLoop(isReversed: true, results: [.f32, .bf16]), .uniform(-1...1),
+    on: [[.bf16(2, 17, 136), .f32(17, 34), .f32(17, 34), .f32(136, 34)]],
+    rejects: [[.bf16(2, 17, 136), .bf16(17, 34), .f32(17, 34), .f32(136, 34)]],
+    smoothness: .unchecked, relativeTolerance: 8e-3, isConsistent: false),
+  OpSpec(
+    LSTMLoop(hasLengths: true, results: [.bf16, .bf16]), .uniform(-1...1), .uniform(-1...1),
+    .uniform(-1...1), .uniform(-1...1), falling,
+    on: [[.bf16(4, 5, 8), .f32(5, 2), .f32(5, 2), .f32(8, 2), .i32(4)]],
+    smoothness: .unchecked, relativeTolerance: 8e-3, isConsistent: false),
 ]
 
 private let lstmGradient = [
@@ -73,6 +87,18 @@ private let lstmGradient = [
         .f32(8, 2), .i32(4),
       ]
     ], smoothness: .once, isConsistent: false),
+  OpSpec(
+    LSTMLoopGradient(results: [.bf16]), .uniform(-1...1),
+    on: [
+      [
+        .bf16(2, 17, 34), .f32(17, 34), .f32(17, 34), .bf16(2, 17, 136), .f32(2, 17, 34),
+        .f32(17, 34), .f32(136, 34),
+      ],
+      [
+        .f32(3, 2, 3), .f32(2, 3), .f32(2, 3), .bf16(3, 2, 12), .f32(3, 2, 3), .f32(2, 3),
+        .f32(12, 3),
+      ],
+    ], smoothness: .unchecked, relativeTolerance: 8e-3, isConsistent: false),
 ]
 
 let recurrentSpecs = lstm + lstmGradient

@@ -1,5 +1,5 @@
 // The LSTM's kernels against loops in double: every level on every team, canaries around all arrays, units
-// that fill no vector, sequences of their own lengths.
+// that fill no vector, sequences of their own lengths, products of pairs, stacks of bf16.
 
 import CKernels
 import Foundation
@@ -110,20 +110,56 @@ import Testing
     }
   }
 
+  /// How a kernel is run: by pairs or not, and with which stacks.
+  private struct Form {
+    var inPlace = false, pairs = false
+    var type = CK_F32
+
+    var forward: ck_lstm_op { pairs ? CK_LSTM_FORWARD_PAIRS : CK_LSTM_FORWARD }
+    var backward: ck_lstm_op { pairs ? CK_LSTM_BACKWARD_PAIRS : CK_LSTM_BACKWARD }
+    /// Rounding to bf16 is 2⁻⁹ of a number; sums of many go on from step to step.
+    func tolerance(_ exact: Double) -> Double { pairs ? 6e-2 : type == CK_BF16 ? 2e-2 : exact }
+  }
+
+  /// A stack of either type.
+  private struct Stack {
+    private let wide: Guarded<Float>
+    private let narrow: Guarded<UInt16>?
+
+    init(_ values: [Float], _ type: ck_dtype) {
+      wide = Guarded(type == CK_F32 ? values : [])
+      narrow = type == CK_F32 ? nil : Guarded(values.map(rounded))
+    }
+
+    var pointer: UnsafeMutableRawPointer {
+      narrow.map { UnsafeMutableRawPointer($0.pointer) } ?? UnsafeMutableRawPointer(wide.pointer)
+    }
+    var array: [Float] { narrow?.array.map(widened) ?? wide.array }
+    var isIntact: Bool { wide.isIntact && narrow?.isIntact ?? true }
+    var bytes: [UInt8] { narrow?.bytes ?? wide.bytes }
+  }
+
   private func check(_ p: Problem, inPlace: Bool = false) {
+    check(p, Form(inPlace: inPlace))
+  }
+
+  private func check(_ p: Problem, _ form: Form) {
     let expected = p.forward()
     let states = p.steps * p.batch * p.hidden, state = p.batch * p.hidden
-    for entry in entries(ck_lstm_entries) where entry.op == Int32(CK_LSTM_FORWARD.rawValue) {
+    for entry in entries(ck_lstm_entries) where entry.op == Int32(form.forward.rawValue) {
       var made: (gates: [Float], c: [Float]) = ([], [])
-      everyWay([entry], CK_LSTM_FORWARD, "\(p)") { run in
-        let x = Guarded(p.x), h0 = Guarded(p.h0), c0 = Guarded(p.c0), u = Guarded(p.u)
+      everyWay([entry], form.forward, "\(p)") { run in
+        let x = Stack(p.x, form.type), h0 = Guarded(p.h0), c0 = Guarded(p.c0), u = Guarded(p.u)
         let active = Guarded(p.active ?? [])
-        let h = Guarded(Float(9), count: states), c = Guarded(Float(9), count: states)
+        let nines = [Float](repeating: 9, count: 4 * states)
+        let h = Stack(Array(nines.prefix(states)), form.type), c = Guarded(Float(9), count: states)
         let hLast = Guarded(Float(9), count: state), cLast = Guarded(Float(9), count: state)
-        let gates = inPlace ? x : Guarded(Float(9), count: 4 * states)
+        let gates = form.inPlace ? x : Stack(nines, form.type)
         var args = ck_lstm_args()
         args.shape = p.shape
-        args.x = UnsafePointer(x.pointer)
+        let type = Int32(form.type.rawValue)
+        (args.x_type, args.h_type, args.gates_type) = (type, type, type)
+        args.x = UnsafeRawPointer(x.pointer)
         (args.h0, args.c0, args.u) = (
           UnsafePointer(h0.pointer), UnsafePointer(c0.pointer), UnsafePointer(u.pointer)
         )
@@ -134,43 +170,51 @@ import Testing
           Float(9), count: ck_lstm_workspace_bytes(&args.shape) / 4, offset: 0)
         args.workspace = UnsafeMutableRawPointer(workspace.pointer)
         run(args)
-        let results = [h, hLast, cLast, gates, c]
-        let wanted = [expected.h, expected.hLast, expected.cLast, expected.gates, expected.c]
-        for (number, (result, wanted)) in zip(results, wanted).enumerated() {
-          #expect(isClose(result.array, wanted, 2e-5), "\(run.name): result \(number)")
+        let stacks = [h, gates], states = [hLast, cLast, c]
+        let wanted = [expected.h, expected.gates, expected.hLast, expected.cLast, expected.c]
+        for (number, (result, wanted)) in zip(
+          stacks.map(\.array) + states.map(\.array), wanted
+        ).enumerated() {
+          #expect(
+            isClose(result, wanted, form.tolerance(2e-5)), "\(run.name): result \(number)")
         }
         #expect(
-          (results + [h0, c0, u]).allSatisfy(\.isIntact) && workspace.isIntact, "\(run.name)")
+          stacks.allSatisfy(\.isIntact)
+            && (states + [h0, c0, u, workspace]).allSatisfy(\.isIntact),
+          "\(run.name)")
         made = (gates.array, c.array)
-        return results.flatMap(\.bytes)
+        return stacks.flatMap(\.bytes) + states.flatMap(\.bytes)
       }
       guard !made.gates.isEmpty || states == 0, entry.isa.rawValue <= ck_isa_best().rawValue else {
         continue
       }
-      checkBackward(p, entry.isa, made.gates, made.c, inPlace: inPlace)
+      checkBackward(p, entry.isa, made.gates, made.c, form)
     }
   }
 
   private func checkBackward(
-    _ p: Problem, _ isa: ck_isa, _ gateValues: [Float], _ cells: [Float], inPlace: Bool
+    _ p: Problem, _ isa: ck_isa, _ gateValues: [Float], _ cells: [Float], _ form: Form
   ) {
     let expected = p.backward(gates: gateValues, c: cells)
     let state = p.batch * p.hidden
     let rows = entries(ck_lstm_entries).filter {
-      $0.op == Int32(CK_LSTM_BACKWARD.rawValue) && $0.isa == isa
+      $0.op == Int32(form.backward.rawValue) && $0.isa == isa
     }
-    everyWay(rows, CK_LSTM_BACKWARD, "\(p)") { run in
-      let dh = Guarded(p.dh), dhLast = Guarded(p.dhLast), dcLast = Guarded(p.dcLast)
-      let gates = Guarded(gateValues), c = Guarded(cells), c0 = Guarded(p.c0), u = Guarded(p.u)
+    everyWay(rows, form.backward, "\(p)") { run in
+      let dh = Stack(p.dh, form.type), dhLast = Guarded(p.dhLast), dcLast = Guarded(p.dcLast)
+      let gates = Stack(gateValues, form.type), c = Guarded(cells), c0 = Guarded(p.c0),
+        u = Guarded(p.u)
       let active = Guarded(p.active ?? [])
-      let dx = inPlace ? gates : Guarded(Float(9), count: gateValues.count)
-      let dh0 = inPlace ? dhLast : Guarded(Float(9), count: state)
-      let dc0 = inPlace ? dcLast : Guarded(Float(9), count: state)
+      let dx = form.inPlace ? gates : Stack(gateValues.map { _ in 9 }, form.type)
+      let dh0 = form.inPlace ? dhLast : Guarded(Float(9), count: state)
+      let dc0 = form.inPlace ? dcLast : Guarded(Float(9), count: state)
       var args = ck_lstm_gradient_args()
       args.shape = p.shape
-      args.dh = UnsafePointer(dh.pointer)
+      let type = Int32(form.type.rawValue)
+      (args.dh_type, args.gates_type, args.dx_type) = (type, type, type)
+      args.dh = UnsafeRawPointer(dh.pointer)
       (args.dh_last, args.dc_last) = (UnsafePointer(dhLast.pointer), UnsafePointer(dcLast.pointer))
-      (args.gates, args.c) = (UnsafePointer(gates.pointer), UnsafePointer(c.pointer))
+      (args.gates, args.c) = (UnsafeRawPointer(gates.pointer), UnsafePointer(c.pointer))
       (args.c0, args.u) = (UnsafePointer(c0.pointer), UnsafePointer(u.pointer))
       args.active = p.active == nil ? nil : UnsafePointer(active.pointer)
       (args.dx, args.dh0, args.dc0) = (dx.pointer, dh0.pointer, dc0.pointer)
@@ -178,15 +222,15 @@ import Testing
         Float(9), count: ck_lstm_workspace_bytes(&args.shape) / 4, offset: 0)
       args.workspace = UnsafeMutableRawPointer(workspace.pointer)
       run(args)
-      let results = [dx, dh0, dc0]
       for (number, (result, wanted)) in zip(
-        results, [expected.dx, expected.dh0, expected.dc0]
+        [dx.array, dh0.array, dc0.array], [expected.dx, expected.dh0, expected.dc0]
       ).enumerated() {
-        #expect(isClose(result.array, wanted, 5e-5), "\(run.name): result \(number)")
+        #expect(isClose(result, wanted, form.tolerance(5e-5)), "\(run.name): result \(number)")
       }
       #expect(
-        (results + [dh, c, c0, u]).allSatisfy(\.isIntact) && workspace.isIntact, "\(run.name)")
-      return results.flatMap(\.bytes)
+        [dx, dh].allSatisfy(\.isIntact)
+          && [dh0, dc0, c, c0, u, workspace].allSatisfy(\.isIntact), "\(run.name)")
+      return dx.bytes + dh0.bytes + dc0.bytes
     }
   }
 
@@ -211,6 +255,21 @@ import Testing
     }
     check(Problem(0, 3, 4))
     check(Problem(1, 1, 1))
+  }
+
+  @Test func productsOfPairsAndStacksOfBF16() {
+    let problems =
+      (Array(1...9) + [17, 33, 64]).map { Problem(3, 5, $0) }
+      + [
+        Problem(2, 29, 20), Problem(3, 15, 130), Problem(0, 3, 4),
+        Problem(5, 7, 18, isReversed: true, active: [7, 6, 6, 2, 0]),
+        Problem(3, 40, 41, active: [40, 17, 1]),
+      ]
+    for problem in problems {
+      check(problem, Form(pairs: true))
+      check(problem, Form(inPlace: true, pairs: true, type: CK_BF16))
+      check(problem, Form(type: CK_BF16))
+    }
   }
 
   @Test func aNaNStaysInItsSequence() {

@@ -24,20 +24,10 @@ package struct AttentionGradient: CompositeOp {
   package init(attributes: AttributeReader) throws {
     self.init(
       try AttentionRule(attributes: attributes),
-      results: attributes.has("results")
-        ? try attributes.list("results").map {
-          guard case .dtype(let type) = $0 else {
-            throw ApusError(
-              .parse, "attention_gradient: results hold \($0)", expected: "element types")
-          }
-          return type
-        } : [])
+      results: try attributes.storageTypes())
   }
 
-  package var attributes: [Attribute] {
-    rule.attributes
-      + (results.isEmpty ? [] : [Attribute("results", .list(results.map { .dtype($0) }))])
-  }
+  package var attributes: [Attribute] { rule.attributes + Attribute.storageTypes(results) }
 
   package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(6 + rule.extraCount, operands)

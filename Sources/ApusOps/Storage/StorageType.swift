@@ -5,12 +5,27 @@ import ApusGraph
 extension AttributeReader {
   /// The element type that the op is told to store its result in; nil where it is not.
   func storageType() throws -> DType? { has("result") ? try dtype("result") : nil }
+
+  /// Those of an op that stores several; none where it is not told.
+  func storageTypes() throws -> [DType] {
+    guard has("results") else { return [] }
+    return try list("results").map {
+      guard case .dtype(let type) = $0, type.isFloat else {
+        throw ApusError(.parse, "results hold \($0)", expected: "types of floats")
+      }
+      return type
+    }
+  }
 }
 
 extension Attribute {
   /// That type as an op's last attribute.
   static func storageType(_ type: DType?) -> [Attribute] {
     type.map { [Attribute("result", .dtype($0))] } ?? []
+  }
+
+  static func storageTypes(_ types: [DType]) -> [Attribute] {
+    types.isEmpty ? [] : [Attribute("results", .list(types.map { .dtype($0) }))]
   }
 }
 
