@@ -2,6 +2,7 @@
 #if defined(__x86_64__)
 #include "../core/ck_avx512_begin.h"
 
+#define COLUMN_VECTORS 4
 #include "batch_norm_body.h"
 #include "ck_batch_norm.h"
 

@@ -3,6 +3,7 @@
 #define CK_ROUNDS_BF16 1
 #include "../core/ck_avx512bf16_begin.h"
 
+#define COLUMN_VECTORS 4
 #include "batch_norm_body.h"
 #include "ck_batch_norm.h"
 

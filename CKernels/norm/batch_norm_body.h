@@ -1,10 +1,12 @@
 // Batch normalisation, written once; batch_norm_<level>.c compiles it for its level.
 //
-// Columns know nothing of each other. Rows are taken four at a time, so that what belongs to the
-// columns is loaded and stored a quarter as often.
+// Columns know nothing of each other. What belongs to a few vectors of them stays in registers
+// through a run of rows: COLUMN_VECTORS of them, which the including file defines.
 #include "../core/ck_rows.h"
 #include "batch_norm_plan.h"
 #include "ck_batch_norm.h"
+
+enum { WIDE = COLUMN_VECTORS * CK_LANES, SOME_ROWS = 4 };
 
 /// Rows of a block and columns of a panel.
 typedef struct column_unit {
@@ -17,6 +19,10 @@ CK_INLINE column_unit unit_of(int64_t unit, int64_t rows, int64_t cols) {
   return (column_unit){row, rows - row < size ? rows - row : size, column,
                        cols - column < PANEL ? cols - column : PANEL};
 }
+
+/// Rows that a few vectors of columns go through before the next ones do: all of a run where the
+/// columns are no more, else few, so that memory is read in its order.
+CK_INLINE int64_t rows_at_once(int64_t cols) { return cols <= WIDE ? RUN_ROWS : SOME_ROWS; }
 
 /// Where a unit's sums begin in the workspace, in that of the first array of each block.
 CK_INLINE float *sums_of(void *workspace, const column_unit *u, int64_t rows, int64_t cols) {
@@ -40,34 +46,53 @@ CK_INLINE moments joined(moments a, moments b, int64_t before, int64_t rows) {
                    ck_fma(apart * apart, ck_splat((float)before * share), a.squares + b.squares)};
 }
 
-/// Of one run of rows, the first of them at x: deviations from it, and their squares.
-CK_INLINE void add_run(float *sum, float *square, const void *x, int64_t stride, int64_t rows,
-                       int64_t cols, ck_dtype type) {
-  int64_t row = 0;
-  for (; row + 4 <= rows; row += 4) {
+/// Rows [row, end) of a run whose first one is at x: deviations from it, and their squares, of V
+/// vectors of columns from `i` on, or of the `count` ones that are left.
+CK_INLINE void add_lanes(float *sum, float *square, const void *x, int64_t stride, int64_t row,
+                         int64_t end, int64_t i, const int V, int count, ck_dtype type) {
+  ck_v16f shift[COLUMN_VECTORS], s[COLUMN_VECTORS], q[COLUMN_VECTORS];
+  for (int v = 0; v < V; ++v) {
+    shift[v] = load_any(x, i + v * CK_LANES, count, type);
+    s[v] = row == 0 ? ck_splat(0) : ck_load(sum + i + v * CK_LANES);
+    q[v] = row == 0 ? ck_splat(0) : ck_load(square + i + v * CK_LANES);
+  }
+  for (; row + 4 <= end; row += 4) {
     const void *at = row_of(x, row, stride, type);
-    for (int64_t i = 0; i < cols; i += CK_LANES) {
-      const int count = lanes_left(cols - i);
-      const ck_v16f shift = load_any(x, i, count, type);
+    for (int v = 0; v < V; ++v) {
       ck_v16f d[4];
       for (int r = 0; r < 4; ++r) {
-        d[r] = load_any(row_of(at, r, stride, type), i, count, type) - shift;
+        d[r] = load_any(row_of(at, r, stride, type), i + v * CK_LANES, count, type) - shift[v];
       }
-      const ck_v16f s = (d[0] + d[1]) + (d[2] + d[3]);
       const ck_v16f low = ck_fma(d[0], d[0], d[1] * d[1]);
-      const ck_v16f q = low + ck_fma(d[2], d[2], d[3] * d[3]);
-      ck_store(sum + i, row == 0 ? s : ck_load(sum + i) + s);
-      ck_store(square + i, row == 0 ? q : ck_load(square + i) + q);
+      s[v] += (d[0] + d[1]) + (d[2] + d[3]);
+      q[v] += low + ck_fma(d[2], d[2], d[3] * d[3]);
     }
   }
-  for (; row < rows; ++row) {
+  for (; row < end; ++row) {
     const void *at = row_of(x, row, stride, type);
-    for (int64_t i = 0; i < cols; i += CK_LANES) {
-      const int count = lanes_left(cols - i);
-      const ck_v16f d = load_any(at, i, count, type) - load_any(x, i, count, type);
-      ck_store(sum + i, row == 0 ? d : ck_load(sum + i) + d);
-      ck_store(square + i, row == 0 ? d * d : ck_fma(d, d, ck_load(square + i)));
+    for (int v = 0; v < V; ++v) {
+      const ck_v16f d = load_any(at, i + v * CK_LANES, count, type) - shift[v];
+      s[v] += d;
+      q[v] = ck_fma(d, d, q[v]);
     }
+  }
+  for (int v = 0; v < V; ++v) {
+    ck_store(sum + i + v * CK_LANES, s[v]);
+    ck_store(square + i + v * CK_LANES, q[v]);
+  }
+}
+
+CK_INLINE void add_run(float *sum, float *square, const void *x, int64_t stride, int64_t rows,
+                       int64_t cols, ck_dtype type) {
+  const int64_t at_once = rows_at_once(cols);
+  for (int64_t row = 0; row < rows; row += at_once) {
+    const int64_t end = row + at_once < rows ? row + at_once : rows;
+    int64_t i = 0;
+    for (; i + WIDE <= cols; i += WIDE)
+      add_lanes(sum, square, x, stride, row, end, i, COLUMN_VECTORS, CK_LANES, type);
+    for (; i + CK_LANES <= cols; i += CK_LANES)
+      add_lanes(sum, square, x, stride, row, end, i, 1, CK_LANES, type);
+    if (i < cols) add_lanes(sum, square, x, stride, row, end, i, 1, (int)(cols - i), type);
   }
 }
 
@@ -137,26 +162,56 @@ typedef struct batch_types {
   ck_dtype dx, dy, x;
 } batch_types;
 
-/// Adds `rows` rows (1 or 4) from `row` on to Σ g and Σ g (x - mean).
-CK_INLINE void add_gradients(const ck_batch_norm_backward_args *a, const column_unit *u, float *sum,
-                             float *product, int64_t row, const int rows, bool is_first,
-                             batch_types types) {
-  for (int64_t i = 0; i < u->cols; i += CK_LANES) {
-    const int count = lanes_left(u->cols - i);
-    const ck_v16f mean = load_lanes(a->mean + u->column, i, count, CK_F32);
-    ck_v16f g[4], d[4];
-    for (int r = 0; r < rows; ++r) {
-      const int64_t at = (row + r) * a->cols + u->column + i;
-      g[r] = load_any(a->dy, at, count, types.dy);
-      d[r] = load_any(a->x, at, count, types.x) - mean;
+/// Adds rows from `row` on to Σ g and Σ g (x - mean), of V vectors of columns from `i` on, or of
+/// the `count` ones that are left.
+CK_INLINE void sum_lanes(const ck_batch_norm_backward_args *a, const column_unit *u, float *sum,
+                         float *product, bool is_first, int64_t row, int64_t rows, int64_t i,
+                         const int V, int count, batch_types types) {
+  ck_v16f mean[COLUMN_VECTORS], s[COLUMN_VECTORS], p[COLUMN_VECTORS];
+  for (int v = 0; v < V; ++v) {
+    mean[v] = load_lanes(a->mean + u->column, i + v * CK_LANES, count, CK_F32);
+    s[v] = is_first ? ck_splat(0) : ck_load(sum + i + v * CK_LANES);
+    p[v] = is_first ? ck_splat(0) : ck_load(product + i + v * CK_LANES);
+  }
+  const int64_t end = row + rows;
+  int64_t at = row * a->cols + u->column + i;
+  for (; row + 4 <= end; row += 4, at += 4 * a->cols) {
+    for (int v = 0; v < V; ++v) {
+      ck_v16f g[4], d[4];
+      for (int r = 0; r < 4; ++r) {
+        g[r] = load_any(a->dy, at + r * a->cols + v * CK_LANES, count, types.dy);
+        d[r] = load_any(a->x, at + r * a->cols + v * CK_LANES, count, types.x) - mean[v];
+      }
+      s[v] += (g[0] + g[1]) + (g[2] + g[3]);
+      p[v] += ck_fma(g[1], d[1], g[0] * d[0]) + ck_fma(g[3], d[3], g[2] * d[2]);
     }
-    ck_v16f s = g[0], p = g[0] * d[0];
-    if (rows == 4) {
-      s = (g[0] + g[1]) + (g[2] + g[3]);
-      p = ck_fma(g[1], d[1], p) + ck_fma(g[3], d[3], g[2] * d[2]);
+  }
+  for (; row < end; ++row, at += a->cols) {
+    for (int v = 0; v < V; ++v) {
+      const ck_v16f g = load_any(a->dy, at + v * CK_LANES, count, types.dy);
+      s[v] += g;
+      p[v] += g * (load_any(a->x, at + v * CK_LANES, count, types.x) - mean[v]);
     }
-    ck_store(sum + i, is_first ? s : ck_load(sum + i) + s);
-    ck_store(product + i, is_first ? p : ck_load(product + i) + p);
+  }
+  for (int v = 0; v < V; ++v) {
+    ck_store(sum + i + v * CK_LANES, s[v]);
+    ck_store(product + i + v * CK_LANES, p[v]);
+  }
+}
+
+CK_INLINE void sum_run(const ck_batch_norm_backward_args *a, const column_unit *u, float *sum,
+                       float *product, int64_t first, int64_t rows, batch_types types) {
+  const int64_t at_once = rows_at_once(u->cols);
+  for (int64_t row = 0; row < rows; row += at_once) {
+    const int64_t count = rows - row < at_once ? rows - row : at_once;
+    int64_t i = 0;
+    for (; i + WIDE <= u->cols; i += WIDE)
+      sum_lanes(a, u, sum, product, row == 0, first + row, count, i, COLUMN_VECTORS, CK_LANES,
+                types);
+    for (; i + CK_LANES <= u->cols; i += CK_LANES)
+      sum_lanes(a, u, sum, product, row == 0, first + row, count, i, 1, CK_LANES, types);
+    if (i < u->cols)
+      sum_lanes(a, u, sum, product, row == 0, first + row, count, i, 1, (int)(u->cols - i), types);
   }
 }
 
@@ -171,13 +226,7 @@ CK_INLINE void sum_gradients(const ck_batch_norm_backward_args *a, int64_t begin
     float *products = sums + blocks * stride;
     for (int64_t run = 0; run < u.rows; run += RUN_ROWS) {
       const int64_t rows = u.rows - run < RUN_ROWS ? u.rows - run : RUN_ROWS;
-      int64_t row = 0;
-      for (; row + 4 <= rows; row += 4) {
-        add_gradients(a, &u, sum, product, u.row + run + row, 4, row == 0, types);
-      }
-      for (; row < rows; ++row) {
-        add_gradients(a, &u, sum, product, u.row + run + row, 1, row == 0, types);
-      }
+      sum_run(a, &u, sum, product, u.row + run, rows, types);
       for (int64_t i = 0; i < u.cols; i += CK_LANES) {
         const ck_v16f s = ck_load(sum + i), p = ck_load(product + i);
         ck_store(sums + i, run == 0 ? s : ck_load(sums + i) + s);
@@ -187,24 +236,41 @@ CK_INLINE void sum_gradients(const ck_batch_norm_backward_args *a, int64_t begin
   }
 }
 
-/// dx of `rows` rows (1 or 4) from `row` on.
-CK_INLINE void put_gradients(const ck_batch_norm_backward_args *a, const column_unit *u,
-                             const float *coefficients, int64_t row, const int rows, bool streams,
-                             batch_types types) {
+/// dx of rows from `row` on, of V vectors of columns from `i` on, or of the `count` ones that are
+/// left.
+CK_INLINE void put_lanes(const ck_batch_norm_backward_args *a, const column_unit *u,
+                         const float *coefficients, int64_t row, int64_t rows, int64_t i,
+                         const int V, int count, bool streams, batch_types types) {
   const int64_t stride = column_stride(a->cols);
-  for (int64_t i = 0; i < u->cols; i += CK_LANES) {
-    const int count = lanes_left(u->cols - i);
-    const ck_v16f mean = load_lanes(a->mean + u->column, i, count, CK_F32);
-    const ck_v16f scale = ck_load(coefficients + i);
-    const ck_v16f level = ck_load(coefficients + stride + i);
-    const ck_v16f slope = ck_load(coefficients + 2 * stride + i);
-    for (int r = 0; r < rows; ++r) {
-      const int64_t at = (row + r) * a->cols + u->column + i;
-      const ck_v16f g = load_any(a->dy, at, count, types.dy);
-      const ck_v16f d = load_any(a->x, at, count, types.x) - mean;
-      store_lanes(a->dx, at, ck_fnma(d, slope, g - level) * scale, count, types.dx, streams);
+  ck_v16f mean[COLUMN_VECTORS], scale[COLUMN_VECTORS], level[COLUMN_VECTORS], slope[COLUMN_VECTORS];
+  for (int v = 0; v < V; ++v) {
+    const float *own = coefficients + i + v * CK_LANES;
+    mean[v] = load_lanes(a->mean + u->column, i + v * CK_LANES, count, CK_F32);
+    scale[v] = ck_load(own);
+    level[v] = ck_load(own + stride);
+    slope[v] = ck_load(own + 2 * stride);
+  }
+  int64_t at = row * a->cols + u->column + i;
+  for (int64_t r = 0; r < rows; ++r, at += a->cols) {
+    for (int v = 0; v < V; ++v) {
+      const ck_v16f g = load_any(a->dy, at + v * CK_LANES, count, types.dy);
+      const ck_v16f d = load_any(a->x, at + v * CK_LANES, count, types.x) - mean[v];
+      store_lanes(a->dx, at + v * CK_LANES, ck_fnma(d, slope[v], g - level[v]) * scale[v], count,
+                  types.dx, streams);
     }
   }
+}
+
+CK_INLINE void put_run(const ck_batch_norm_backward_args *a, const column_unit *u,
+                       const float *coefficients, int64_t row, int64_t rows, bool streams,
+                       batch_types types) {
+  int64_t i = 0;
+  for (; i + WIDE <= u->cols; i += WIDE)
+    put_lanes(a, u, coefficients, row, rows, i, COLUMN_VECTORS, CK_LANES, streams, types);
+  for (; i + CK_LANES <= u->cols; i += CK_LANES)
+    put_lanes(a, u, coefficients, row, rows, i, 1, CK_LANES, streams, types);
+  if (i < u->cols)
+    put_lanes(a, u, coefficients, row, rows, i, 1, (int)(u->cols - i), streams, types);
 }
 
 /// dx of the units in [begin, end), the last first: it is the one that may still be in the cache.
@@ -217,12 +283,10 @@ CK_INLINE void apply_gradients(const ck_batch_norm_backward_args *a, int64_t beg
   for (int64_t unit = end - 1; unit >= begin; --unit) {
     const column_unit u = unit_of(unit, a->rows, a->cols);
     const float *own = coefficients + u.column;
-    int64_t row = u.row;
-    for (; row + 4 <= u.row + u.rows; row += 4) {
-      put_gradients(a, &u, own, row, 4, streams, types);
-    }
-    for (; row < u.row + u.rows; ++row) {
-      put_gradients(a, &u, own, row, 1, streams, types);
+    const int64_t at_once = rows_at_once(u.cols);
+    for (int64_t run = 0; run < u.rows; run += at_once) {
+      const int64_t rows = u.rows - run < at_once ? u.rows - run : at_once;
+      put_run(a, &u, own, u.row + run, rows, streams, types);
     }
   }
   if (streams) ck_stream_end();
