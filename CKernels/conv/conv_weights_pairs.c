@@ -5,13 +5,19 @@
 // kernel, [tap][channel]. Both arrays are packed for a block of rows: a word of the output's
 // gradient holds one channel at two places, a word of the image what one column reads there, zeros
 // where that is padding. So a packed row of the image serves every row of the kernel.
+//
+// With neighbouring taps, what the columns read at a place is one run of the image's row, and so is
+// what they read at the next. Tap q + 2 s of one pair is tap q of the next, for a stride of s: rows
+// of words overlap, each word is made once.
 #include <string.h>
 
 #include "conv_internal.h"
 
 enum {
   IMAGE_WORDS = 3 << 15,  // of the image's packed rows: with the output's they stay in L2
-  SLACK = 16              // words between rows whose channels are no whole vectors
+  SLACK = 16,             // words between rows whose channels are no whole vectors
+  WIDE_ROWS = 8,          // of a tile of three vectors
+  RUN_SLACK = 32          // words that are written behind a run, elements that are read
 };
 
 /// A row of the output within a block, and where the rows that it reads are packed: row h of the
@@ -27,6 +33,9 @@ typedef struct sizes {
   int64_t pairs;             // words along a row
   int64_t most_rows;         // of the image, in a block
   int64_t chunk;             // columns that are packed at a time
+  bool runs;                 // all columns of a place are one run of the row
+  int64_t read;              // places of a row that its windows read, where it `runs`
+  int64_t run_step;          // words from pair to pair
 } sizes;
 
 typedef struct job {
@@ -38,6 +47,8 @@ typedef struct job {
   gemm_segment *segments;
   float *image, *gradient;  // packed
   int64_t image_row;        // words from word to word of one column
+  int64_t image_words;      // from row to row
+  uint16_t *row;            // of the image, where its windows are runs: from its first element on
   range channels;           // of the group's output: rows of tiles
   float *sums;              // of the group of blocks
   conv_near near[2];        // what the next block reads of the images and of the output's gradient
@@ -49,6 +60,18 @@ typedef struct job {
 static int64_t row_words(const ck_conv_args *g, int64_t columns, const gemm_level *level) {
   const int64_t padded = ceiling(columns, level->vector) * level->vector;
   return g->in_channels / g->groups % level->vector == 0 ? padded : padded + SLACK;
+}
+
+/// Words of a packed row, where columns are runs.
+static int64_t run_words(const sizes *s) {
+  return greatest(s->pairs - 1, 0) * s->run_step + s->columns;
+}
+
+/// Whether columns are runs: all of them at a time, no pair half empty, no element stepped over.
+static bool has_runs(const ck_conv_args *g, const sizes *s) {
+  return (g->groups == 1 || s->in % 2 == 0) && g->output[2] % 2 == 0 && g->before[2] >= 0 &&
+         (g->dilation[2] == 1 || g->kernel[2] == 1) && g->stride[2] <= g->kernel[2] &&
+         s->columns > 0 && s->most_rows * run_words(s) <= IMAGE_WORDS;
 }
 
 static sizes sizes_of(const ck_conv_args *g, const gemm_level *level) {
@@ -65,10 +88,17 @@ static sizes sizes_of(const ck_conv_args *g, const gemm_level *level) {
   const int64_t fitting = IMAGE_WORDS / greatest(s.most_rows * s.pairs, 1);
   s.chunk = greatest(fitting / level->columns, 1) * level->columns;
   s.chunk = even_width(greatest(s.columns, 1), s.chunk, level->columns);
+  const int64_t apart = 2 * g->stride[2];
+  s.run_step = least(apart, g->kernel[2]) * s.in;
+  s.read = (g->output[2] - 1) * g->stride[2] + g->kernel[2];
+  s.runs = has_runs(g, &s);
+  if (s.runs) s.chunk = s.columns;
   return s;
 }
 
+/// Words of the image's packed rows of a block.
 static int64_t image_words(const ck_conv_args *g, const sizes *s, const gemm_level *level) {
+  if (s->runs) return ceiling(s->most_rows * run_words(s) + RUN_SLACK, 16) * 16;
   return ceiling(s->most_rows * s->pairs * row_words(g, s->chunk, level) + SLACK, 16) * 16;
 }
 
@@ -76,9 +106,21 @@ static int64_t gradient_words(const ck_conv_args *g, const sizes *s) {
   return ceiling(ck_conv_groups(g).rows * s->pairs * s->out + SLACK, 16) * 16;
 }
 
+/// Elements in front of a row of the image, zeros where that is padding.
+static int64_t row_front(const ck_conv_args *g, const sizes *s) {
+  return ceiling(g->before[2] * s->in, 32) * 32;
+}
+
+/// Elements of one row of the image with what lies beside it.
+static int64_t row_elements(const ck_conv_args *g, const sizes *s) {
+  const int64_t behind = greatest(s->read, g->image[2]) * s->in + 2 * RUN_SLACK;
+  return s->runs ? ceiling(row_front(g, s) + behind, 32) * 32 : 0;
+}
+
 size_t conv_pair_weights_scratch_bytes(const ck_conv_args *g, const gemm_narrow *narrow) {
   const sizes s = sizes_of(g, narrow->level);
   return (size_t)(image_words(g, &s, narrow->level) + gradient_words(g, &s)) * sizeof(float) +
+         (size_t)row_elements(g, &s) * sizeof(uint16_t) +
          (size_t)ck_conv_groups(g).rows * (sizeof(row_place) + sizeof(gemm_segment)) + 64;
 }
 
@@ -143,6 +185,34 @@ static void pack_row(const job *job, float *panel, const char *row, range column
   }
 }
 
+/// All columns of one row of the image, which `from` points at.
+static void pack_runs(const job *job, float *panel, const char *from) {
+  const ck_conv_args *g = job->g;
+  const sizes *s = &job->sizes;
+  const int64_t stride = g->stride[2], before = g->before[2];
+  // What no window reads is left out.
+  const int64_t places = greatest(least(g->image[2], s->read - before), 0);
+  float *words = (float *)job->row;
+  if (g->groups == 1 && g->a_type == CK_BF16) {
+    memcpy(words, from, (size_t)(places * s->in) * sizeof *job->row);
+  } else if (g->groups == 1) {
+    job->narrow->convert(words, 0, from, (ck_dtype)g->a_type, 0, 1, places * s->in);
+  } else {
+    job->narrow->convert(words, s->in / 2, from, (ck_dtype)g->a_type, g->in_channels, places,
+                         s->in);
+  }
+  const int64_t behind = s->read - before - places;
+  if (behind > 0) memset(job->row + places * s->in, 0, (size_t)(behind * s->in) * sizeof *job->row);
+  const uint16_t *first = job->row - before * s->in;
+  const int64_t next = stride * s->in;
+  if (s->run_step == 2 * next) {
+    job->narrow->pair(panel, first, next, run_words(s));
+    return;
+  }
+  for (int64_t p = 0; p < s->pairs; p++)
+    job->narrow->pair(panel + p * s->run_step, first + 2 * p * next, next, s->run_step);
+}
+
 /// Packs what rows of one image's plane of the output read, from row `at` on; returns the row
 /// behind them.
 static int64_t pack_rows(const job *job, int64_t image, int64_t plane, range rows, int64_t at,
@@ -160,8 +230,12 @@ static int64_t pack_rows(const job *job, int64_t image, int64_t plane, range row
     const int64_t first = (image * axis[0].extent + depth) * axis[1].extent;
     for (int64_t h = read.begin; h < read.end; h++, at++) {
       const int64_t from = (first + h) * axis[2].extent * g->in_channels + group * job->sizes.in;
-      pack_row(job, job->image + at * job->sizes.pairs * job->image_row,
-               (const char *)g->a + from * size, columns);
+      float *panel = job->image + at * job->image_words;
+      if (job->sizes.runs) {
+        pack_runs(job, panel, (const char *)g->a + from * size);
+      } else {
+        pack_row(job, panel, (const char *)g->a + from * size, columns);
+      }
     }
   }
   return at;
@@ -201,9 +275,20 @@ static int64_t find_segments(const job *job, range block, int64_t d, int64_t h) 
     const int64_t row = place->row * axis[1].step + axis[1].offset + h * axis[1].offset_step;
     const int64_t at =
         place->source + (d - place->first_plane) * place->count + row - place->first_row;
-    *segment++ = (gemm_segment){.a = k * pairs * width, .b = at * pairs * job->image_row};
+    *segment++ = (gemm_segment){.a = k * pairs * width, .b = at * job->image_words};
   }
   return segment - job->segments;
+}
+
+/// Columns of a tile where so many are left: what two panels would share unevenly is one wide tile
+/// of fewer rows.
+static int64_t tile_columns(const gemm_level *level, int64_t left) {
+  const bool is_wide = left > level->columns && left <= level->columns + level->vector;
+  return is_wide ? left : least(level->columns, left);
+}
+
+static int64_t tile_rows(const gemm_level *level, int64_t columns) {
+  return columns > level->columns ? WIDE_ROWS : conv_tile_rows(level, columns);
 }
 
 /// The packed columns [begin, end) against the job's channels of the output.
@@ -228,9 +313,9 @@ static void multiply_columns(job *job, range block, int64_t group, range columns
       float *sums = job->sums + (group * job->sizes.out + job->channels.begin) * c_row +
                     (d * g->kernel[1] + h) * job->sizes.columns;
       for (int64_t j = columns.begin; j < columns.end; j += tile.columns) {
-        tile.columns = (int32_t)least(level->columns, columns.end - j);
+        tile.columns = (int32_t)tile_columns(level, columns.end - j);
         tile.b = job->image + j - columns.begin;
-        const int64_t tiles = ceiling(length(job->channels), conv_tile_rows(level, tile.columns));
+        const int64_t tiles = ceiling(length(job->channels), tile_rows(level, tile.columns));
         for (int64_t i = 0; i < tiles; i++) {
           const int64_t m = tile_begin(length(job->channels), tiles, i);
           tile.rows = (int32_t)(tile_begin(length(job->channels), tiles, i + 1) - m);
@@ -261,7 +346,8 @@ static void multiply_block(job *job, range block, int64_t group, bool adds) {
   look_ahead(job, block);
   for (int64_t j = 0; j < s->columns; j += s->chunk) {
     const range columns = {j, least(j + s->chunk, s->columns)};
-    job->image_row = row_words(job->g, length(columns), job->narrow->level);
+    job->image_row = s->runs ? s->run_step : row_words(job->g, length(columns), job->narrow->level);
+    job->image_words = s->runs ? run_words(s) : s->pairs * job->image_row;
     pack_image(job, block, group, columns);
     multiply_columns(job, block, group, columns, adds);
   }
@@ -274,7 +360,12 @@ void conv_pair_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm
   const gemm_level *level = narrow->level;
   job job = {.g = g, .narrow = narrow, .sizes = sizes_of(g, level), .image = t->scratch};
   job.gradient = job.image + image_words(g, &job.sizes, level);
-  job.places = (row_place *)(job.gradient + gradient_words(g, &job.sizes));
+  uint16_t *row = (uint16_t *)(job.gradient + gradient_words(g, &job.sizes));
+  if (job.sizes.runs) {
+    job.row = row + row_front(g, &job.sizes);
+    memset(row, 0, (size_t)row_front(g, &job.sizes) * sizeof *row);
+  }
+  job.places = (row_place *)(row + row_elements(g, &job.sizes));
   job.segments = (gemm_segment *)(job.places + cut.rows);
   const conv_walk walk = conv_walk_at(g, CK_CONV_FORWARD, 0);
   memcpy(job.axis, walk.axis, sizeof job.axis);

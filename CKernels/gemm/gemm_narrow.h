@@ -22,6 +22,9 @@ typedef struct gemm_narrow {
   /// last word is zero, and so are up to 15 words behind it.
   void (*convert)(float *words, int64_t row, const void *source, ck_dtype type, int64_t source_row,
                   int64_t rows, int64_t count);
+  /// words[i] = source[i] beside source[i + gap], two bf16, for i < count; up to 31 words behind
+  /// them may be written and 31 elements read. NULL where a word is one step.
+  void (*pair)(float *words, const uint16_t *source, int64_t gap, int64_t count);
   /// out[j * K + p] = panel[p * stride + j] for j < 8, for lanes along K; NULL where no tile has
   /// them so.
   void (*turn)(float *out, const float *panel, int64_t stride, int64_t K);

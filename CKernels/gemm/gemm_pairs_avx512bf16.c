@@ -1,5 +1,6 @@
 // Products of bf16 pairs at the `avx512bf16` level: VDPBF16PS adds two neighbouring products of K
-// to each of sixteen f32 sums. Tiles up to 14x32, 28x16, and 6x64 for few rows, as at `avx512`.
+// to each of sixteen f32 sums. Tiles up to 14x32, 28x16, and 6x64 for few rows, as at `avx512`; of
+// 8x48 for the gradient of a convolution's weights.
 //
 // The instruction takes denormals for zero and rounds to the nearest even whatever MXCSR says.
 #if defined(__x86_64__)
@@ -110,6 +111,27 @@ static void tile_two(const gemm_tile *t) {
   }
 }
 
+static void tile_three(const gemm_tile *t) {
+  switch (t->rows) {
+    case 1:
+      return tile_body(t, 1, 3);
+    case 2:
+      return tile_body(t, 2, 3);
+    case 3:
+      return tile_body(t, 3, 3);
+    case 4:
+      return tile_body(t, 4, 3);
+    case 5:
+      return tile_body(t, 5, 3);
+    case 6:
+      return tile_body(t, 6, 3);
+    case 7:
+      return tile_body(t, 7, 3);
+    default:
+      return tile_body(t, 8, 3);
+  }
+}
+
 static void tile_four(const gemm_tile *t) {
   switch (t->rows) {
     case 1:
@@ -131,11 +153,27 @@ static void tile(const gemm_tile *t) {
   if (t->dots) return tile_dots(t);
   if (t->columns <= 16) return tile_one(t);
   if (t->columns <= 32) return tile_two(t);
+  if (t->columns <= 48) return tile_three(t);
   tile_four(t);
 }
 
 static void turn(float *out, const float *panel, int64_t stride, int64_t K) {
   gemm_avx512.pack(out, K, K, 8, panel, stride, 1);
+}
+
+static void pair(float *words, const uint16_t *source, int64_t gap, int64_t count) {
+  static const uint16_t order[64] __attribute__((aligned(64))) = {
+      0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,  //
+      8,  40, 9,  41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47,  //
+      16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55,  //
+      24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63,
+  };
+  const __m512i low = _mm512_load_si512(order), high = _mm512_load_si512(order + 32);
+  for (int64_t i = 0; i < count; i += 32) {
+    const __m512i a = _mm512_loadu_si512(source + i), b = _mm512_loadu_si512(source + i + gap);
+    _mm512_storeu_si512(words + i, _mm512_permutex2var_epi16(a, low, b));
+    _mm512_storeu_si512(words + i + 16, _mm512_permutex2var_epi16(a, high, b));
+  }
 }
 
 static const gemm_level tiles = {
@@ -158,6 +196,7 @@ const gemm_narrow gemm_pairs_avx512bf16 = {
     .k_block = 1024,
     .pack = pack_narrow,
     .convert = convert_rows,
+    .pair = pair,
     .turn = turn,
     .widen = widen_block,
     .round = round_block,
