@@ -184,9 +184,13 @@ static bool clears_others(const ck_conv_args *g, ck_conv_op op) {
 
 static void clear(char *at, size_t bytes, bool streams) {
   typedef float four __attribute__((vector_size(16)));
+  typedef float any_four __attribute__((vector_size(16), aligned(4)));
+  enum { SHORT = 256 };  // bytes, for which a call would take longer than to write them
   if (streams) {
     for (size_t i = 0; i < bytes; i += sizeof(four))
       __builtin_nontemporal_store((four){0}, (four *)(at + i));
+  } else if (bytes <= SHORT && bytes % sizeof(four) == 0 && (uintptr_t)at % sizeof(float) == 0) {
+    for (size_t i = 0; i < bytes; i += sizeof(four)) *(any_four *)(at + i) = (any_four){0};
   } else {
     memset(at, 0, bytes);
   }
@@ -202,8 +206,15 @@ static void clear_part(const job *job, const piece *piece, int64_t row, int64_t 
   const size_t size = (size_t)(g->in_channels * conv_type_bytes(g->c_type));
   char *c = (char *)g->c + (whole * g->image[1] + first) * g->image[2] * (int64_t)size;
   const range part = block_of((range){0, rows * g->image[2]}, count, index);
-  for (int64_t i = part.begin; i < part.end; i++)
-    if (i >= g->image[2] || i % g->stride[2] != 0) clear(c + i * (int64_t)size, size, job->streams);
+  const int64_t width = least(g->image[2], part.end), stride = g->stride[2];
+  int64_t i = part.begin, kept = ceiling(i, stride) * stride;
+  for (; i < width; i = kept + 1, kept += stride) {
+    const int64_t end = least(kept, width);
+    if (end > i) clear(c + i * (int64_t)size, (size_t)(end - i) * size, job->streams);
+  }
+  // All rows until the walk's next one lie together.
+  i = greatest(part.begin, width);
+  if (i < part.end) clear(c + i * (int64_t)size, (size_t)(part.end - i) * size, job->streams);
 }
 
 /// One panel of columns of a group against all rows of the block.
