@@ -388,6 +388,15 @@ static void run_block(job *job, int64_t image, int64_t plane, range rows) {
 
 // MARK: A thread
 
+/// Whether whoever reads the result next would hardly find it in the cache: it fills that, or the
+/// source drives it out.
+static bool passes_cache(const ck_conv_args *g, ck_conv_op op) {
+  const int64_t row = g->images * g->in_channels * (int64_t)sizeof(float);
+  const int64_t result = row * conv_product(result_extents(g, op));
+  const int64_t all = row * (conv_product(g->image) + conv_product(g->output));
+  return result >= ck_cache_bytes() / 4 * 3 || all >= 2 * ck_cache_bytes();
+}
+
 void conv_depth_run(const ck_conv_args *g, ck_conv_op op, const ck_thread *t,
                     const depth_level *level) {
   pack_weights(g, t);
@@ -417,9 +426,8 @@ void conv_depth_run(const ck_conv_args *g, ck_conv_op op, const ck_thread *t,
     job.block_row = block_row(g);
     job.program_scratch = job.block + block_places(g) * job.block_row;
   } else {
-    const int64_t floats = g->images * conv_product(job.extents) * job.channels;
     job.streams = level->isa >= CK_ISA_AVX512 && ((uintptr_t)g->c & 63) == 0 &&
-                  job.channels % 16 == 0 && floats * 4 >= ck_cache_bytes() / 4 * 3;
+                  job.channels % 16 == 0 && passes_cache(g, op);
   }
   job.walk_count = conv_walks(g, op);
   for (int64_t i = 0; i < job.walk_count; i++) job.walks[i] = conv_walk_at(g, op, i);
