@@ -4,7 +4,7 @@ import Apus
 
 /// A kernel at a shape, or a chain of them that is one graph.
 package struct BenchmarkCase: Sendable {
-  /// The family: `gemm`, `conv`, `attention`, `pool`, `eltwise`, `reduce`, `norm`, `softmax` or `optimizer`.
+  /// The family: `gemm`, `conv`, `attention`, `rnn`, `pool`, `eltwise`, `reduce`, `norm`, `softmax` or `optimizer`.
   package let bench: String
   /// `2048x2048x2048`, `12x128x128x64` (a batch), or an operation and its shape: `gelu 65536`.
   package let name: String
@@ -23,7 +23,7 @@ package struct BenchmarkCase: Sendable {
   /// Operations a byte.
   package var intensity: Double { flops / bytes }
   /// Whether its arithmetic is that of products, which have precisions.
-  var hasProducts: Bool { bench == "gemm" || bench == "attention" || hasImages }
+  var hasProducts: Bool { ["gemm", "attention", "rnn"].contains(bench) || hasImages }
   /// Whether it reads `[n, h, w, channels]`.
   var hasImages: Bool { bench == "conv" }
 }
@@ -43,6 +43,8 @@ struct Operand: Sendable {
     case constant(Float)
     /// Integers below that.
     case labels(Int)
+    /// These integers.
+    case given([Int])
   }
 
   var shape: Shape
@@ -57,8 +59,10 @@ struct Operand: Sendable {
   }
 
   var type: TensorType {
-    if case .labels = content { return TensorType(.i32, shape) }
-    return TensorType(dtype, shape)
+    switch content {
+    case .labels, .given: TensorType(.i32, shape)
+    case .numbers, .constant: TensorType(dtype, shape)
+    }
   }
 
   func array(seed: Int) -> NDArray {
@@ -80,6 +84,8 @@ struct Operand: Sendable {
     case .labels(let count):
       return NDArray(
         (0..<shape.count).map { _ in Int32((next() >> 33) % UInt64(count)) }, shape: shape)
+    case .given(let values):
+      return NDArray(values.map { Int32($0) }, shape: shape)
     }
   }
 }
@@ -109,6 +115,12 @@ final class GraphSide: KernelSide {
       try trace.check()
     }
     let graph = try trace.finish()
+    // Weights of a module that the body applies.
+    for state in graph.states {
+      if let cell = trace.stateOwners[state.name] as? StateCell {
+        try states.link(state.name, cell)
+      }
+    }
     for (index, operand) in operands.enumerated() {
       try states.set("x\(index)", operand.array(seed: index))
     }
@@ -125,7 +137,7 @@ final class GraphSide: KernelSide {
   }
 
   func run(_ count: Int) throws -> Double {
-    for _ in 0..<max(1, count / 10) { _ = try executable.run([]) }
+    for _ in 0..<untimed(before: count) { _ = try executable.run([]) }
     return try seconds { for _ in 0..<count { _ = try executable.run([]) } }
   }
 }

@@ -1,6 +1,7 @@
 // What all benchmarks are told: how many threads, which kernels, how long, who to compare with.
 
 import Apus
+import Foundation
 
 /// Settings of a benchmark.
 ///
@@ -45,6 +46,9 @@ package struct BenchmarkOptions {
       throw ApusError(.invalidArgument, "\(seconds) seconds", expected: "a positive number")
     }
   }
+
+  /// Says how a run goes on, on standard error.
+  func note(_ line: String) { FileHandle.standardError.write(Data("\(line)\n".utf8)) }
 
   /// Prints a line for people, not among JSON lines.
   func tell(_ line: String) {

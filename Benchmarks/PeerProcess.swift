@@ -17,16 +17,27 @@ final class PeerProcess: Side {
   /// The last answer.
   private(set) var answer: JSON?
 
+  /// The seconds that a side may take for an answer: a compiler of PyTorch's on a busy machine takes minutes,
+  /// one that has lost a thread would be waited for without end.
+  static let patience = 900.0
+
   private let process = Process()
   private let input = Pipe(), output = Pipe()
   private var buffer = Data()
+  private let patience: Double
+  private var isGivenUp = false
 
   /// Starts the process and waits until it is warm.
   ///
-  /// - Throws: `unsupported` where it cannot be started or ends instead, `missing` where it lacks what it
-  ///   needs.
-  init(_ name: String, _ command: [String], environment: [String: String] = [:]) throws {
+  /// - `patience`: the seconds that it may take for an answer.
+  /// - Throws: `unsupported` where it cannot be started, ends instead or does not answer, `missing` where it lacks
+  ///   what it needs.
+  init(
+    _ name: String, _ command: [String], environment: [String: String] = [:],
+    patience: Double = PeerProcess.patience
+  ) throws {
     self.name = name
+    self.patience = patience
     // Writing to a peer that has ended is an error to tell, not a death.
     signal(SIGPIPE, SIG_IGN)
     process.executableURL = URL(filePath: "/usr/bin/env")
@@ -37,7 +48,7 @@ final class PeerProcess: Side {
     let start = ContinuousClock.now
     try process.run()
     while facts["ready"] == nil {
-      let line = try nextLine()
+      let line = try nextLine(to: "its start")
       if line["first_step"] != nil {
         firstStepSeconds = (ContinuousClock.now - start) / .seconds(1)
       }
@@ -47,6 +58,7 @@ final class PeerProcess: Side {
 
   deinit {
     try? input.fileHandleForWriting.close()
+    if isGivenUp { kill(process.processIdentifier, SIGKILL) }
     process.waitUntilExit()
   }
 
@@ -80,10 +92,11 @@ final class PeerProcess: Side {
     } catch {
       throw ApusError(.unsupported, "\(name) has ended", expected: "an answer to '\(command)'")
     }
-    return try nextLine()
+    return try nextLine(to: "'\(command)'")
   }
 
-  private func nextLine() throws -> JSON {
+  private func nextLine(to command: String) throws -> JSON {
+    let deadline = ContinuousClock.now + .seconds(patience)
     while true {
       if let end = buffer.firstIndex(of: UInt8(ascii: "\n")) {
         let line = try JSON(parsing: buffer[..<end])
@@ -96,6 +109,7 @@ final class PeerProcess: Side {
         }
         return line
       }
+      try waitForOutput(until: deadline, to: command)
       let bytes = output.fileHandleForReading.availableData
       guard !bytes.isEmpty else {
         process.waitUntilExit()
@@ -105,5 +119,20 @@ final class PeerProcess: Side {
       }
       buffer.append(bytes)
     }
+  }
+
+  /// - Throws: `unsupported` where nothing is written until then; the process is not waited for any more.
+  private func waitForOutput(until deadline: ContinuousClock.Instant, to command: String) throws {
+    var descriptor = pollfd(
+      fd: output.fileHandleForReading.fileDescriptor, events: Int16(POLLIN), revents: 0)
+    repeat {
+      let left = max(0, (deadline - ContinuousClock.now) / .seconds(1))
+      // Interrupted by a signal, it is asked again.
+      if poll(&descriptor, 1, Int32(min(left * 1000, 1e6).rounded(.up))) > 0 { return }
+    } while ContinuousClock.now < deadline
+    isGivenUp = true
+    throw ApusError(
+      .unsupported, "\(name) has not answered to \(command) for \(decimals(patience, 0)) s",
+      expected: "an answer; a smaller --batch or --shape takes less time")
   }
 }

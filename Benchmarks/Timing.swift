@@ -25,11 +25,35 @@ let fewestBlocks = 20
 /// side needs.
 private let warmUpSeconds = 0.02
 
+/// Repetitions of a side before its block, besides those that it begins with by itself.
+///
+/// - `length`: of the block.
+func warmUp(before length: (count: Int, seconds: Double)) -> Int {
+  let one = length.seconds / Double(length.count)
+  // A step of a second is not taken twice for the sake of 20 ms.
+  if Double(untimed(before: length.count)) * one >= warmUpSeconds { return 0 }
+  return Int((warmUpSeconds / one).rounded(.up))
+}
+
+/// What each side repeats before it looks at the clock.
+func untimed(before count: Int) -> Int { max(1, count / 10) }
+
 /// Times all sides in turns, each for about `seconds` and in at least 20 blocks of repetitions.
-func timeInTurns(_ sides: [any Side], seconds: Double) throws -> [Timing] {
+///
+/// - `willTake`: told once how many seconds that will be, roughly.
+func timeInTurns(
+  _ sides: [any Side], seconds: Double, willTake: (Double) -> Void = { _ in }
+) throws -> [Timing] {
   let lengths = try sides.map { try blockLength($0, seconds: min(0.1, seconds / 25)) }
   let counts = lengths.map(\.count)
-  let warmUps = lengths.map { Int((warmUpSeconds * Double($0.count) / $0.seconds).rounded(.up)) }
+  let warmUps = lengths.map { sides.count > 1 ? warmUp(before: $0) : 0 }
+  let rounds = lengths.map { max(Double(fewestBlocks), seconds / $0.seconds) }.max() ?? 0
+  willTake(
+    zip(lengths, warmUps).reduce(0) { sum, side in
+      let (length, warmUp) = side
+      let repetitions = Double(length.count + untimed(before: length.count) + warmUp)
+      return sum + rounds * repetitions * length.seconds / Double(length.count)
+    })
   var blocks = [[Double]](repeating: [], count: sides.count)
   var spent = [Double](repeating: 0, count: sides.count)
   var round = 0
@@ -38,7 +62,7 @@ func timeInTurns(_ sides: [any Side], seconds: Double) throws -> [Timing] {
   }) {
     for turn in sides.indices {
       let index = (turn + round) % sides.count  // no side always follows the same one
-      if sides.count > 1 { _ = try sides[index].run(warmUps[index]) }
+      if warmUps[index] > 0 { _ = try sides[index].run(warmUps[index]) }
       let time = try sides[index].run(counts[index])
       blocks[index].append(time / Double(counts[index]))
       spent[index] += time

@@ -46,7 +46,13 @@ package func benchmarkTraining(
         sides.append(try PeerProcess(peer, interpreter.command("train.py", arguments)))
       }
     }
-    let timings = try timeInTurns(sides, seconds: options.seconds)
+    let timings = try timeInTurns(sides, seconds: options.seconds) { seconds in
+      if seconds >= 20 {
+        options.note(
+          "\(workload.name): \(sides.map(\.name).joined(separator: ", ")), "
+            + "about \(Int((seconds / 10).rounded(.up)) * 10) s")
+      }
+    }
     try sides.forEach(checkThatLossFell)
     let results = zip(sides, timings).map {
       TrainingResult(workload, size, $0, $1, reference: (ours, timings[0]), peaks: peaks, options)

@@ -35,7 +35,7 @@ package func serveTraining(
     guard line.hasPrefix("run "), let count = Int(line.dropFirst(4)), count > 0 else {
       throw ApusError(.invalidArgument, "unknown command '\(line)'", expected: "run N")
     }
-    try run(max(1, count / 10))
+    try run(untimed(before: count))
     let time = try seconds { try run(count) }
     say([
       ("seconds", .number(time)), ("first_loss", .number(firstLoss)), ("loss", .number(lastLoss)),

@@ -78,6 +78,59 @@ def attention(case, dtype):
     return function, tuple(operands)
 
 
+def recurrent(case, dtype):
+    """A layer's outputs, and the gradients of its input, [batch, time, units], and of its weights: the input's
+    product for all steps, then a scan. Where sequences have lengths, a state stays as it is behind the end."""
+    batch, time, units = case["shape"]
+    kind = case["operation"].removesuffix("-lengths")
+    gates = {"lstm": 4, "gru": 3, "rnn": 1}[kind]
+    bound = units**-0.5
+    w, u, b, c = (
+        (bound / 2 * numbers(seed, *shape)).astype(dtype) for seed, shape in enumerate(
+            [(units, gates * units), (units, gates * units), (gates * units,), (gates * units,)]))
+    x, seed = (numbers(place, batch, time, units).astype(dtype) for place in (4, 5))
+    is_there = jnp.arange(time)[:, None, None] < jnp.array(case["lengths"] or [time] * batch)[:, None]
+    has_lengths = bool(case["lengths"])
+
+    def lstm(u, c, state, x):
+        h, cell = state
+        i, f, g, o = jnp.split(x + h @ u + c, 4, axis=-1)
+        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return jax.nn.sigmoid(o) * jnp.tanh(cell), cell
+
+    def gru(u, c, state, x):
+        h = state[0]
+        xr, xz, xn = jnp.split(x, 3, axis=-1)
+        hr, hz, hn = jnp.split(h @ u + c, 3, axis=-1)
+        z = jax.nn.sigmoid(xz + hz)
+        return ((1 - z) * jnp.tanh(xn + jax.nn.sigmoid(xr + hr) * hn) + z * h,)
+
+    def rnn(u, c, state, x):
+        return (jnp.tanh(x + state[0] @ u + c),)
+
+    cell = {"lstm": lstm, "gru": gru, "rnn": rnn}[kind]
+
+    def forward(x, w, u, b, c):
+        zeros = jnp.zeros((batch, units), x.dtype)
+
+        def turn(state, slices):
+            x, mask = slices
+            new = cell(u, c, state, x)
+            if has_lengths:
+                new = tuple(jnp.where(mask, n, old) for n, old in zip(new, state))
+                return new, jnp.where(mask, new[0], 0)
+            return new, new[0]
+
+        first = (zeros,) * (2 if kind == "lstm" else 1)
+        return jax.lax.scan(turn, first, (x.swapaxes(0, 1) @ w + b, is_there))[1].swapaxes(0, 1)
+
+    def function(x, seed, w, u, b, c):
+        y, back = jax.vjp(forward, x, w, u, b, c)
+        return (y, *back(seed))
+
+    return function, (x, seed, w, u, b, c)
+
+
 def same(count, function):
     """An operation on `count` operands of the case's shape."""
     return lambda case, dtype: (
@@ -213,6 +266,10 @@ OPERATIONS = {
     "attention": {
         "full": attention, "causal": attention, "mask": attention, "dropout": attention,
         "causal-dropout": attention,
+    },
+    "rnn": {
+        "lstm": recurrent, "gru": recurrent, "rnn": recurrent, "lstm-lengths": recurrent,
+        "gru-lengths": recurrent, "rnn-lengths": recurrent,
     },
     "eltwise": {
         "scale": same(1, lambda x: x * 1.5),

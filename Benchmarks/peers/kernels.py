@@ -1,6 +1,6 @@
 """The kernels of `apus bench`, in PyTorch (eager, channels last, compiled) and JAX: products (MKL for
-f32, oneDNN for bf16), convolutions (oneDNN), elementwise chains, reductions, norms, softmax and losses,
-updates.
+f32, oneDNN for bf16), convolutions (oneDNN), attention, recurrent layers, elementwise chains, reductions, norms,
+softmax and losses, updates.
 
     kernels.py --peer torch|torch-nhwc|torch-compile|jax [--threads N]
                [--precision highest|high|mixed]

@@ -83,6 +83,30 @@ def attention(case, dtype):
     return step, (*leaves, array()), None
 
 
+def recurrent(case, dtype):
+    """A layer's outputs, and the gradients of its input, [batch, time, units], and of its weights. Sequences of
+    their own lengths are packed, as PyTorch's users do it; the packing is of the step."""
+    batch, time, units = case["shape"]
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}
+    layer = kind[case["operation"].removesuffix("-lengths")](units, units, batch_first=True).to(dtype)
+    x, seed = (numbers(batch, time, units).to(dtype) for _ in range(2))
+    x.requires_grad_()
+    lengths = torch.tensor(case["lengths"])
+    weights = list(layer.parameters())
+
+    def step(x, seed):
+        if case["lengths"]:
+            packed = torch.nn.utils.rnn.pack_padded_sequence(
+                x, lengths, batch_first=True, enforce_sorted=False)
+            y, _ = torch.nn.utils.rnn.pad_packed_sequence(
+                layer(packed)[0], batch_first=True, total_length=time)
+        else:
+            y, _ = layer(x)
+        return (y, *torch.autograd.grad(y, (x, *weights), seed))
+
+    return step, (x, seed), None
+
+
 def same(count, function, into=None):
     """An operation on `count` operands of the case's shape."""
     return lambda case, dtype: (function, tuple(numbers(*case["shape"]) for _ in range(count)), into)
@@ -247,6 +271,10 @@ OPERATIONS = {
     "attention": {
         "full": attention, "causal": attention, "mask": attention, "dropout": attention,
         "causal-dropout": attention,
+    },
+    "rnn": {
+        "lstm": recurrent, "gru": recurrent, "rnn": recurrent, "lstm-lengths": recurrent,
+        "gru-lengths": recurrent, "rnn-lengths": recurrent,
     },
     "eltwise": {
         "scale": same(1, lambda x: x * 1.5, lambda out, x: torch.mul(x, 1.5, out=out)),

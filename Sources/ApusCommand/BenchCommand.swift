@@ -14,6 +14,7 @@ struct BenchCommand: ParsableCommand {
       """,
     subcommands: [
       BenchGEMMCommand.self, BenchConvolutionCommand.self, BenchAttentionCommand.self,
+      BenchRecurrentCommand.self,
       BenchMemoryCommand<ElementwiseBench>.self,
       BenchMemoryCommand<ReduceBench>.self, BenchMemoryCommand<NormBench>.self,
       BenchMemoryCommand<SoftmaxBench>.self, BenchMemoryCommand<PoolBench>.self,

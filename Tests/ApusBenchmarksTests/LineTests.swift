@@ -128,6 +128,50 @@ import Testing
     }
   }
 
+  /// Every recurrent layer compiles, runs and gives the gradients of its weights.
+  @Test func recurrentLayers_run() throws {
+    let shape = try SequenceShape("3x5x4")
+    let cases = RecurrentVariant.allCases.map { BenchmarkCase.recurrent(shape, $0) }
+    let (lines, outcome) = try run(cases, json: true)
+    #expect(lines.count == cases.count + 1)
+    #expect(outcome.points.map(\.label) == cases.map(\.name))
+    #expect(outcome.lines.dropFirst().allSatisfy { $0["gflops"]?.double ?? 0 > 0 })
+    let options = BenchmarkOptions(threads: 1, isa: .ref, seconds: 0.01)
+    let side = try #require(cases[0].makeSide(options) as? GraphSide)
+    _ = try side.run(1)
+    let states = side.executable.states
+    // Outputs, the gradient of the input, then those of two weights and two biases.
+    let shapes: [Shape] = [[3, 5, 4], [3, 5, 4], [16, 4], [16, 4], [16], [16]]
+    for (place, shape) in shapes.enumerated() {
+      let array = try states.array("y\(place)")
+      #expect(array.shape == shape && array.floats.contains { $0 != 0 }, "y\(place)")
+    }
+  }
+
+  @Test func lengths_areDrawnEvenly_andTheirStepsAreCounted() throws {
+    let shape = try SequenceShape("32x128x8")
+    let lengths = shape.lengths
+    #expect(lengths.min() == 1 && lengths.max() == 128 && Set(lengths).count == 32)
+    #expect(lengths != lengths.sorted())
+    #expect(abs(Double(lengths.reduce(0, +)) / 32 - 64.5) < 1)
+    #expect(try SequenceShape("1x7x8").lengths == [4])
+    #expect(try SequenceShape("2x1x8").lengths == [1, 1])
+    let full = BenchmarkCase.recurrent(shape, .gru)
+    let ragged = BenchmarkCase.recurrent(shape, .gruLengths)
+    #expect(full.flops == 3 * 2 * 32 * 128 * 3 * 8 * 16)
+    #expect(ragged.flops * 32 * 128 == full.flops * Double(lengths.reduce(0, +)))
+    #expect(ragged.peerCase["lengths"]?.elements?.count == 32)
+    #expect(full.peerCase["lengths"]?.elements?.isEmpty == true)
+    #expect(ragged.name == "gru-lengths 32x128x8")
+  }
+
+  @Test(arguments: [
+    "3x5", "3x5x4x2", "0x5x4", "3x-5x4", "3x5xmany", "2x3x9000", "", "9999999999x1x1",
+  ])
+  func wrongShapesOfSequences_areRefused(text: String) {
+    #expect(throws: ApusError.self) { try SequenceShape(text) }
+  }
+
   @Test func bytes_areWhatIsReadAndWrittenOnce() throws {
     func bytes(_ family: MemoryFamily, _ name: String, _ shape: Shape) throws -> Double {
       try BenchmarkCase.memory(try family.operation(name), shape).bytes

@@ -61,6 +61,19 @@ import Testing
     }
   }
 
+  @Test func peerThatDoesNotAnswer_isGivenUpAndEnded() throws {
+    let start = ContinuousClock.now
+    expectError(.unsupported, "torch has not answered to its start for 1 s", "--batch") {
+      _ = try PeerProcess("torch", ["sh", "-c", "exec sleep 100"], patience: 0.5)
+    }
+    expectError(.unsupported, "torch has not answered to 'run 3'") {
+      let peer = try PeerProcess(
+        "torch", ["sh", "-c", #"echo '{"ready":true}'; exec sleep 100"#], patience: 0.5)
+      _ = try peer.run(3)
+    }
+    #expect(ContinuousClock.now - start < .seconds(60))
+  }
+
   @Test func caseAndRuns_areAskedFor() throws {
     let script = #"""
       echo '{"ready":true,"versions":{"python":"3.11","torch":"2.9"}}'
@@ -88,6 +101,10 @@ import Testing
     #expect(text.contains("\"attention\": {"))
     for variant in AttentionVariant.allCases {
       #expect(text.contains("\"\(variant.rawValue)\": attention"))
+    }
+    #expect(text.contains("\"rnn\": {"))
+    for variant in RecurrentVariant.allCases {
+      #expect(text.contains("\"\(variant.rawValue)\": recurrent"))
     }
     for family in MemoryFamily.allCases {
       #expect(text.contains("\"\(family.rawValue)\": {"))

@@ -40,6 +40,17 @@ import Testing
     #expect(Double(timings[1].repetitions) * 1e-5 >= 1)
   }
 
+  /// A step of a second is taken twice a block, not four times: once untimed, once timed.
+  @Test func longSteps_areNotWarmedUpTwice_andTheTimeIsForetold() throws {
+    let slow = Pretence(1.5), fast = Pretence(0.3)
+    var told: [Double] = []
+    _ = try timeInTurns([slow, fast], seconds: 1) { told.append($0) }
+    #expect(slow.calls == [Int](repeating: 1, count: 21))
+    #expect(told.count == 1 && abs(told[0] - 20 * 2 * 1.8) < 1e-9)
+    #expect(warmUp(before: (count: 100, seconds: 0.1)) == 20)
+    #expect(warmUp(before: (count: 1, seconds: 0.005)) == 4)
+  }
+
   /// What ran on another side before a block does not reach into it.
   @Test func sidesThatAlternate_runUntimedBeforeTheirBlocks() throws {
     let alone = Pretence(1e-3), one = Pretence(1e-3), other = Pretence(1e-3)
