@@ -36,6 +36,13 @@ struct SVG {
         + (dashed ? " stroke-dasharray=\"5 5\"" : "") + "/>")
   }
 
+  mutating func polyline(_ points: [(x: Double, y: Double)], colour: String, width: Double) {
+    let places = points.map { "\(number($0.x)),\(number($0.y))" }.joined(separator: " ")
+    elements.append(
+      "<polyline points=\"\(places)\" fill=\"none\" stroke=\"\(colour)\" stroke-width=\"\(number(width))\""
+        + " stroke-linecap=\"round\" stroke-linejoin=\"round\"/>")
+  }
+
   mutating func polygon(_ points: [(x: Double, y: Double)], fill: String) {
     let corners = points.map { "\(number($0.x)),\(number($0.y))" }.joined(separator: " ")
     elements.append("<polygon points=\"\(corners)\" fill=\"\(fill)\"/>")

@@ -1,6 +1,7 @@
 // `apus train`: a recipe, trained on real data from one command.
 
 import Apus
+import ApusBenchmarks
 import ApusRecipes
 import ArgumentParser
 import Foundation
@@ -64,6 +65,13 @@ struct TrainCommand: ParsableCommand {
       valueName: "steps-or-time"))
   var every: CheckpointPeriod?
 
+  @Option(
+    name: .customLong("gradient-norms"),
+    help: ArgumentHelp(
+      "Measure gradients in the course of training, of each parameter and at each step of recurrent layers: "
+        + "a picture (.svg) or numbers (.json).", valueName: "file"))
+  var gradientNorms: String?
+
   @OptionGroup var execution: ExecutionOptions
 
   @OptionGroup var memory: MemoryLimitOption
@@ -86,6 +94,11 @@ struct TrainCommand: ParsableCommand {
     _ = try usage { try recipe.recipe().trainable() }
     _ = try options()
     guard output != "" else { throw ValidationError("--output is empty: a file is expected.") }
+    if let gradientNorms, !GradientFile.endings.contains(where: gradientNorms.hasSuffix) {
+      throw ValidationError(
+        "--gradient-norms is '\(gradientNorms)': a file that ends in "
+          + "\(GradientFile.endings.joined(separator: " or ")) is expected.")
+    }
     guard checkpoint != "" else {
       throw ValidationError("--checkpoint is empty: a folder is expected.")
     }
@@ -116,6 +129,7 @@ struct TrainCommand: ParsableCommand {
     if list { return try tellRecipes() }
     try execution.warnOfManyThreads()
     let output = RunOutput()
+    let gradients = try gradientNorms.map { try GradientFile($0, title: recipe.words[0]) }
     var compile = execution.compileOptions
     compile.memoryLimit = memory.memoryLimit?.bytes
     let run = RecipeRun(
@@ -123,10 +137,13 @@ struct TrainCommand: ParsableCommand {
       resume: resume == Self.folderOfCheckpoint ? checkpoint : resume, checkpoints: checkpoint,
       every: every?.interval ?? CheckpointPeriod.standard,
       progress: [CommandProgress(json: json, output)],
-      isInterrupted: { Interruption.signal != nil })
+      isInterrupted: { Interruption.signal != nil }, hearGradients: gradients?.add)
     do {
-      try run.start().write(weights: run.output, json: json, to: output)
+      let outcome = try run.start()
+      try gradients?.write()
+      outcome.write(weights: run.output, json: json, to: output)
     } catch let stop as RunInterrupted {
+      try gradients?.write()
       if json { output.line(stop.json) }
       throw Interrupted(signal: Interruption.signal ?? SIGINT, description: stop.description)
     }

@@ -111,12 +111,26 @@ extension SupervisedRecipe {
     let start = ContinuousClock.now
     let history = try trainer.fit(
       data.training, validation: data.validation, epochs: options.epochs - trainer.epoch,
-      callbacks: run.callbacks)
+      callbacks: try gradientLog(trainer.model, data, run) + run.callbacks)
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     try run.save(trainer)
     var outcome = RecipeOutcome(history, [metric] + otherMetrics, seconds: seconds)
     outcome.figures = try judge(trainer.model, data, run) + outcome.figures
     return outcome
+  }
+}
+
+extension SupervisedRecipe {
+  /// Who measures gradients, on the first training batch as the data stands, where the run wants that.
+  private func gradientLog(
+    _ model: Model, _ data: RecipeData, _ run: RecipeRun
+  ) throws -> [any Callback] {
+    guard let hear = run.hearGradients,
+      let batch = try data.training.makeIterator(epoch: 0).next()
+    else { return [] }
+    let gradients = try GradientNorms(
+      model, seed: run.options.seed, compile: run.compile, loss: loss)
+    return [GradientLog(gradients, on: batch, hear)]
   }
 }
 

@@ -19,6 +19,8 @@ package struct RecipeRun {
   private let space: SpaceForFiles
   private let progress: [any Callback]
   private let isInterrupted: () -> Bool
+  /// Hears how large gradients are, where that is wanted.
+  let hearGradients: ((Int, GradientReport) -> Void)?
 
   /// - `output`: where the weights go; `NAME.safetensors` by default.
   /// - `resume`: a checkpoint, or a folder of checkpoints; one without any is the beginning of a run.
@@ -26,12 +28,14 @@ package struct RecipeRun {
   /// - `every`: how often.
   /// - `progress`: hears of every step and epoch.
   /// - `isInterrupted`: asked after every step; whether the user wants to stop.
+  /// - `hearGradients`: hears how large gradients are, after how many steps; nothing is measured without.
   /// - `tell`: hears what is good to know, a line each; on standard error by default.
   package init(
     _ recipe: any Recipe, _ options: RecipeOptions, compile: CompileOptions = CompileOptions(),
     output: String? = nil, resume: String? = nil, checkpoints folder: String? = nil,
     every interval: Checkpointing.Interval = .time(.seconds(600)), progress: [any Callback] = [],
     isInterrupted: @escaping () -> Bool = { false },
+    hearGradients: ((Int, GradientReport) -> Void)? = nil,
     tell: @escaping (String) -> Void = { StandardError.write($0 + "\n") }
   ) {
     self.recipe = recipe
@@ -42,6 +46,7 @@ package struct RecipeRun {
     self.folder = folder
     self.progress = progress
     self.isInterrupted = isInterrupted
+    self.hearGradients = hearGradients
     self.tell = tell
     let metadata = Self.metadata(recipe, options, compile)
     periodic = folder.map {
@@ -55,11 +60,17 @@ package struct RecipeRun {
   /// Trains, having looked first whether all files can be written and the checkpoint is of such a run:
   /// hours of training must not end in a folder that cannot be written.
   ///
-  /// - Throws: as ``TrainableRecipe/train(_:)``; `unsupported` for a recipe that does not train;
+  /// - Throws: as ``TrainableRecipe/train(_:)``; `unsupported` for a recipe that does not train, or whose gradients
+  ///   cannot be measured;
   ///   `invalidArgument` for a checkpoint of other options, and for a folder with the checkpoints of a run
   ///   that is not gone on from.
   package func start() throws -> RecipeOutcome {
     let recipe = try recipe.trainable()
+    if hearGradients != nil, !(recipe is any SupervisedRecipe) {
+      throw ApusError(
+        .unsupported, "gradients of \(recipe.name) cannot be measured: its loop is its own",
+        expected: "a recipe of one model and one loss")
+    }
     try AtomicFile.checkWritable(output)
     var run = self
     run.resume = try prepareFiles()

@@ -38,6 +38,8 @@ import Testing
     (["train", "fashion-mnist", "--precision", "exact"], "--precision is 'exact'"),
     (["train", "fashion-mnist", "--isa", "sse9"], "--isa is 'sse9'"),
     (["train", "fashion-mnist", "--output", ""], "--output"),
+    (["train", "fashion-mnist", "--gradient-norms", "norms.png"], ".svg or .json"),
+    (["train", "fashion-mnist", "--gradient-norms", ""], ".svg or .json"),
     (["train", "fashion-mnist", "--colour"], "--colour"),
     (["dump", "fashion-mnist", "--stage", "linked"], "linked"),
     (["dump", "fashion-mnist", "--format", "png"], "png"),

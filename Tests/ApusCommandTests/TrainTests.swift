@@ -42,6 +42,22 @@ import Testing
     }
   }
 
+  @Test func gradientsAreDrawnOrWritten() throws {
+    try withFolder { folder in
+      let output = folder.appendingPathComponent("w.safetensors")
+      let picture = folder.appendingPathComponent("norms.svg").path
+      let run = try train(output, ["--batch", "6000", "--gradient-norms", picture])
+      #expect(run.status == 0, "\(run.errors)")
+      let svg = try String(contentsOfFile: picture, encoding: .utf8)
+      #expect(svg.contains("fashion-mnist") && svg.contains("hidden.weight"))
+      let numbers = folder.appendingPathComponent("norms.json").path
+      let other = try train(output, ["--batch", "6000", "--gradient-norms", numbers])
+      #expect(other.status == 0, "\(other.errors)")
+      let entries = try JSON(parsing: String(contentsOfFile: numbers, encoding: .utf8)).elements
+      #expect(entries?.map { $0["step"]?.integer } == [0, 1, 2, 3, 4, 5, 7, 9, 10])
+    }
+  }
+
   @Test func jsonIsOneObjectALine_andEndsWithTheResult() throws {
     try withFolder { folder in
       let output = folder.appendingPathComponent("w.safetensors")

@@ -20,6 +20,30 @@ import Testing
     }
   }
 
+  @Test func gradientsAreMeasured_andTheWeightsAreTheSameBits() throws {
+    try withFolder { folder in
+      var steps: [Int] = [], joints: [Double] = []
+      let output = folder.appending(path: "w.safetensors").path
+      _ = try RecipeRun(
+        Corners(), options(epochs: 2), output: output,
+        hearGradients: {
+          steps.append($0)
+          joints.append($1.joint)
+        }
+      ).start()
+      #expect(steps.prefix(4) == [0, 1, 2, 3] && steps.count > 8)
+      #expect(joints.allSatisfy { $0 > 0 && $0.isFinite })
+      let plain = folder.appending(path: "plain.safetensors").path
+      _ = try RecipeRun(Corners(), options(epochs: 2), output: plain).start()
+      #expect(try Data(contentsOf: URL(filePath: output)) == Data(contentsOf: URL(filePath: plain)))
+
+      let error = #expect(throws: ApusError.self) {
+        try RecipeRun(Duel(), Duel().defaults, output: output, hearGradients: { _, _ in }).start()
+      }
+      #expect(error?.kind == .unsupported && error?.what.contains("duel") == true)
+    }
+  }
+
   @Test func anInterruptedRun_goesOnToTheSameBits() throws {
     try withFolder { folder in
       let whole = folder.appending(path: "whole.safetensors").path

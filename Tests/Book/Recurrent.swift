@@ -54,6 +54,34 @@ import Testing
     #expect(try model.state.value() != state)
   }
 
+  struct Memory: Module {
+    let rnn = RNN(3, 8)
+    let head = Linear(8, 1)
+    func callAsFunction(_ x: Tensor) -> Tensor { head(rnn(x).outputs) }
+  }
+
+  @Test func gradientsThroughTime() throws {
+    let x = NDArray((0..<96).map { Float($0 % 5) / 5 }, shape: [4, 8, 3])
+    let batch = Batch(["x": x])
+    let batches = try ArrayDataset(["x": x]).batched(2)
+    let trainer = try Trainer(Memory(), optimizer: SGD(learningRate: 1e-2)) { model, batch in
+      square(model(batch["x"])).mean()
+    }
+    let gradients = try GradientNorms(trainer.model) { model, batch in
+      square(model(batch["x"])).mean()
+    }
+    let report = try gradients.measure(batch)
+    print(report.joint, report["rnn.weight_hh_l0"]!)  // what clipNorm looks at, and one parameter's
+    let steps = try report.steps(of: "rnn.l0")
+    print(steps.ofLoss)  // of the whole loss, by step
+    print(steps.fromLast)  // as far as it comes from the last step: how far back the network learns
+    #expect(steps.fromLast[0] < steps.fromLast[7] && steps.fromLast[7] == steps.ofLoss[7])
+    let log = GradientLog(gradients, on: batch)
+    try trainer.fit(batches, epochs: 2, callbacks: [log])
+    print(log.history.map { ($0.step, $0.report.joint) })
+    #expect(log.history.map(\.step) == [0, 1, 2, 3, 4])
+  }
+
   @Test func aLoopOfYourOwn() throws {
     let decayed = try compile([.f32(100, 8), .f32(8)]) { inputs in
       let (last, means) = scan(inputs[0], from: inputs[1]) { mean, x in

@@ -136,7 +136,10 @@ struct RecurrentStack: Sendable {
     _ x: Tensor, initial: [Tensor]?, states: Int, lengths: Tensor?, _ run: Run
   ) throws -> (outputs: Tensor, last: [Tensor]) {
     try check(x, initial, lengths)
+    let watch = RecurrenceWatch.current
+    watch?.begin()
     let (batch, time) = (x.shape[0], x.shape[1])
+    let given = lengths
     let lengths = lengths.map { Lengths($0, time: time) }
     func ordered(_ tensor: Tensor) -> Tensor {
       lengths.map { tensor.take($0.order, axis: 1) } ?? tensor
@@ -164,7 +167,11 @@ struct RecurrentStack: Sendable {
       lengths.map { tensor.take($0.places, axis: 1) } ?? tensor
     }
     let finals = (0..<states).map { state in asGiven(stack(last.map { $0[state] })) }
-    return (asGiven(below).swappingAxes(0, 1), finals)
+    let outputs = asGiven(below).swappingAxes(0, 1)
+    watch?.end(
+      path: x.trace.scope, directions: shape.directions, outputs: outputs, last: finals,
+      lengths: given)
+    return (outputs, finals)
   }
 
   /// As ``apply(_:initial:states:lengths:_:)``, with poisoned tensors where something does not fit.
@@ -214,7 +221,9 @@ struct RecurrentStack: Sendable {
     let bias = biases.compactMap(\.?.tensor).reduce(nil) { sum, bias in
       sum.map { $0 + bias } ?? bias
     }
-    return bias.map { product + $0 } ?? product
+    let sums = bias.map { product + $0 } ?? product
+    RecurrenceWatch.current?.note(sums: sums)
+    return sums
   }
 
   /// The state of a turn: the new one where the sequence goes on, else the old one.
