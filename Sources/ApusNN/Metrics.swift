@@ -49,5 +49,8 @@ public func topKAccuracy(
 private func share(of isHit: Tensor, _ labels: Tensor, _ label: Int?) -> Tensor {
   guard let isIgnored = ignored(labels, label) else { return isHit.cast(to: .f32).mean() }
   let counts = (.!isIgnored).cast(to: .f32).sum()
-  return (isHit .& .!isIgnored).cast(to: .f32).sum() / maximum(counts, 1)
+  let mean = (isHit .& .!isIgnored).cast(to: .f32).sum() / maximum(counts, 1)
+  // Over an evaluation each batch weighs as many labels as count in it.
+  mean.trace.noteMean(mean) { counts }
+  return mean
 }

@@ -1,9 +1,20 @@
 // One data set, one figure: evaluation does not depend on the size of batches; random numbers have seeds.
 
 import Apus
+import Foundation
 import Testing
 
 private struct Bias: Module { let w = Parameter([2]) }
+
+/// Tags of sequences of their own lengths.
+private struct RaggedTagger: Module {
+  let words = Embedding(11, 5)
+  let lstm = LSTM(5, 6, isBidirectional: true)
+  let head = Linear(12, 4)
+  func callAsFunction(_ ids: Tensor, _ lengths: Tensor) -> Tensor {
+    head(lstm(words(ids), lengths: lengths).outputs)
+  }
+}
 
 @Suite struct EvaluationTests {
   private static func trainer(weights: [Float]? = nil, ignoring: Bool) throws -> Trainer<Bias> {
@@ -32,6 +43,39 @@ private struct Bias: Module { let w = Parameter([2]) }
         #expect(abs(loss - whole) < 1e-6 * abs(whole), "batches of \(size)")
       }
     }
+  }
+
+  /// Rows with one label weigh less than rows with nine, whichever rows share a batch.
+  @Test func tokensOfRaggedSequences_countTheSameInBatchesOf1_7And32() throws {
+    let (rows, time) = (40, 9)
+    let lengths = (0..<rows).map { Int32(1 + $0 * 7 % time) }
+    let tags = (0..<rows * time).map { place -> Int32 in
+      place % time < Int(lengths[place / time]) ? Int32(place * 3 % 4) : -100
+    }
+    let data = try ArrayDataset([
+      "ids": NDArray((0..<rows * time).map { Int32($0 * 5 % 11) }, shape: [rows, time]),
+      "lengths": NDArray(lengths, shape: [rows]), "tags": NDArray(tags, shape: [rows, time]),
+    ])
+    let model = RaggedTagger()
+    try model.initialize(seed: 4)
+    let evaluation = try EvaluationStep(model) { model, batch in
+      let scores = model(batch.ids, batch.lengths)
+      let loss = crossEntropy(scores, batch.tags)
+      batch.report("accuracy", accuracy(scores, batch.tags, ignoring: -100))
+      batch.report("bits", loss / log(2))
+      batch.reportPerplexity(loss)
+      return loss
+    }
+    let whole = try evaluation.run(over: data.batched(rows))
+    for size in [1, 7, 32] {
+      let parts = try evaluation.run(over: data.batched(size))
+      #expect(abs(parts.loss / whole.loss - 1) < 1e-6, "batches of \(size)")
+      for (name, value) in whole.metrics {
+        #expect(value > 0 && abs(parts[name]! / value - 1) < 1e-6, "\(name), batches of \(size)")
+      }
+    }
+    #expect(abs(whole["bits"]! * log(2) / whole.loss - 1) < 1e-6)
+    #expect(abs(log(whole["perplexity"]!) / whole.loss - 1) < 1e-6)
   }
 
   @Test func theMeanOverValidRows_isPyTorchs() throws {
