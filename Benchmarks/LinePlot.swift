@@ -114,7 +114,7 @@ struct LinePlot {
   }
 
   private func number(_ value: Double) -> String {
-    value >= 1 ? decimals(value, 0) : "\(value)"
+    value >= 1 || value == 0 ? decimals(value, 0) : "\(value)"
   }
 }
 

@@ -28,6 +28,11 @@ struct TrainCommand: ParsableCommand {
   @Flag(help: "Tell all about the recipes, or the one that is named, and train nothing.")
   var list = false
 
+  @Flag(
+    help:
+      "A short look: epochs of 50 steps, judged by 10 batches; one, where --epochs says nothing.")
+  var quick = false
+
   @Option(help: "Passes over the training data. Default: the recipe's.")
   var epochs: String?
 
@@ -81,7 +86,8 @@ struct TrainCommand: ParsableCommand {
 
   private func options() throws -> RecipeOptions {
     try recipe.options([
-      ("epochs", epochs), ("batch", batch), ("learning-rate", learningRate), ("seed", seed),
+      ("epochs", epochs ?? (quick ? "1" : nil)), ("batch", batch), ("learning-rate", learningRate),
+      ("seed", seed),
       ("data", data),
     ])
   }
@@ -135,7 +141,7 @@ struct TrainCommand: ParsableCommand {
     let run = RecipeRun(
       try recipe.recipe(), try options(), compile: compile, output: self.output,
       resume: resume == Self.folderOfCheckpoint ? checkpoint : resume, checkpoints: checkpoint,
-      every: every?.interval ?? CheckpointPeriod.standard,
+      every: every?.interval ?? CheckpointPeriod.standard, isQuick: quick,
       progress: [CommandProgress(json: json, output)],
       isInterrupted: { Interruption.signal != nil }, hearGradients: gradients?.add)
     do {

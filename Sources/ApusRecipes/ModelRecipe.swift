@@ -88,7 +88,8 @@ extension SupervisedRecipe {
 
   package func train(_ run: RecipeRun) throws -> RecipeOutcome {
     let options = run.options
-    let data = try data(options)
+    let whole = try data(options)
+    let data = run.isQuick ? whole.beginning : whole
     let trainer = try Trainer(
       model(options), optimizer: optimizer(options, stepsPerEpoch: data.training.batchCount),
       seed: options.seed, compile: run.compile, loss: loss)

@@ -19,6 +19,8 @@ package struct RecipeRun {
   private let space: SpaceForFiles
   private let progress: [any Callback]
   private let isInterrupted: () -> Bool
+  /// Whether it is a short look, at the beginning of the data.
+  let isQuick: Bool
   /// Hears how large gradients are, where that is wanted.
   let hearGradients: ((Int, GradientReport) -> Void)?
 
@@ -26,6 +28,7 @@ package struct RecipeRun {
   /// - `resume`: a checkpoint, or a folder of checkpoints; one without any is the beginning of a run.
   /// - `checkpoints`: the folder for checkpoints while training goes on; it is made where it is not there.
   /// - `every`: how often.
+  /// - `isQuick`: whether epochs are only the first 50 batches, judged by the first 10.
   /// - `progress`: hears of every step and epoch.
   /// - `isInterrupted`: asked after every step; whether the user wants to stop.
   /// - `hearGradients`: hears how large gradients are, after how many steps; nothing is measured without.
@@ -33,7 +36,8 @@ package struct RecipeRun {
   package init(
     _ recipe: any Recipe, _ options: RecipeOptions, compile: CompileOptions = CompileOptions(),
     output: String? = nil, resume: String? = nil, checkpoints folder: String? = nil,
-    every interval: Checkpointing.Interval = .time(.seconds(600)), progress: [any Callback] = [],
+    every interval: Checkpointing.Interval = .time(.seconds(600)), isQuick: Bool = false,
+    progress: [any Callback] = [],
     isInterrupted: @escaping () -> Bool = { false },
     hearGradients: ((Int, GradientReport) -> Void)? = nil,
     tell: @escaping (String) -> Void = { StandardError.write($0 + "\n") }
@@ -45,6 +49,7 @@ package struct RecipeRun {
     self.resume = resume
     self.folder = folder
     self.progress = progress
+    self.isQuick = isQuick
     self.isInterrupted = isInterrupted
     self.hearGradients = hearGradients
     self.tell = tell

@@ -50,6 +50,8 @@ package struct RandomField: Sendable {
     case normal
     /// Class numbers, word numbers, actions: 0 up to a number, uniformly distributed.
     case integers(below: Int)
+    /// Lengths of sequences: 1 to a number, uniformly distributed.
+    case lengths(upTo: Int)
   }
 
   package let name: String
@@ -67,7 +69,7 @@ package struct RandomField: Sendable {
   package var field: BatchField {
     switch elements {
     case .normal: BatchField(name, TensorType(.f32, shape))
-    case .integers: BatchField(name, TensorType(.i32, shape))
+    case .integers, .lengths: BatchField(name, TensorType(.i32, shape))
     }
   }
 
@@ -80,6 +82,10 @@ package struct RandomField: Sendable {
       let limit = UInt64(max(limit, 1))
       return try NDArray(
         checking: (0..<count).map { _ in Int32(generator.next() % limit) }, shape: shape)
+    case .lengths(let most):
+      let most = UInt64(max(most, 1))
+      return try NDArray(
+        checking: (0..<count).map { _ in Int32(1 + generator.next() % most) }, shape: shape)
     }
   }
 }

@@ -47,6 +47,7 @@ private let names = recipes.map(\.name)
     let flags: Set = [
       "list", "output", "resume", "json", "threads", "isa", "precision", "stage", "format", "step",
       "disable-pass", "help", "version", "weights", "count", "layer",
+      "quick", "gradient-norms", "memory-limit",
     ]
     #expect(flags.isDisjoint(with: options.map(\.name)))
     var values = recipe.defaults
@@ -104,8 +105,8 @@ private let names = recipes.map(\.name)
     let trainable = [
       "fashion-mnist", "fashion-mnist-cnn", "fashion-mnist-resnet", "fashion-mnist-transfer",
       "fashion-mnist-multitask", "fashion-mnist-segmentation", "fashion-mnist-detection",
-      "fashion-mnist-denoising", "japanese-vowels", "king-james-gpt",
-      "king-james-lstm",
+      "fashion-mnist-denoising", "japanese-vowels", "japanese-vowels-gru", "turkish-tags",
+      "el-nino", "king-james-gpt", "king-james-lstm",
     ]
     #expect(recipes.trainable.map(\.name) == trainable)
     #expect(

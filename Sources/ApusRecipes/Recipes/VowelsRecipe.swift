@@ -49,38 +49,52 @@ struct VowelsRecipe: SupervisedRecipe {
     ]
   }
 
-  /// Channels with the training set's mean and deviation taken away; zeros behind short utterances.
   func data(_ options: RecipeOptions) throws -> RecipeData {
+    try Self.batches(Self.series(options), options)
+  }
+
+  /// The utterances, channels with the training set's mean and deviation taken away.
+  ///
+  /// - Throws: `io` naming the package where they are not there, `invalidFile` where they are others.
+  static func series(
+    _ options: RecipeOptions
+  ) throws -> (training: LabeledSeries, test: LabeledSeries) {
     let variable = ProcessInfo.processInfo.environment["APUS_JAPANESE_VOWELS"] ?? ""
-    let folder = options.data ?? (variable.isEmpty ? Self.place : variable)
+    let folder = options.data ?? (variable.isEmpty ? place : variable)
     let training = try read(folder, "TRAIN", count: 270)
     let test = try read(folder, "TEST", count: 370)
     let (_, scale) = try training.steps.standardized()
-    func padded(_ series: LabeledSeries) throws -> ArrayDataset {
-      try series.map { try scale.apply(to: $0) }.padded(to: Self.length)
-    }
-    return RecipeData(
-      training: try padded(training).batched(options.batch),
-      validation: try padded(test).batched(74))
+    return (
+      try training.map { try scale.apply(to: $0) }, try test.map { try scale.apply(to: $0) }
+    )
   }
 
-  private func read(_ folder: String, _ part: String, count: Int) throws -> LabeledSeries {
+  /// With zeros behind short utterances.
+  static func batches(
+    _ series: (training: LabeledSeries, test: LabeledSeries), _ options: RecipeOptions
+  ) throws -> RecipeData {
+    RecipeData(
+      training: try series.training.padded(to: length).batched(options.batch),
+      validation: try series.test.padded(to: length).batched(74))
+  }
+
+  private static func read(_ folder: String, _ part: String, count: Int) throws -> LabeledSeries {
     let path = "\(folder)/JapaneseVowels_\(part).ts"
     guard FileManager.default.fileExists(atPath: path) else {
       throw ApusError(
         .io, "JapaneseVowels is not there: no file JapaneseVowels_\(part).ts", at: folder,
-        expected: "the folder \(Self.place) of the Python package aeon: 'pip download --no-deps "
+        expected: "the folder \(place) of the Python package aeon: 'pip download --no-deps "
           + "aeon==1.6.0' and unzip it here, or --data, or APUS_JAPANESE_VOWELS")
     }
     let series = try LabeledSeries(contentsOf: path)
-    guard series.count == count, series.channels == Self.channels, series.longest <= Self.length,
-      series.classNames.count == Self.speakers
+    guard series.count == count, series.channels == channels, series.longest <= length,
+      series.classNames.count == speakers
     else {
       throw ApusError(
         .invalidFile,
         "the file has \(series.count) series of \(series.channels) channels and up to "
           + "\(series.longest) steps", at: path,
-        expected: "\(count) of \(Self.channels) channels and up to \(Self.length) steps")
+        expected: "\(count) of \(channels) channels and up to \(length) steps")
     }
     return series
   }
