@@ -42,6 +42,18 @@ import Testing
     }
   }
 
+  @Test func aShortLook_isOneEpochOfFiftySteps() throws {
+    try withFolder { folder in
+      let output = folder.appendingPathComponent("w.safetensors").path
+      let run = try apus("train", "fashion-mnist", "--quick", "--json", "--output", output)
+      #expect(run.status == 0, "\(run.errors)")
+      let lines = try run.lines.map { try JSON(parsing: $0) }
+      #expect(lines.map { $0["event"] } == ["epoch", "result"])
+      #expect(lines[0]["steps"]?.integer == 50)
+      #expect(lines[1]["test_accuracy"]?.double ?? 0 > 0.3)
+    }
+  }
+
   @Test func gradientsAreDrawnOrWritten() throws {
     try withFolder { folder in
       let output = folder.appendingPathComponent("w.safetensors")
