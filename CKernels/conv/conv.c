@@ -67,6 +67,8 @@ static void run(const ck_conv_args *g, ck_conv_op op, const ck_thread *t, ck_isa
     } else {
       conv_depth_run(g, op, t, depth);
     }
+  } else if (conv_few_takes(g, op, way)) {
+    conv_few_run(g, op, t, way.level);
   } else if (!is_weights) {
     conv_gather_run(g, op, t, way);
   } else if (way.narrow) {
@@ -116,6 +118,7 @@ size_t ck_conv_scratch_bytes(const ck_conv_args *g, ck_conv_op op, ck_isa isa) {
   if (conv_is_depthwise(g))
     return op == CK_CONV_WEIGHTS ? conv_depth_weights_scratch_bytes(g)
                                  : conv_depth_scratch_bytes(g, op);
+  if (conv_few_takes(g, op, way)) return conv_few_scratch_bytes(g, op);
   if (op != CK_CONV_WEIGHTS) return conv_gather_scratch_bytes(g, op, way);
   return way.narrow ? conv_pair_weights_scratch_bytes(g, way.narrow)
                     : conv_weights_scratch_bytes(g, way.level);
@@ -127,6 +130,7 @@ size_t ck_conv_workspace_bytes(const ck_conv_args *g, ck_conv_op op, ck_isa isa)
   if (conv_is_depthwise(g))
     return op == CK_CONV_WEIGHTS ? conv_depth_weights_workspace_bytes(g)
                                  : conv_depth_workspace_bytes(g);
+  if (conv_few_takes(g, op, way)) return conv_few_workspace_bytes(g);
   if (op != CK_CONV_WEIGHTS) return conv_gather_workspace_bytes(g, op, way);
   return way.narrow ? conv_pair_weights_workspace_bytes(g) : conv_weights_workspace_bytes(g);
 }
@@ -142,6 +146,8 @@ double ck_conv_nanoseconds(const ck_conv_args *g, ck_conv_op op, ck_isa isa) {
     // Channels are whole vectors, and so few taps make half of what products do.
     return 2 * products * (double)depth_padded(g) / (double)g->in_channels / r->multiply_adds;
   }
+  // Of few channels, lanes are places.
+  if (conv_few_takes(g, op, way)) return products / rate;
   // Columns of tiles are whole vectors.
   const int64_t columns = (op == CK_CONV_FORWARD ? g->out_channels : g->in_channels) / g->groups;
   const int64_t filled = columns * (op == CK_CONV_WEIGHTS && conv_joins_taps(g) ? g->kernel[2] : 1);

@@ -67,18 +67,6 @@ size_t conv_gather_workspace_bytes(const ck_conv_args *g, ck_conv_op op, conv_wa
 
 // MARK: The weights' panels
 
-/// Tap i of a walk in the kernel's own order.
-static int64_t kernel_tap(const ck_conv_args *g, const conv_walk *w, int64_t i) {
-  int64_t tap = 0, size = 1;
-  for (int d = CK_CONV_AXES - 1; d >= 0; d--) {
-    const conv_axis *axis = &w->axis[d];
-    tap += (axis->tap + i % axis->taps * axis->tap_step) * size;
-    i /= axis->taps;
-    size *= g->kernel[d];
-  }
-  return tap;
-}
-
 /// Packs `width` lanes of so many terms, as the way multiplies them.
 static void pack(conv_way way, float *panel, int64_t stride, int64_t width, int64_t terms,
                  const float *source, int64_t across, int64_t along) {
@@ -100,7 +88,7 @@ static void pack_panel(const ck_conv_args *g, ck_conv_op op, conv_way way, const
   if (op == CK_CONV_DATA) {
     for (int64_t i = 0; i < w->taps; i++)
       pack(way, panel + i * tap, width, columns, out,
-           g->b + (group * out * taps + kernel_tap(g, w, i)) * in + column, 1, taps * in);
+           g->b + (group * out * taps + conv_kernel_tap(g, w, i)) * in + column, 1, taps * in);
     return;
   }
   const float *from = g->b + (group * out + column) * taps * in;

@@ -44,6 +44,9 @@ typedef struct conv_walk {
 int64_t conv_walks(const ck_conv_args *g, ck_conv_op op);
 conv_walk conv_walk_at(const ck_conv_args *g, ck_conv_op op, int64_t index);
 
+/// Tap i of a walk in the kernel's own order.
+int64_t conv_kernel_tap(const ck_conv_args *g, const conv_walk *w, int64_t i);
+
 /// The taps of an axis that lie within the source at place j.
 range conv_taps_at(const conv_axis *axis, int64_t j);
 /// The places of an axis at which tap i lies within the source.
@@ -137,6 +140,13 @@ static inline void conv_weights_look_ahead(const ck_conv_args *g, range block, i
 void conv_gather_run(const ck_conv_args *g, ck_conv_op op, const ck_thread *t, conv_way way);
 size_t conv_gather_scratch_bytes(const ck_conv_args *g, ck_conv_op op, conv_way way);
 size_t conv_gather_workspace_bytes(const ck_conv_args *g, ck_conv_op op, conv_way way);
+
+/// Of few channels of the result: forward and data, of f32.
+bool conv_few_takes(const ck_conv_args *g, ck_conv_op op, conv_way way);
+void conv_few_run(const ck_conv_args *g, ck_conv_op op, const ck_thread *t,
+                  const gemm_level *level);
+size_t conv_few_scratch_bytes(const ck_conv_args *g, ck_conv_op op);
+size_t conv_few_workspace_bytes(const ck_conv_args *g);
 
 void conv_weights_run(const ck_conv_args *g, const ck_thread *t, const gemm_level *level);
 size_t conv_weights_scratch_bytes(const ck_conv_args *g, const gemm_level *level);

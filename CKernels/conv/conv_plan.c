@@ -77,6 +77,17 @@ conv_walk conv_walk_at(const ck_conv_args *g, ck_conv_op op, int64_t index) {
   return walk;
 }
 
+int64_t conv_kernel_tap(const ck_conv_args *g, const conv_walk *w, int64_t i) {
+  int64_t tap = 0, size = 1;
+  for (int d = CK_CONV_AXES - 1; d >= 0; d--) {
+    const conv_axis *axis = &w->axis[d];
+    tap += (axis->tap + i % axis->taps * axis->tap_step) * size;
+    i /= axis->taps;
+    size *= g->kernel[d];
+  }
+  return tap;
+}
+
 range conv_taps_at(const conv_axis *axis, int64_t j) {
   const int64_t start = j * axis->step + axis->offset, step = axis->offset_step;
   const int64_t begin = start >= 0 ? 0 : ceiling(-start, step);

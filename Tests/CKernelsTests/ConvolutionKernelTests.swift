@@ -28,6 +28,13 @@ import Testing
     ConvolutionCase(2, 33, 33, image: [6, 6], kernel: [3, 3], before: [1, 1], groups: 33),
     ConvolutionCase(1, 8, 16, image: [6, 6], kernel: [3, 3], before: [1, 1], groups: 8),
     ConvolutionCase(2, 1, 32, image: [28, 28], kernel: [3, 3], before: [1, 1]),
+    // Few channels of the image, or of the result, with depth on the other side.
+    ConvolutionCase(2, 3, 33, image: [37, 40], kernel: [7, 7], stride: [2, 2], before: [3, 3]),
+    ConvolutionCase(1, 1, 20, image: [11, 90], kernel: [4, 5], stride: [3, 5], before: [2, 1]),
+    ConvolutionCase(2, 19, 5, image: [19, 33], kernel: [3, 3], before: [1, 1]),
+    ConvolutionCase(2, 8, 8, image: [300], kernel: [5], dilation: [2], before: [4]),
+    ConvolutionCase(
+      1, 2, 11, image: [5, 9, 12], kernel: [3, 3, 3], stride: [2, 3, 2], before: [1, 1, 1]),
     // One pixel, one place, one channel; a window as large as the padded image; padding beyond the window.
     ConvolutionCase(1, 1, 1, image: [1], kernel: [1]),
     ConvolutionCase(3, 2, 5, image: [1, 1], kernel: [3, 3], before: [1, 1]),
@@ -57,7 +64,7 @@ import Testing
   }
 
   @Test func anImageWithNaNAndInfinities_spoilsWhatMeetsThem_andNothingElse() throws {
-    for (channels, groups) in [(3, 1), (16, 1), (40, 1), (6, 3)] {
+    for (channels, groups) in [(3, 1), (8, 1), (16, 1), (40, 1), (6, 3)] {
       let shape = ConvolutionCase(
         2, channels, 2 * channels, image: [9, 17], kernel: [3, 3], before: [1, 2], after: [0, 1],
         groups: groups)
