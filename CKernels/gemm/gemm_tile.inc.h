@@ -73,7 +73,7 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
     for (int q = 0; q < QUARTERS; q++) a[QUARTERS + q] = start + a_apart + 4 * q * a_row;
     for (int64_t p = t->K; p > 0; p--) {
       vec bv[4];
-      if (NV > 1) __builtin_prefetch(near, 0, 2);
+      __builtin_prefetch(near, 0, 2);
       near += near_step;
       // A's columns may lie anywhere; its rows, read along, the processor fetches by itself.
       if (NV > 1) __builtin_prefetch(a[0] + a_ahead);
