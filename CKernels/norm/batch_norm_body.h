@@ -6,7 +6,12 @@
 #include "batch_norm_plan.h"
 #include "ck_batch_norm.h"
 
-enum { WIDE = COLUMN_VECTORS * CK_LANES, SOME_ROWS = 4 };
+enum {
+  WIDE = COLUMN_VECTORS * CK_LANES,
+  FEW_VECTORS = COLUMN_VECTORS > 1 ? 2 : 1,
+  FEW = FEW_VECTORS * CK_LANES,
+  SOME_ROWS = 4
+};
 
 /// Rows of a block and columns of a panel.
 typedef struct column_unit {
@@ -20,9 +25,11 @@ CK_INLINE column_unit unit_of(int64_t unit, int64_t rows, int64_t cols) {
                        cols - column < PANEL ? cols - column : PANEL};
 }
 
-/// Rows that a few vectors of columns go through before the next ones do: all of a run where the
-/// columns are no more, else few, so that memory is read in its order.
-CK_INLINE int64_t rows_at_once(int64_t cols) { return cols <= WIDE ? RUN_ROWS : SOME_ROWS; }
+/// Rows that a few vectors of columns go through before the next ones do: all of a run where these
+/// are all columns, else few, so that memory is read in its order.
+CK_INLINE int64_t rows_at_once(int64_t cols) {
+  return cols <= CK_LANES || cols == FEW || cols == WIDE ? RUN_ROWS : SOME_ROWS;
+}
 
 /// Where a unit's sums begin in the workspace, in that of the first array of each block.
 CK_INLINE float *sums_of(void *workspace, const column_unit *u, int64_t rows, int64_t cols) {
@@ -90,6 +97,8 @@ CK_INLINE void add_run(float *sum, float *square, const void *x, int64_t stride,
     int64_t i = 0;
     for (; i + WIDE <= cols; i += WIDE)
       add_lanes(sum, square, x, stride, row, end, i, COLUMN_VECTORS, CK_LANES, type);
+    for (; i + FEW <= cols; i += FEW)
+      add_lanes(sum, square, x, stride, row, end, i, FEW_VECTORS, CK_LANES, type);
     for (; i + CK_LANES <= cols; i += CK_LANES)
       add_lanes(sum, square, x, stride, row, end, i, 1, CK_LANES, type);
     if (i < cols) add_lanes(sum, square, x, stride, row, end, i, 1, (int)(cols - i), type);
@@ -208,6 +217,8 @@ CK_INLINE void sum_run(const ck_batch_norm_backward_args *a, const column_unit *
     for (; i + WIDE <= u->cols; i += WIDE)
       sum_lanes(a, u, sum, product, row == 0, first + row, count, i, COLUMN_VECTORS, CK_LANES,
                 types);
+    for (; i + FEW <= u->cols; i += FEW)
+      sum_lanes(a, u, sum, product, row == 0, first + row, count, i, FEW_VECTORS, CK_LANES, types);
     for (; i + CK_LANES <= u->cols; i += CK_LANES)
       sum_lanes(a, u, sum, product, row == 0, first + row, count, i, 1, CK_LANES, types);
     if (i < u->cols)
@@ -267,6 +278,8 @@ CK_INLINE void put_run(const ck_batch_norm_backward_args *a, const column_unit *
   int64_t i = 0;
   for (; i + WIDE <= u->cols; i += WIDE)
     put_lanes(a, u, coefficients, row, rows, i, COLUMN_VECTORS, CK_LANES, streams, types);
+  for (; i + FEW <= u->cols; i += FEW)
+    put_lanes(a, u, coefficients, row, rows, i, FEW_VECTORS, CK_LANES, streams, types);
   for (; i + CK_LANES <= u->cols; i += CK_LANES)
     put_lanes(a, u, coefficients, row, rows, i, 1, CK_LANES, streams, types);
   if (i < u->cols)

@@ -58,23 +58,39 @@ package struct LSTMLoop: LSTMOp {
     else {
       return try gradientOfDecomposition(context)
     }
-    let (h0, u) = (operands[1], operands[3])
+    let u = operands[3]
     func flow(_ index: Int) -> Tensor { context.gradients[index] ?? results[index].zerosLike() }
     let lengths = hasLengths ? [operands[4]] : []
     let flows = Tensor.applyAll(
       LSTMLoopGradient(isReversed: isReversed, hasLengths: hasLengths),
       to: [flow(0), flow(1), flow(2), results[3], results[4], operands[2], u] + lengths,
       resultCount: 3)
-    var du: Tensor?
-    if context.isNeeded[3] {
-      let (time, batch, hidden) = try sizes(operands[0].type)
-      let h = before(results[0], h0, isReal(operands, batch: batch))
-      // Σ over steps and sequences is one product.
-      du = .apply(
-        MatMul(transposeA: true), to: flows[0].reshaped([time * batch, 4 * hidden]),
-        h.reshaped([time * batch, hidden]))
-    }
+    let du = context.isNeeded[3] ? try weightGradient(context, flows[0]) : nil
     return [flows[0], flows[1], flows[2], du] + (hasLengths ? [nil] : [])
+  }
+
+  /// The gradient of U, Σ of `dx hᵀ` over steps and sequences with the h before each step: one product of what lies
+  /// one step apart, and one of the first step's.
+  private func weightGradient(_ context: GradientContext, _ dx: Tensor) throws -> Tensor {
+    let (time, batch, hidden) = try sizes(context.operands[0].type)
+    let (h, h0) = (context.results[0], context.operands[1])
+    func product(_ dx: Tensor, _ h: Tensor) -> Tensor {
+      .apply(
+        MatMul(transposeA: true), to: dx.reshaped([dx.shape[0] * batch, 4 * hidden]),
+        h.reshaped([dx.shape[0] * batch, hidden]))
+    }
+    if isReversed && hasLengths {
+      // Sequences begin at steps of their own.
+      return product(dx, before(h, h0, isReal(context.operands, batch: batch)))
+    }
+    let first = isReversed ? time - 1 : 0
+    let begun = product(dx.sliced(axis: 0, from: first, to: first + 1), h0.expandingDims(at: 0))
+    if time == 1 { return begun }
+    let later = isReversed ? 0..<time - 1 : 1..<time
+    let earlier = isReversed ? 1..<time : 0..<time - 1
+    return product(
+      dx.sliced(axis: 0, from: later.lowerBound, to: later.upperBound),
+      h.sliced(axis: 0, from: earlier.lowerBound, to: earlier.upperBound)) + begun
   }
 
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
