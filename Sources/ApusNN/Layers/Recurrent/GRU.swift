@@ -83,6 +83,6 @@ public struct GRU: Module, Sendable {
         n + z * (h - n), h, slices.count > 1 ? slices[1] : nil)
       return (carry: [next], outputs: [next])
     }
-    return (outputs[0], last)
+    return (lengths?.cut(outputs[0]) ?? outputs[0], last)
   }
 }

@@ -111,6 +111,6 @@ public struct LSTM: Module, Sendable {
       let next = RecurrentStack.kept(output * tanh(cell), h, mask)
       return (carry: [next, nextCell], outputs: [next])
     }
-    return (outputs[0], last)
+    return (lengths?.cut(outputs[0]) ?? outputs[0], last)
   }
 }

@@ -63,6 +63,6 @@ public struct RNN: Module, Sendable {
       let next = RecurrentStack.kept(new, carry[0], slices.count > 1 ? slices[1] : nil)
       return (carry: [next], outputs: [next])
     }
-    return (outputs[0], last)
+    return (lengths?.cut(outputs[0]) ?? outputs[0], last)
   }
 }

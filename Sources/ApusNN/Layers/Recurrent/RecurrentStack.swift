@@ -101,7 +101,7 @@ struct RecurrentStack: Sendable {
   }
 
   /// What one layer does in one direction with its input, `[time, batch, inputs]`: all its states,
-  /// `[time, batch, hidden]`, and the last ones.
+  /// `[time, batch, hidden]`, zeros behind a sequence's end, and the last ones.
   typealias Run = (
     _ weights: RecurrentWeights, _ x: Tensor, _ initial: [Tensor], _ lengths: Lengths?,
     _ isReversed: Bool
@@ -124,6 +124,25 @@ struct RecurrentStack: Sendable {
         .expandingDims(at: 2)
       counts = mask.sum(axes: [1, 2]).cast(to: .i32)
     }
+
+    /// The sequences of `[…, batch, …]` in order of their lengths.
+    func ordered(_ x: Tensor) -> Tensor { Self.permuted(x, by: order, back: places) }
+
+    /// The same as they were given.
+    func asGiven(_ x: Tensor) -> Tensor { Self.permuted(x, by: places, back: order) }
+
+    /// What flows back goes the way back, which is a gather too: that of `take` alone adds, since it cannot know
+    /// that no index comes twice.
+    private static func permuted(_ x: Tensor, by order: Tensor, back: Tensor) -> Tensor {
+      withGradient([x, order, back]) {
+        $0[0].take($0[1], axis: 1)
+      } gradient: {
+        [permuted($0.gradient, by: $0.operands[2], back: $0.operands[1]), nil, nil]
+      }
+    }
+
+    /// Zeros where states stand behind a sequence's end.
+    func cut(_ states: Tensor) -> Tensor { `where`(mask, states, states.scalar(0)) }
   }
 
   /// Applies all layers to `[batch, time, inputs]`.
@@ -141,11 +160,10 @@ struct RecurrentStack: Sendable {
     let (batch, time) = (x.shape[0], x.shape[1])
     let given = lengths
     let lengths = lengths.map { Lengths($0, time: time) }
-    func ordered(_ tensor: Tensor) -> Tensor {
-      lengths.map { tensor.take($0.order, axis: 1) } ?? tensor
-    }
-    let initial = initial?.map(ordered)
-    var below = ordered(x.swappingAxes(0, 1))
+    let initial = initial?.map { lengths?.ordered($0) ?? $0 }
+    let steps = x.swappingAxes(0, 1)
+    // The weights' gradients are sums over all steps: what stands behind an end must be no NaN.
+    var below = lengths.map { $0.cut($0.ordered(steps)) } ?? steps
     var last: [[Tensor]] = []
     for (layer, directions) in weights.enumerated() {
       let results = directions.enumerated().map { direction, weights in
@@ -159,13 +177,9 @@ struct RecurrentStack: Sendable {
       last += results.map(\.last)
       below =
         results.count == 1 ? results[0].states : concat(results.map(\.states), axis: 2)
-      // Padding gives zeros, whatever state stands there.
-      if let mask = lengths?.mask { below = `where`(mask, below, below.scalar(0)) }
       if dropout > 0, layer + 1 < weights.count { below = below.dropout(dropout) }
     }
-    func asGiven(_ tensor: Tensor) -> Tensor {
-      lengths.map { tensor.take($0.places, axis: 1) } ?? tensor
-    }
+    func asGiven(_ tensor: Tensor) -> Tensor { lengths?.asGiven(tensor) ?? tensor }
     let finals = (0..<states).map { state in asGiven(stack(last.map { $0[state] })) }
     let outputs = asGiven(below).swappingAxes(0, 1)
     watch?.end(
