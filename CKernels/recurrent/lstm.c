@@ -7,8 +7,8 @@
 //     by units:  each thread has units of its own, with their part of the weights; all wait for
 //                each other once a step, because a product reads all units
 //
-// By rows where the weights fit a core's own cache and there are rows enough for a tile. Which way
-// is taken changes no bit: an element's sum is the same in any tile.
+// By rows where the weights fit a core's own cache, there are rows enough for a tile, and all last
+// as long. Which way is taken changes no bit: an element's sum is the same in any tile.
 #include "lstm_internal.h"
 
 #include <string.h>
@@ -82,8 +82,9 @@ static part part_of(const ck_lstm_shape *shape, int64_t terms, const lstm_level 
   if (t->count == 1) return p;
   const size_t weights =
       (size_t)(lstm_gates * shape->hidden * shape->hidden) * sizeof(float) / (size_t)level->steps;
+  // Of sequences with lengths the first rows are the longest: their thread would be the last.
   p.by_rows = length(p.blocks) < t->count ||
-              (weights <= own_cache_bytes && shape->batch >= least_rows * t->count);
+              (!active && weights <= own_cache_bytes && shape->batch >= least_rows * t->count);
   range *cut = p.by_rows ? &p.rows : &p.blocks;
   *cut = block_of(*cut, t->count, t->index);
   return p;
