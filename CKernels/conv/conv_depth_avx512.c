@@ -1,27 +1,12 @@
 // Depthwise convolutions, compiled for the `avx512` level.
 #if defined(__x86_64__)
 #include "../core/ck_avx512_begin.h"
+#include "../core/ck_native_avx512.h"
 
-#define VECTOR 16
 #define SLIDE_VECTORS 2
-typedef float vec __attribute__((ext_vector_type(16)));
-typedef float vec_unaligned __attribute__((ext_vector_type(16), aligned(4)));
-
-static inline __attribute__((always_inline)) vec load_part(const float *p, int count) {
-  return _mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), p);
-}
-
-static inline __attribute__((always_inline)) void store_part(float *p, vec x, int count) {
-  _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1), x);
-}
 
 static inline __attribute__((always_inline)) void stream(float *p, vec x) {
   _mm512_stream_ps(p, x);
-}
-
-// The second operand is returned where one is a NaN: relu(NaN) = NaN.
-static inline __attribute__((always_inline)) vec relu(vec x) {
-  return _mm512_max_ps(_mm512_setzero_ps(), x);
 }
 
 // x where `by` is positive, else 0.

@@ -2,9 +2,9 @@
 // 12x8.
 #if defined(__x86_64__)
 #include "../core/ck_avx2_begin.h"
+#include "../core/ck_native_avx2.h"
 #include "gemm_internal.h"
 
-#define VECTOR 8
 #define TILE_ROWS 12
 #define PREFETCH_STEPS 8
 #define PACK_AHEAD 16
@@ -12,25 +12,6 @@
 #define A_AHEAD_FAR 4
 #define REGISTER_LANES 8
 #define DOT_COLUMNS 4
-typedef float vec __attribute__((ext_vector_type(8)));
-typedef float vec_unaligned __attribute__((ext_vector_type(8), aligned(4)));
-
-static inline __attribute__((always_inline)) __m256i first_lanes(int count) {
-  return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
-static inline __attribute__((always_inline)) vec load_part(const float *p, int count) {
-  return _mm256_maskload_ps(p, first_lanes(count));
-}
-
-static inline __attribute__((always_inline)) void store_part(float *p, vec x, int count) {
-  _mm256_maskstore_ps(p, first_lanes(count), x);
-}
-
-// The second operand is returned where one is a NaN: relu(NaN) = NaN.
-static inline __attribute__((always_inline)) vec relu(vec x) {
-  return _mm256_max_ps(_mm256_setzero_ps(), x);
-}
 
 // x where `by` is positive, else 0.
 static inline __attribute__((always_inline)) vec gate(vec by, vec x) {
