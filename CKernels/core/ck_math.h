@@ -352,6 +352,22 @@ CK_INLINE ck_v16f ck_vgelu_tanh(ck_v16f x) {
   return x / (1.0f + ck_vexp(u * -0x1.988454p+0f));
 }
 
+/// Its derivative s + x s (1 - s) z', with z = 2u and s = 1 / (1 + e^-z): with e = e^-|z| and q = 1
+/// / (1 + e), for x < 0 e q (1 + x z' q), else q (1 + x z' e q). From |x| = 11 on e is 0.
+CK_INLINE ck_v16f ck_vgelu_tanh_derivative(ck_v16f x) {
+  // A NaN stays.
+  const ck_v16f a = ck_min_second(ck_splat(11.0f), ck_abs(x));
+  const ck_v16f square = a * a;
+  const ck_v16f z = a * ck_fma(square, ck_splat(-0x1.2444f2p-4f), ck_splat(-0x1.988454p+0f));
+  const ck_v16f slope = a * ck_fma(square, ck_splat(0x1.b6676cp-3f), ck_splat(0x1.988454p+0f));
+  const ck_v16f e = ck_exp_falling(z, 0);
+  const ck_v16f q = 1.0f / (1.0f + e);
+  const ck_v16f eq = e * q;
+  const ck_v16i negative = x < 0;
+  const ck_v16f by = negative ? -slope : slope;
+  return (negative ? eq : q) * ck_fma(by, negative ? q : eq, ck_splat(1));
+}
+
 #include "ck_math_gelu.h"
 
 // MARK: Small things

@@ -12,7 +12,6 @@ enum {
   DIRECT_A_COLUMNS = 256,  // a transposed A is read in place for so few columns of B
   NEAR_STEPS = 2048,       // or where its steps are closer together, in bytes
   NEAR_FLOATS = 1 << 16,   // of B's panels: read again for every few rows, they stay in L2
-  LINE = 64
 };
 
 // MARK: What is packed, a function of the shape alone
@@ -159,29 +158,45 @@ static void multiply_tile(const job *job, gemm_tile *tile, block at, int64_t beg
   }
 }
 
-/// What the next block of K reads first, line by line of each step: a tile takes one line of all
-/// steps. Rows of A lie side by side.
+/// What comes after a tile or a block, brought near while it is multiplied: rows of A that the next
+/// tile is the first to read; what the next block of K reads first, line by line of each step (a
+/// tile takes one line of all steps; rows of A lie side by side); after the last, what the
+/// epilogue's program meets.
 typedef struct look_ahead {
-  const char *a, *b;         // of the block's first step; NULL for nothing
+  bool reads_rows;           // the panel is the first that reads rows of A in place
+  const char *a, *b;         // of the next block's first step; NULL for nothing
   int64_t a_lines, b_lines;  // of a step
+  gemm_met met;
 } look_ahead;
 
-static void take_near(const job *job, gemm_tile *tile, look_ahead *ahead) {
+/// - `end`: the tile's last row of the block.
+static void take_near(const job *job, gemm_tile *tile, look_ahead *ahead, block at, int64_t end) {
   const ck_gemm_args *g = job->g;
   tile->near = NULL;
-  if (ahead->a_lines > 0) {
+  tile->near_lines = tile->near_turn = 0;
+  if (ahead->reads_rows) {
+    tile->near = (const char *)(job->m.a + (at.row + end) * g->a_row + at.step);
+    tile->near_step = g->a_row * (int64_t)sizeof(float);
+    tile->near_turn = LINE - 16 * tile->near_step;
+  } else if (ahead->a_lines > 0) {
     tile->near = ahead->a + --ahead->a_lines * LINE;
     tile->near_step = g->a_col * (int64_t)sizeof(float);
   } else if (ahead->b_lines > 0) {
     tile->near = ahead->b + --ahead->b_lines * LINE;
     tile->near_step = g->b_row * (int64_t)sizeof(float);
+  } else if (ahead->met.program) {
+    gemm_meet(&ahead->met, tile);
   }
 }
 
 static look_ahead look_ahead_of(const job *job, block at, range columns) {
   const ck_gemm_args *g = job->g;
   const int64_t next = at.step + at.steps;
-  if (next >= g->K || g->a_row != 1) return (look_ahead){0};
+  if (next >= g->K) {
+    const range rows = {at.row, at.row + at.rows};
+    return (look_ahead){.met = {ck_gemm_program(g), job->m.index, rows, columns, 0}};
+  }
+  if (g->a_row != 1) return (look_ahead){0};
   look_ahead ahead = {
       .a = (const char *)(job->m.a + at.row + next * g->a_col),
       .a_lines = ceiling(at.rows * (int64_t)sizeof(float), LINE),
@@ -199,8 +214,9 @@ static void multiply_panel(const job *job, gemm_tile *tile, block at, look_ahead
       job->pack_a ? job->level->max_rows : tile_rows(job->g, job->level, tile->columns);
   const int64_t tiles = ceiling(at.rows, most);
   for (int64_t i = 0; i < tiles; i++) {
-    take_near(job, tile, ahead);
-    multiply_tile(job, tile, at, tile_begin(at.rows, tiles, i), tile_begin(at.rows, tiles, i + 1));
+    const int64_t begin = tile_begin(at.rows, tiles, i), end = tile_begin(at.rows, tiles, i + 1);
+    take_near(job, tile, ahead, at, end);
+    multiply_tile(job, tile, at, begin, end);
   }
 }
 
@@ -305,6 +321,7 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
     at.column = j;
     take_panel(job, &tile, &at, columns);
     tile.bias = g->epilogue.bias && last ? g->epilogue.bias + j : NULL;
+    ahead.reads_rows = j == columns.begin && !job->pack_a && g->a_col == 1;
     multiply_panel(job, &tile, at, &ahead);
   }
 }

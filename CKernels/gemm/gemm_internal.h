@@ -9,6 +9,7 @@ enum {
   GEMM_LANES = 16,            // partial sums of an element of a product with one row or column
   GEMM_LANES_BLOCK = 4096,    // terms, after which they are folded
   GEMM_VECTOR_COLUMNS = 512,  // elements of the result at a time
+  LINE = 64,                  // bytes of a line of the cache
 };
 
 /// A matrix and a vector: c[j] = act(alpha * sum of x[p] w[p][j] (+ c[j]) + bias[j]), a block of K
@@ -68,6 +69,18 @@ typedef struct gemm_matrix {
 } gemm_matrix;
 
 gemm_matrix gemm_matrix_at(const ck_gemm_args *g, int64_t index);
+
+/// What the program of a fused product's epilogue reads and writes of a block, and would wait for.
+/// The tiles of the block bring it near, each one line of all rows.
+typedef struct gemm_met {
+  const ck_loop_args *program;  // NULL: nothing, or no more
+  int64_t matrix;
+  range rows, columns;
+  int64_t line;  // the next, counted through the program's operands
+} gemm_met;
+
+/// Has the tile bring the next line.
+void gemm_meet(gemm_met *met, gemm_tile *tile);
 
 /// One row or one column: each element is summed in lanes.
 static inline bool gemm_is_vector(const ck_gemm_args *g) { return g->M == 1 || g->N == 1; }

@@ -177,7 +177,7 @@ static void pack_a_block(const job *job, block at) {
 /// panel, `c_size` bytes an element; `from` is that place in the sums so far, where they lie
 /// elsewhere.
 static void multiply_panel(const job *job, gemm_tile *tile, block at, char *c, int64_t c_size,
-                           const float *from) {
+                           const float *from, gemm_met *met) {
   const ck_gemm_args *g = job->g;
   const gemm_level *level = job->narrow->level;
   const char *other = (const char *)g->epilogue.other;
@@ -203,6 +203,8 @@ static void multiply_panel(const job *job, gemm_tile *tile, block at, char *c, i
       tile->other =
           (const float *)(other + place * gemm_type_bytes((int16_t)g->epilogue.other_type));
     }
+    tile->near = NULL;
+    if (met->program) gemm_meet(met, tile);
     level->tile(tile);
   }
 }
@@ -266,6 +268,7 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
   };
   const int64_t c_size = to_block ? 4 : gemm_type_bytes(g->c_type);
   if (!job->direct_a) pack_a_block(job, at);
+  gemm_met met = {last ? ck_gemm_program(g) : NULL, job->index, rows, columns, 0};
   for (int64_t j = columns.begin; j < columns.end; j += at.columns) {
     at.column = j;
     take_panel(job, &tile, &at, columns);
@@ -273,7 +276,7 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
     tile.bias = g->epilogue.bias && last ? g->epilogue.bias + j : NULL;
     float *in_block = job->c_scratch + j - columns.begin;
     char *c = to_block ? (char *)in_block : job->c + (at.row * g->c_row + j) * c_size;
-    multiply_panel(job, &tile, at, c, c_size, sums_in_block && !to_block ? in_block : NULL);
+    multiply_panel(job, &tile, at, c, c_size, sums_in_block && !to_block ? in_block : NULL, &met);
   }
 }
 

@@ -153,6 +153,10 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
   const int QUARTERS = (HALF + 3) / 4;
   const float *a[2 * ((PAIR_ROWS + 7) / 8)];
   const float *b = t->b;
+  const char *near = t->near ? t->near : (const char *)t->a;
+  const int64_t near_step = t->near ? t->near_step : 0;
+  const int64_t near_turn = near_step + (t->near ? t->near_turn : 0);
+  const int64_t near_rest = t->near_lines ? t->K - t->near_lines : 0;
   const int64_t segments = t->segments ? t->segment_count : 1;
   for (int64_t segment = 0; segment < segments; segment++) {
     const float *start = t->a;
@@ -166,6 +170,8 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
     for (int q = 0; q < QUARTERS; q++) a[QUARTERS + q] = start + a_apart + 4 * q * a_row;
     for (int64_t p = t->K; p > 0; p--) {
       __m512bh bv[4];
+      __builtin_prefetch(near, 0, 2);
+      near += p > near_rest ? (p & 15) == 1 ? near_turn : near_step : 0;
 #pragma clang loop unroll(full)
       for (int v = 0; v < NV; v++) {
         bv[v] = (__m512bh)ck_load(b + v * 16);

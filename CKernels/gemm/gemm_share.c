@@ -1,5 +1,6 @@
 // What the drivers of the matrix products share: the blocks of K, where a matrix lies, and how C is
 // cut over a team.
+#include "../eltwise/loop_plan.h"
 #include "gemm_internal.h"
 
 enum { K_BLOCK = 512 };  // a panel of A (14 x 512) stays in L1
@@ -10,7 +11,7 @@ int64_t ck_gemm_k_block(int64_t K) {
 }
 
 int64_t gemm_rows_that_fit(int64_t stride, int64_t left) {
-  enum { LINE = 64, PAGE = 4096 };
+  enum { PAGE = 4096 };
   const int64_t bytes = (stride < 0 ? -stride : stride) * 4;
   int64_t sets = 1;  // that rows fall on in turn
   while (sets < PAGE / LINE && bytes * sets % PAGE != 0) sets *= 2;
@@ -34,6 +35,29 @@ gemm_matrix gemm_matrix_at(const ck_gemm_args *g, int64_t index) {
   const gemm_offsets at = gemm_offsets_of(g, index);
   // With an epilogue program there is no C.
   return (gemm_matrix){index, g->a + at.a, g->b + at.b, g->c ? g->c + at.c : NULL};
+}
+
+void gemm_meet(gemm_met *met, gemm_tile *tile) {
+  const ck_loop_operand *operands = ck_loop_operands(met->program);
+  int64_t line = met->line++;
+  for (int32_t o = 1; o < met->program->operands; o++) {
+    const ck_loop_operand *operand = &operands[o];
+    // What is the same for all rows is in the cache after the first.
+    if (operand->flags & CK_LOOP_INDEX || operand->stride[1] == 0 || operand->stride[2] != 1)
+      continue;
+    const int64_t size = (int64_t)loop_dtype_bytes(operand->dtype);
+    const int64_t lines = ceiling(length(met->columns) * size, LINE);
+    if (line < lines) {
+      const int64_t first = met->matrix * operand->stride[0] +
+                            met->rows.begin * operand->stride[1] + met->columns.begin;
+      tile->near = (const char *)operand->data + first * size + line * LINE;
+      tile->near_step = operand->stride[1] * size;
+      tile->near_lines = length(met->rows);
+      return;
+    }
+    line -= lines;
+  }
+  met->program = NULL;
 }
 
 /// Products that a thread does while it would wait for others: for less than that columns are not

@@ -57,6 +57,8 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
   float *packed = t->packed;
   const char *near = t->near ? t->near : (const char *)t->a;
   const int64_t near_step = t->near ? t->near_step : 0;
+  const int64_t near_turn = near_step + (t->near ? t->near_turn : 0);
+  const int64_t near_rest = t->near_lines ? t->K - t->near_lines : 0;
   int64_t segment = 0;
   const int64_t segments = t->segments && !PACK ? t->segment_count : 1;
   // Steps a multiple of a page apart share a set of L1: of many, the first would be gone again.
@@ -74,7 +76,7 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
     for (int64_t p = t->K; p > 0; p--) {
       vec bv[4];
       __builtin_prefetch(near, 0, 2);
-      near += near_step;
+      near += p > near_rest ? (p & 15) == 1 ? near_turn : near_step : 0;
       // A's columns may lie anywhere; its rows, read along, the processor fetches by itself.
       if (NV > 1) __builtin_prefetch(a[0] + a_ahead);
       if (NV > 1 && ROWS > 8) __builtin_prefetch(a[0] + a_ahead + (ROWS - 1) * a_row);

@@ -40,9 +40,11 @@ typedef struct gemm_tile {
   const float *from;  // `accumulate` adds to from[i * from_row + j]; NULL: to C (pairs only)
   int64_t from_row;
   // Memory that is needed soon, of which each step brings one line near, `near_step` bytes on from
-  // the last one's; NULL for nothing (not of pairs).
+  // the last one's; NULL for nothing.
   const char *near;
   int64_t near_step;
+  int64_t near_turn;   // bytes more every sixteenth step: a line of sixteen rows, then their next
+  int64_t near_lines;  // of so many steps, the first of each segment; 0: of all
   int64_t ahead;       // elements from C's rows, and the others', to those to bring near
   const float *other;  // other[i * other_row + j], unless `combination` is CK_ALONE
   const float *mask;   // as `ck_epilogue` has it, or NULL; lies as `other` (not of pairs)

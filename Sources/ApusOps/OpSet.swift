@@ -62,6 +62,7 @@ package let opSet: [any Op.Type] = [
   Gelu.self,
   GeluDerivative.self,
   GeluTanh.self,
+  GeluTanhDerivative.self,
   Greater.self,
   GreaterOrEqual.self,
   HardSigmoid.self,

@@ -1,4 +1,5 @@
-// Gives contractions (matrix products, convolutions) the elementwise work on their results.
+// Gives contractions (matrix products, convolutions) the elementwise work on their results, and with
+// it what that work reads: a function of one other array which nobody else reads.
 //
 // Assumes:    views are folded; elementwise nodes are single ones, not loops yet.
 // Guarantees: the same values, in the same bits. A value that only the program reads never reaches
@@ -32,9 +33,9 @@ package struct FuseEpilogues: Pass {
     var members = Set<Int>()
     for epilogue in epilogues {
       emitted[epilogue.members.last!] = epilogue
-      members.formUnion(epilogue.members)
+      members.formUnion(epilogue.members + [epilogue.product])
       statistics["products"] += 1
-      statistics["fused"] += epilogue.members.count - 1
+      statistics["fused"] += epilogue.members.count
     }
     var rewriter = GraphRewriter(graph)
     let constants = LoopConstants(graph)
@@ -53,11 +54,12 @@ package struct FuseEpilogues: Pass {
     _ epilogue: Epilogue, _ graph: Graph, _ constants: LoopConstants,
     _ rewriter: inout GraphRewriter
   ) throws {
-    let product = graph.nodes[epilogue.members[0]]
+    let product = graph.nodes[epilogue.product]
     var builder = LoopBuilder(graph, constants)
     builder.operands = [Operand(product.results[0])]
-    for index in epilogue.members.dropFirst() { builder.add(graph.nodes[index]) }
-    let origins = epilogue.members.reversed().flatMap { graph.nodes[$0].origins }.unique()
+    for index in epilogue.members { builder.add(graph.nodes[index]) }
+    let nodes = epilogue.members.reversed() + [epilogue.product]
+    let origins = nodes.flatMap { graph.nodes[$0].origins }.unique()
     guard let contraction = product.op as? any Contraction else {
       throw ApusError(
         .invalidGraph, "\(Self.name): \(product.op.mnemonic) has no epilogue",
@@ -76,6 +78,7 @@ package struct FuseEpilogues: Pass {
 
 /// A product and the elementwise nodes that go into it, in order.
 private struct Epilogue {
+  var product: Int
   var members: [Int]
   /// The values that are read outside.
   var outputs: [ValueID]
@@ -127,33 +130,61 @@ private struct EpilogueFinder {
     let product = graph.nodes[index].results[0]
     guard !updates[product.index] else { return nil }
     var best: Epilogue?
-    var members = [index]
+    var epilogue = Epilogue(product: index, members: [], outputs: [])
     var inside: Set<ValueID> = [product]
     // Nodes that read a member, first come first: the next one may need what comes between.
-    while members.count <= Self.maximumMembers,
-      let next = candidates(members).first(where: {
-        canTake($0, contraction, members, inside, product)
-      })
+    while epilogue.members.count < Self.maximumMembers,
+      let next = candidates(epilogue).first(where: { canTake($0, contraction, epilogue, inside) })
     {
-      members = (members + [next]).sorted()
-      inside.insert(graph.nodes[next].results[0])
+      take(next, &epilogue, &inside)
       // The product itself is no output of a program: it must be used up inside.
       // Without outputs it is dead code, where the pass that removes it is left out.
-      if let outputs = outputs(members, inside), !outputs.isEmpty, !outputs.contains(product) {
-        best = Epilogue(members: members, outputs: outputs)
+      if let outputs = outputs(epilogue, inside), !outputs.isEmpty, !outputs.contains(product) {
+        epilogue.outputs = outputs
+        best = epilogue
       }
+    }
+    while var whole = best, whole.members.count < Self.maximumMembers,
+      let next = functions(whole).first(where: { canTake($0, contraction, whole, values(whole)) })
+    {
+      var inside = values(whole)
+      take(next, &whole, &inside)
+      best = whole
     }
     if let best { taken.formUnion(best.members) }
     return best
   }
 
+  private func take(_ index: Int, _ epilogue: inout Epilogue, _ inside: inout Set<ValueID>) {
+    epilogue.members = (epilogue.members + [index]).sorted()
+    inside.insert(graph.nodes[index].results[0])
+  }
+
+  private func values(_ epilogue: Epilogue) -> Set<ValueID> {
+    Set((epilogue.members + [epilogue.product]).map { graph.nodes[$0].results[0] })
+  }
+
+  /// Nodes whose results only members read, and which read one array: an activation's derivative that
+  /// a gradient is multiplied by. One that reads two would cost as much memory as it saves.
+  private func functions(_ epilogue: Epilogue) -> [Int] {
+    epilogue.members.flatMap { graph.nodes[$0].operands }.compactMap { operand in
+      guard operand.view == nil, let index = producers[operand.value.index],
+        !epilogue.members.contains(index), index != epilogue.product,
+        !escaping[operand.value.index],
+        readers[operand.value.index].allSatisfy({ epilogue.members.contains($0) })
+      else { return nil }
+      let arrays = graph.nodes[index].operands.filter { graph.type(of: $0).count > 1 }
+      return Set(arrays).count == 1 ? index : nil
+    }
+  }
+
   /// Readers of the values inside that are not inside themselves, in order. One that stands behind another
   /// reader of the same value cannot be taken before that one, so the first of each value will do.
-  private func candidates(_ members: [Int]) -> [Int] {
+  private func candidates(_ epilogue: Epilogue) -> [Int] {
     var found: [Int] = []
-    for index in members {
+    for index in [epilogue.product] + epilogue.members {
       for result in graph.nodes[index].results {
-        if let reader = readers[result.index].first(where: { !members.contains($0) }),
+        if let reader = readers[result.index].first(where: { !epilogue.members.contains($0) }),
           !found.contains(reader)
         {
           found.append(reader)
@@ -164,43 +195,42 @@ private struct EpilogueFinder {
   }
 
   private func canTake(
-    _ index: Int, _ contraction: any Contraction, _ members: [Int], _ inside: Set<ValueID>,
-    _ product: ValueID
+    _ index: Int, _ contraction: any Contraction, _ epilogue: Epilogue, _ inside: Set<ValueID>
   ) -> Bool {
     let node = graph.nodes[index]
-    let first = graph.nodes[members[0]]
-    let domain = graph.type(of: product).shape
+    let product = graph.nodes[epilogue.product]
+    let domain = graph.type(of: product.results[0]).shape
     guard node.op is any ElementwiseOp, node.results.count == 1, !taken.contains(index),
-      node.recomputation == first.recomputation,
+      node.recomputation == product.recomputation,
       graph.type(of: node.results[0]).shape == domain,
       Loop.supports(node.op, node.operands.map { graph.type(of: $0) })
     else { return false }
-    var operands = Set(
-      members.dropFirst().flatMap { graph.nodes[$0].operands }.filter { !inside.contains($0.value) }
-    )
+    let values = inside.union(node.results)
+    var whole = epilogue
+    whole.members = (epilogue.members + [index]).sorted()
+    let operands = Set(
+      whole.members.flatMap { graph.nodes[$0].operands }.filter { !values.contains($0.value) })
     for operand in node.operands {
-      if inside.contains(operand.value) {
+      if values.contains(operand.value) {
         if operand.view != nil { return false }
         continue
       }
-      operands.insert(operand)
       let type = graph.type(of: operand)
       let view = operand.view ?? View(dense: type.shape)
       if !contraction.canFollow(view, result: domain) { return false }
     }
-    let inside = inside.union(node.results)
-    return operands.count <= Self.maximumOperands
-      && outputs((members + [index]).sorted(), inside) != nil
+    return operands.count <= Self.maximumOperands && outputs(whole, values) != nil
   }
 
   /// The values inside that are read outside; nil where one is needed before the last member.
-  private func outputs(_ members: [Int], _ inside: Set<ValueID>) -> [ValueID]? {
+  private func outputs(_ epilogue: Epilogue, _ inside: Set<ValueID>) -> [ValueID]? {
+    let last = epilogue.members.last!
     var outputs: [ValueID] = []
-    for index in members {
+    for index in [epilogue.product] + epilogue.members {
       let value = graph.nodes[index].results[0]
       // Readers are in order, and members few: the first that is none is found at once.
-      let outside = readers[value.index].first { !members.contains($0) }
-      if let outside, outside < members.last! { return nil }
+      let outside = readers[value.index].first { !epilogue.members.contains($0) }
+      if let outside, outside < last { return nil }
       if outside != nil || escaping[value.index] { outputs.append(value) }
     }
     return outputs

@@ -65,6 +65,9 @@ let elementwiseSpecs: [OpSpec] = [
     points: [([0], 0.5), ([1], 1.0833154705876863), ([-inf], 0), ([inf], 1), ([.nan], .nan)]),
   OpSpec(
     GeluTanh(), .uniform(-5...5), points: [([1], 0.8411919906082768), ([-1], -0.15880800939172324)]),
+  OpSpec(
+    GeluTanhDerivative(), .uniform(-5...5),
+    points: [([0], 0.5), ([1], 1.0829640838457826), ([-inf], 0), ([inf], 1), ([.nan], .nan)]),
   OpSpec(Greater(), .integers(0...3), smoothness: .none, points: [([2, 1], 1), ([1, 1], 0)]),
   OpSpec(
     GreaterOrEqual(), .integers(0...3), smoothness: .none, points: [([1, 1], 1), ([.nan, 1], 0)]),

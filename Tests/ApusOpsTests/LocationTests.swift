@@ -219,6 +219,7 @@ nonisolated(unsafe) private let uses: [String: [Use]] = {
   }
   all["floorDivide"]!.append { [floorDivide($0.labels, 2)] }
   all["geluDerivative"] = [{ [geluDerivative($0.x)] }]
+  all["geluTanhDerivative"] = [{ [geluTanhDerivative($0.x)] }]
   all["siluDerivative"] = [{ [siluDerivative($0.x)] }]
   all["where"] = [
     {

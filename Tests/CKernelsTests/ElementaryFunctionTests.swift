@@ -95,6 +95,7 @@ import Testing
     Case("gelu", [13.2, 13.04] + bellPieces, bellBreaks),
     Case("gelu_derivative", [0.7518, 13.2, 13.34, 13.375] + bellPieces, bellBreaks),
     Case("gelu_tanh", [5, 10]),
+    Case("gelu_tanh_derivative", [0.7525, 5, 9.9, 10, 11], sixteenthBreaks),
     Case("elu", [20, 17.3, 128 * ln2]), Case("selu", [20, 17.3, 128 * ln2]),
     Case("sqrt", [2, 4], powersOfTwo), Case("rsqrt", [2, 4], powersOfTwo),
     Case("reciprocal", [2, 3, 0x1p126, 0x1p127], powersOfTwo),

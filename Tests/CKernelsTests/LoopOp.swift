@@ -70,6 +70,9 @@ struct LoopOp: Sendable {
     // It is 0 at -1.2785: 1 + x s cancels.
     case "silu_derivative":
       return Tolerance(ulp: 5, absolute: abs(read[0].real + 1.5) < 1.5 ? 0x1p-25 : 0)
+    // It is 0 at -0.7525; in the tail the error is that of the exponent.
+    case "gelu_tanh_derivative":
+      return Tolerance(ulp: 4, absolute: read[0].real.isFinite ? 0x1p-24 : 0)
     // 1 + e^-2u cancels: the error is one of the operand's size.
     case "gelu_tanh":
       let x = read[0].real
@@ -287,6 +290,14 @@ private func transcendental(_ base: String) -> RealFunction {
     { v in
       let u = (2 / Double.pi).squareRoot() * (v.a + 0.044715 * v.a * v.a * v.a)
       return v.a / (1 + exp(-2 * u))
+    }
+  case "gelu_tanh_derivative":
+    { v in
+      let scale = 2 * (2 / Double.pi).squareRoot()
+      let e = exp(-abs(scale * (v.a + 0.044715 * v.a * v.a * v.a))), q = 1 / (1 + e)
+      if e == 0 { return v.a > 0 ? 1 : -0.0 }
+      let slope = scale * (1 + 3 * 0.044715 * v.a * v.a)
+      return v.a < 0 ? e * q * (1 + v.a * slope * q) : q * (1 + v.a * slope * e * q)
     }
   case "elu": { $0.a > 0 ? $0.a : $0.x * expm1($0.a) }
   // Klambauer et al., "Self-Normalizing Neural Networks" (2017).

@@ -11,14 +11,8 @@ package struct GeluTanh: PlainElementwiseOp {
 
   package init() {}
 
-  // dy/dx = (1 + t)/2 + x/2 (1 - t²) du/dx, with t = tanh u
   package func gradient(_ context: GradientContext) throws -> [Tensor?] {
-    let x = context.operands[0]
-    let scale = (2 / Double.pi).squareRoot()
-    let squared = square(x)
-    let t = tanh(x * (squared * (0.044715 * scale) + scale))
-    let slope = squared * (3 * 0.044715 * scale) + scale
-    return [context.gradient * ((t + 1) * 0.5 + x * 0.5 * (1 - square(t)) * slope)]
+    [context.gradient * geluTanhDerivative(context.operands[0])]
   }
 
   package func evaluate(_ x: [Double]) -> Double {
