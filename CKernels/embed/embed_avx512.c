@@ -4,6 +4,7 @@
 
 #include "ck_gather.h"
 #include "gather_body.h"
+#include "packed_rows_body.h"
 #include "scatter_body.h"
 
 #include "../core/ck_target_end.h"

@@ -119,6 +119,7 @@ typedef struct job {
   blocking blocking;
   gemm_matrix m;
   range rows, columns;
+  int64_t K;  // as many terms as there are
   bool pack_a, pack_b;
   bool has_b;  // B's panels are packed from an earlier block of rows
   // Where the product goes: element (i, j) to c[(i - c_begin) * c_row + j - c_column].
@@ -192,7 +193,7 @@ static void take_near(const job *job, gemm_tile *tile, look_ahead *ahead, block 
 static look_ahead look_ahead_of(const job *job, block at, range columns) {
   const ck_gemm_args *g = job->g;
   const int64_t next = at.step + at.steps;
-  if (next >= g->K) {
+  if (next >= job->K) {
     const range rows = {at.row, at.row + at.rows};
     return (look_ahead){.met = {ck_gemm_program(g), job->m.index, rows, columns, 0}};
   }
@@ -298,8 +299,8 @@ static void multiply_by_rows(const job *job, gemm_tile *tile, block at, range co
 static void multiply_block(const job *job, range rows, range columns, int64_t step) {
   const ck_gemm_args *g = job->g;
   block at = {.row = rows.begin, .rows = length(rows), .step = step};
-  at.steps = least(ck_gemm_k_block(g->K), g->K - step);
-  const bool last = step + at.steps == g->K;
+  at.steps = least(ck_gemm_k_block(g->K), job->K - step);
+  const bool last = step + at.steps == job->K;
   gemm_tile tile = {
       .c_row = job->c_row,
       .K = at.steps,
@@ -336,7 +337,7 @@ static void multiply(job *job, range columns) {
       multiply_block(job, block_of(job->rows, blocks, r), columns, step);
     }
     step += ck_gemm_k_block(job->g->K);
-  } while (step < job->g->K);
+  } while (step < job->K);
 }
 
 /// Columns, then rows, then K: a block of the product is finished in the cache and goes from there
@@ -355,7 +356,7 @@ static void multiply_fused(job *job, range columns) {
     do {
       multiply_block(job, rows, columns, step);
       step += ck_gemm_k_block(g->K);
-    } while (step < g->K);
+    } while (step < job->K);
     ck_loop_block(job->level->isa)(ck_gemm_program(g), job->epilogue_scratch, job->m.index,
                                    rows.begin, length(rows), columns.begin, length(columns), job->c,
                                    job->c_row);
@@ -377,6 +378,7 @@ void gemm_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level
   const ck_gemm_part part = gemm_part_of(g, level, t);
   if (part.column >= part.column_end || part.row >= part.row_end) return;
   job job = {.g = g, .level = level, .blocking = blocking_of(g, level), .c_row = g->c_row};
+  job.K = gemm_terms(g);
   job.pack_a = packs_a(g, level);
   job.pack_b = gemm_packs_b(g, level);
   job.a_scratch = t->scratch;

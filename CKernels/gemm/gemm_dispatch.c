@@ -121,6 +121,7 @@ static void run_by(way way, const ck_gemm_args *args, const ck_thread *t, const 
   } else {
     gemm_run(args, t, way.level);
   }
+  if (args->limit == CK_GEMM_LIVE_ROWS) gemm_clear_rest(args, t);
 }
 
 static void run(const ck_gemm_args *args, const ck_thread *t, ck_isa isa) {
@@ -185,7 +186,7 @@ static ck_gemm_part part_of(const ck_gemm_args *args, way way, const ck_thread *
   if (goes_by_lanes(way, args)) return gemm_vector_part_of(args, way.level, t);
   if (way.level) return gemm_part_of(args, way.level, t);
   ck_gemm_part part = {.column_end = args->N};
-  ck_share(gemm_matrices(args) * args->M, t, &part.row, &part.row_end);
+  ck_share(gemm_matrices(args) * gemm_rows(args), t, &part.row, &part.row_end);
   return part;
 }
 

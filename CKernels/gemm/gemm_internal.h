@@ -38,6 +38,26 @@ static inline int64_t gemm_matrices(const ck_gemm_args *g) {
   return count;
 }
 
+// MARK: A limit known at run time
+
+static inline int64_t gemm_live(const ck_gemm_args *g, ck_gemm_limit limit, int64_t all) {
+  if (g->limit != (int32_t)limit || !g->live) return all;
+  return *g->live < 0 ? 0 : *g->live < all ? *g->live : all;
+}
+
+/// The rows that a product has: M, or as many of them as there are.
+static inline int64_t gemm_rows(const ck_gemm_args *g) {
+  return gemm_live(g, CK_GEMM_LIVE_ROWS, g->M);
+}
+
+/// Likewise the terms of its sums.
+static inline int64_t gemm_terms(const ck_gemm_args *g) {
+  return gemm_live(g, CK_GEMM_LIVE_TERMS, g->K);
+}
+
+/// Zeros in the rows of C behind those that there are: this thread's share.
+void gemm_clear_rest(const ck_gemm_args *g, const ck_thread *t);
+
 // MARK: What the drivers share: gemm_share.c
 
 /// Elements from each array's first to one matrix of the batch.

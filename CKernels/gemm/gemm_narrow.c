@@ -132,6 +132,7 @@ typedef struct job {
   const ck_gemm_args *g;
   const gemm_narrow *narrow;
   blocking blocking;
+  int64_t K;      // as many terms as there are
   int64_t index;  // of the matrix
   const char *a, *b;
   char *c;
@@ -155,7 +156,7 @@ static void enter_matrix(job *job, int64_t index) {
   if (job->narrow->steps == 1) {
     job->direct_a &= g->a_type == CK_F32;
   } else {
-    job->direct_a &= has_rows_of_pairs(g, job->narrow);
+    job->direct_a &= has_rows_of_pairs(g, job->narrow) && job->K % 2 == 0;
   }
   job->dots = job->direct_a && job->narrow->steps == 2 && g->N <= DOT_COLUMNS;
 }
@@ -250,8 +251,8 @@ static void turn_panel(const job *job, gemm_tile *tile) {
 static void multiply_block(const job *job, range rows, range columns, int64_t step) {
   const ck_gemm_args *g = job->g;
   block at = {.row = rows.begin, .rows = length(rows), .step = step};
-  at.steps = least(job->blocking.k_block, g->K - step);
-  const bool last = step + at.steps == g->K;
+  at.steps = least(job->blocking.k_block, job->K - step);
+  const bool last = step + at.steps == job->K;
   const bool sums_in_block = job->blocking.in_block;
   const bool to_block = sums_in_block && !(last && rounds_in_tile(g, job->narrow));
   gemm_tile tile = {
@@ -290,7 +291,7 @@ static void multiply(job *job, range columns) {
       multiply_block(job, block_of(job->rows, blocks, r), columns, step);
     }
     step += job->blocking.k_block;
-  } while (step < job->g->K);
+  } while (step < job->K);
 }
 
 /// Columns, then rows, then K: a block of C is summed in the cache and goes from there through the
@@ -314,7 +315,7 @@ static void multiply_in_block(job *job, range columns) {
     do {
       multiply_block(job, rows, columns, step);
       step += job->blocking.k_block;
-    } while (step < g->K);
+    } while (step < job->K);
     if (g->epilogue.program) {
       if (g->c_type != CK_F32)
         narrow->round_in_place(job->c_scratch, (ck_dtype)g->c_type, job->block_row, length(rows),
@@ -338,7 +339,7 @@ ck_gemm_part gemm_narrow_part_of(const ck_gemm_args *g, const gemm_narrow *narro
   if (g->N == 1) {
     // Transposed or not, which the bias decides: vectors along the rows of all matrices.
     ck_gemm_part part = {.column_end = 1};
-    const int64_t rows = gemm_matrices(g) * g->M;
+    const int64_t rows = gemm_matrices(g) * gemm_rows(g);
     ck_share(ceiling(rows, vector), t, &part.row, &part.row_end);
     part.row = least(part.row * vector, rows);
     part.row_end = least(part.row_end * vector, rows);
@@ -355,7 +356,7 @@ void gemm_narrow_run(const ck_gemm_args *args, const ck_thread *t, const gemm_na
   const ck_gemm_args *g = transposes ? &other : args;
   const ck_gemm_part part = gemm_narrow_part_of(args, narrow, t);
   if (part.column >= part.column_end || part.row >= part.row_end) return;
-  job job = {.g = g, .narrow = narrow, .blocking = blocking_of(g, narrow)};
+  job job = {.g = g, .narrow = narrow, .blocking = blocking_of(g, narrow), .K = gemm_terms(args)};
   job.a_scratch = t->scratch;
   job.b_scratch = job.a_scratch + job.blocking.a;
   job.c_scratch = job.b_scratch + job.blocking.b;

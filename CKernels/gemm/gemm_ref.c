@@ -48,14 +48,15 @@ static float combine(const ck_gemm_args *g, float x, const float *other) {
 static float element(const ck_gemm_args *g, const void *a, const void *b, const float *other,
                      float c, int64_t i, int64_t j) {
   const int64_t block = has_lanes(g) ? GEMM_LANES_BLOCK : ck_gemm_k_block(g->K);
+  const int64_t terms = gemm_terms(g);
   float value = g->accumulate ? c : 0.0f;
   int64_t p = 0;
   do {
-    const int64_t end = p + block < g->K ? p + block : g->K;
+    const int64_t end = p + block < terms ? p + block : terms;
     const float sum = sum_of(g, a, b, i, j, p, end);
     value = p == 0 && !g->accumulate ? g->alpha * sum : __builtin_fmaf(g->alpha, sum, value);
     p = end;
-  } while (p < g->K);
+  } while (p < terms);
   if (g->epilogue.bias) value += g->epilogue.bias[j];
   if (g->epilogue.combination != CK_ALONE) value = combine(g, value, other + j);
   if (g->epilogue.combination == CK_ADD && g->epilogue.mask)
@@ -68,7 +69,8 @@ int64_t gemm_ref_row(const ck_gemm_args *g) { return (g->N + 15) / 16 * 16; }
 void ck_gemm_f32_ref(const void *args, const ck_thread *t) {
   const ck_gemm_args *g = args;
   int64_t begin, end;
-  ck_share(gemm_matrices(g) * g->M, t, &begin, &end);
+  ck_share(gemm_matrices(g) * gemm_rows(g), t, &begin, &end);
+  if (g->limit == CK_GEMM_LIVE_ROWS) gemm_clear_rest(g, t);
   for (int64_t row = begin; row < end; row++) {
     const int64_t i = row % g->M;
     int64_t rest = row / g->M;

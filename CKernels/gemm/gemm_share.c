@@ -1,5 +1,7 @@
 // What the drivers of the matrix products share: the blocks of K, where a matrix lies, and how C is
 // cut over a team.
+#include <string.h>
+
 #include "../eltwise/loop_plan.h"
 #include "gemm_internal.h"
 
@@ -60,13 +62,22 @@ void gemm_meet(gemm_met *met, gemm_tile *tile) {
   met->program = NULL;
 }
 
+void gemm_clear_rest(const ck_gemm_args *g, const ck_thread *t) {
+  const int64_t rows = gemm_rows(g), size = g->c_type == CK_F32 ? 4 : 2;
+  int64_t begin, end;
+  ck_share(g->M - rows, t, &begin, &end);
+  for (int64_t i = rows + begin; i < rows + end; i++)
+    memset((char *)g->c + i * g->c_row * size, 0, (size_t)(g->N * size));
+}
+
 /// Products that a thread does while it would wait for others: for less than that columns are not
 /// cut, since layer after layer goes on with the same rows, which need no barrier.
 static const double products_of_waiting = 25e3;
 
 /// How many groups the columns are cut into: the number that the thread with most to do likes best.
 static int32_t groups_of(const ck_gemm_args *g, gemm_cut cut, int32_t count) {
-  const int64_t row_units = ceiling(g->M, cut.row_unit), all = gemm_matrices(g) * row_units;
+  const int64_t row_units = ceiling(gemm_rows(g), cut.row_unit);
+  const int64_t all = gemm_matrices(g) * row_units;
   int32_t best = 1;
   double best_cost = 0;
   const double margin = products_of_waiting / (double)(g->K > 0 ? g->K : 1);
@@ -85,21 +96,21 @@ static int32_t groups_of(const ck_gemm_args *g, gemm_cut cut, int32_t count) {
 
 /// The row, counted through all matrices, where a unit of rows begins.
 static int64_t row_of(const ck_gemm_args *g, gemm_cut cut, int64_t unit) {
-  const int64_t units = ceiling(g->M, cut.row_unit);
-  return unit / units * g->M + unit % units * cut.row_unit;
+  const int64_t rows = gemm_rows(g), units = ceiling(rows, cut.row_unit);
+  return unit / units * rows + unit % units * cut.row_unit;
 }
 
 ck_gemm_part gemm_part_by(const ck_gemm_args *g, gemm_cut cut, const ck_thread *t) {
-  const int64_t matrices = gemm_matrices(g);
+  const int64_t matrices = gemm_matrices(g), rows = gemm_rows(g);
   ck_gemm_part part = {0};
-  if (matrices <= 0 || g->M <= 0 || g->N <= 0) return part;
+  if (matrices <= 0 || rows <= 0 || g->N <= 0) return part;
   const int32_t groups = groups_of(g, cut, t->count);
   const ck_thread in_columns = {.index = t->index % groups, .count = groups};
   const ck_thread in_rows = {.index = t->index / groups, .count = t->count / groups};
   ck_share(ceiling(g->N, cut.column_unit), &in_columns, &part.column, &part.column_end);
   part.column = least(part.column * cut.column_unit, g->N);
   part.column_end = least(part.column_end * cut.column_unit, g->N);
-  ck_share(matrices * ceiling(g->M, cut.row_unit), &in_rows, &part.row, &part.row_end);
+  ck_share(matrices * ceiling(rows, cut.row_unit), &in_rows, &part.row, &part.row_end);
   part.row = row_of(g, cut, part.row);
   part.row_end = row_of(g, cut, part.row_end);
   return part;

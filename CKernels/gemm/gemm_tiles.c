@@ -141,6 +141,7 @@ typedef struct job {
   const gemm_tiles *tiles;
   int32_t parts;
   blocking blocking;
+  int64_t M, K;   // as many rows and terms as there are
   int64_t index;  // of the matrix
   const char *a, *b;
   char *c;
@@ -167,7 +168,7 @@ typedef struct k_range {
 
 static k_range k_range_of(const job *job, int64_t index) {
   const int64_t begin = index * job->blocking.k_block;
-  return (k_range){index, begin, least(job->blocking.k_block, job->g->K - begin)};
+  return (k_range){index, begin, least(job->blocking.k_block, job->K - begin)};
 }
 
 static const char *a_source(const job *job, int64_t panel, k_range k) {
@@ -221,7 +222,7 @@ static void pack_a(const job *job, range rows, k_range k) {
     const int64_t local = panel - rows.begin;
     job->a_guards[local] =
         gemm_tiles_pack(job->a_scratch + local * panel_bytes(job->blocking.k_block, job->parts),
-                        lanes_of(g->M, panel), k.steps, a_source(job, panel, k),
+                        lanes_of(job->M, panel), k.steps, a_source(job, panel, k),
                         (ck_dtype)g->a_type, g->a_row, g->a_col, job->parts, false);
   }
 }
@@ -238,7 +239,7 @@ static void multiply_wide(const job *job, int64_t row, int64_t column, b_panel b
   } else {
     gemm_tiles_join(job->b_wide, k.steps, b.data, job->parts);
   }
-  const int64_t rows = lanes_of(g->M, row);
+  const int64_t rows = lanes_of(job->M, row);
   pack_wide(job->a_wide, rows, k.steps, a_source(job, row, k), (ck_dtype)g->a_type, g->a_row,
             g->a_col);
   gemm_tile tile = {
@@ -263,7 +264,7 @@ static void multiply_wide(const job *job, int64_t row, int64_t column, b_panel b
 /// One block of K against a block of row panels and the panels of some columns.
 static void multiply_block(const job *job, range rows, range columns, k_range k) {
   const ck_gemm_args *g = job->g;
-  const bool in_block = job->blocking.in_block, last = k.begin + k.steps >= g->K;
+  const bool in_block = job->blocking.in_block, last = k.begin + k.steps >= job->K;
   const ck_dtype type = in_block ? CK_F32 : (ck_dtype)g->c_type;
   tile_finish finish = {
       .c_row = in_block ? job->block_row : g->c_row,
@@ -293,7 +294,7 @@ static void multiply_block(const job *job, range rows, range columns, k_range k)
         finish.c = job->c +
                    (row * TILE_LANES * g->c_row + column * TILE_LANES) * gemm_type_bytes(g->c_type);
       }
-      gemm_tiles_finish(&finish, job->strip, lanes_of(g->M, row), width);
+      gemm_tiles_finish(&finish, job->strip, lanes_of(job->M, row), width);
     }
   }
 }
@@ -301,14 +302,14 @@ static void multiply_block(const job *job, range rows, range columns, k_range k)
 /// Columns, then rows, then K: a block of C stays in the cache until it is done.
 static void multiply(job *job, range rows, range columns) {
   const ck_gemm_args *g = job->g;
-  const int64_t blocks = k_blocks(g->K, job->parts);
+  const int64_t blocks = greatest(1, ceiling(job->K, job->blocking.k_block));
   const bool packs_b = !g->b_packed;
   job->block_row = job->blocking.column_panels * TILE_LANES + 16;
   if (packs_b && job->blocking.keeps_b)
     for (int64_t i = 0; i < blocks; i++) pack_b(job, columns, k_range_of(job, i));
   for (int64_t row = rows.begin; row < rows.end; row += ROW_PANELS) {
     const range part = {row, least(row + ROW_PANELS, rows.end)};
-    const int64_t height = least(part.end * TILE_LANES, g->M) - row * TILE_LANES;
+    const int64_t height = least(part.end * TILE_LANES, job->M) - row * TILE_LANES;
     const int64_t left = columns.begin * TILE_LANES;
     const int64_t width = least(columns.end * TILE_LANES, g->N) - left;
     char *c = NULL;
@@ -353,6 +354,7 @@ static job job_of(const ck_gemm_args *g, const ck_thread *t, const gemm_tiles *t
                   int32_t parts) {
   job job = {.g = g, .tiles = tiles, .parts = parts, .blocking = blocking_of(g, parts)};
   const blocking *k = &job.blocking;
+  job.M = gemm_rows(g), job.K = gemm_terms(g);
   const int64_t row_panels = least(ceiling(g->M, TILE_LANES), ROW_PANELS);
   char *scratch = t->scratch;
   job.a_scratch = scratch, scratch += k->a;

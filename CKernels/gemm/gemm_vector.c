@@ -33,6 +33,7 @@ typedef struct product {
   const float *x, *w;
   int64_t x_step, w_row, w_col;
   float *x_scratch;
+  int64_t K;      // as many terms as there are
   int64_t first;  // element of the result
   gemm_vector v;
 } product;
@@ -65,10 +66,10 @@ static void multiply(product *q, bool packed) {
   float *const sums = v->sum;
   int64_t step = 0;
   do {
-    v->K = least(GEMM_LANES_BLOCK, g->K - step);
+    v->K = least(GEMM_LANES_BLOCK, q->K - step);
     v->x = q->x + step * q->x_step;
     v->w = q->w + step * q->w_row + q->first * q->w_col;
-    const bool last = step + v->K == g->K, walks = packed || (q->w_col == 1 && q->w_row != 1);
+    const bool last = step + v->K == q->K, walks = packed || (q->w_col == 1 && q->w_row != 1);
     if (walks && !packed && v->K <= SHORT_TERMS) {
       q->level->vector_short(v);
     } else if (walks) {
@@ -93,7 +94,7 @@ static void multiply(product *q, bool packed) {
     v->bias = g->epilogue.bias && last ? g->epilogue.bias + q->first * v->bias_step : NULL;
     q->level->vector_finish(v);
     step += v->K;
-  } while (step < g->K);
+  } while (step < q->K);
 }
 
 void gemm_vector_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level) {
@@ -102,7 +103,7 @@ void gemm_vector_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level
   float *const scratch = t->scratch;
   const bool row = g->M == 1, packed = g->b_packed && row;
   float *const c = scratch + X_FLOATS + SUM_FLOATS + OUT_FLOATS;
-  product q = {.g = g, .level = level, .x_scratch = scratch};
+  product q = {.g = g, .level = level, .x_scratch = scratch, .K = gemm_terms(g)};
   q.v = (gemm_vector){.sum = scratch + X_FLOATS,
                       .out = scratch + X_FLOATS + SUM_FLOATS,
                       .alpha = g->alpha,

@@ -22,6 +22,7 @@ typedef enum ck_gather_op {
   CK_GATHER_GATHER_CAST = 6,  // takes ck_gather_args, index_inner 0: bf16 of f32 where
                               // element_size, that of the source, is 4, f32 of bf16 where it is 2
   CK_GATHER_LENGTH_MASK = 7,  // takes ck_length_mask_args
+  CK_GATHER_PACKED_ROWS = 8,  // takes ck_packed_rows_args
 } ck_gather_op;
 
 /// dst[o, k, i] = src[o, indices[o·index_outer + k·index_count + i·index_inner], i]
@@ -98,6 +99,28 @@ typedef struct ck_length_mask_args {
   int64_t extent;
   int32_t length_dtype;  // CK_I32, CK_I64 or CK_U8
 } ck_length_mask_args;
+
+/// Sequences of their own lengths, between an array that is padded and rows that lie one behind the
+/// other, step by step:
+///
+///     rows[offsets[t] + r] = padded[order[r], t]      r < offsets[t + 1] - offsets[t], t < steps
+///
+/// Packing writes the left side and zeros into the rows behind offsets[steps], unpacking the right
+/// side and zeros where no row belongs. What `offsets` or `order` say that cannot be is left out.
+typedef struct ck_packed_rows_args {
+  void *dst;
+  const void *src;
+  const void *order;       // [batch], order_dtype; NULL: 0, 1, …
+  const int32_t *offsets;  // [steps + 1]
+  int64_t steps;
+  int64_t batch;
+  int64_t width;            // elements of a row
+  int64_t sequence_stride;  // of the padded array, in rows
+  int64_t step_stride;
+  int32_t order_dtype;  // CK_I32, CK_I64 or CK_U8
+  int32_t unpacks;
+  int32_t src_type, dst_type;  // one type, or CK_F32 and CK_BF16
+} ck_packed_rows_args;
 
 /// The entry point of `op` at `isa`.
 ck_kernel ck_gather(ck_gather_op op, ck_isa isa);

@@ -26,6 +26,13 @@ typedef enum ck_gemm_precision {
   CK_GEMM_MIXED = 2,    // operands may be rounded to bf16; where that gains nothing they are not
 } ck_gemm_precision;
 
+/// What of a product a number that is only known at run time cuts off.
+typedef enum ck_gemm_limit {
+  CK_GEMM_WHOLE = 0,
+  CK_GEMM_LIVE_ROWS = 1,   // the first rows of A and C; what follows in C becomes zeros
+  CK_GEMM_LIVE_TERMS = 2,  // the first terms of each sum; what follows of A and B is not read
+} ck_gemm_limit;
+
 /// For each batch index t:
 ///
 ///     C[t] = epilogue(alpha * A[t] B[t] (+ C[t] where accumulate))        A: M x K, B: K x N, C: M
@@ -69,6 +76,11 @@ typedef struct ck_gemm_args {
   // to C or, as c_type says, to the epilogue program; `bias` is f32.
   int16_t a_type, b_type, c_type;
   int16_t precision;  // ck_gemm_precision
+
+  // Of one matrix, without a program: how many rows or terms there are, up to M or K. Blocks and
+  // scratch stay those of M and K, the live ones are cut over the team. NULL: all.
+  const int32_t *live;
+  int32_t limit;  // ck_gemm_limit
 
   // After alpha. A program: `c` is not touched, and `accumulate` must be 0. Combinations: only
   // where `ck_gemm_combines`. C may lie exactly where `other` does if both have one type and K is

@@ -8,8 +8,9 @@
 //     gates = x[t] + h[t-1] Uᵀ            i, f, g, o = σ, σ, tanh, σ of gates
 //     c[t] = f c[t-1] + i g               h[t] = o tanh c[t]
 //
-// With `active`, the sequences lie in order of their lengths, the longest first, and step t has
-// active[t] of them; what is behind is not read, and becomes zeros.
+// With `offsets`, the sequences lie in order of their lengths, the longest first, and all stacks
+// are packed: the rows of step t, those of the sequences that have it, are offsets[t] ..< offsets[t
+// + 1], at most batch of them. The rows behind the last are not read, and become zeros.
 #ifndef CK_LSTM_H
 #define CK_LSTM_H
 
@@ -36,15 +37,16 @@ typedef struct ck_lstm_shape {
 /// Arrays of a type of their own are f32 or bf16.
 typedef struct ck_lstm_args {
   ck_lstm_shape shape;
-  int32_t x_type, h_type, gates_type;
+  int32_t x_type, h_type, gates_type, before_type;
   const void *x;           // [steps, batch, 4 hidden]; may be `gates` of one type
   const float *h0, *c0;    // [batch, hidden]
   const float *u;          // [4 hidden, hidden]
-  const int32_t *active;   // [steps], or NULL
+  const int32_t *offsets;  // [steps + 1], or NULL
   void *h;                 // [steps, batch, hidden]
   float *h_last, *c_last;  // [batch, hidden]: of each sequence's last step
   void *gates;             // [steps, batch, 4 hidden]: i, f, g, o
   float *c;                // [steps, batch, hidden]
+  void *before;            // [steps, batch, hidden]: the h before each step; or NULL
   void *workspace;         // ck_lstm_workspace_bytes
 } ck_lstm_args;
 
@@ -55,7 +57,7 @@ typedef struct ck_lstm_gradient_args {
   const float *dh_last, *dc_last;  // [batch, hidden]
   const void *gates;
   const float *c, *c0, *u;
-  const int32_t *active;
+  const int32_t *offsets;
   void *dx;          // [steps, batch, 4 hidden]; may be `gates` of one type
   float *dh0, *dc0;  // [batch, hidden]; may be dh_last and dc_last
   void *workspace;   // ck_lstm_workspace_bytes

@@ -66,7 +66,7 @@ typedef struct part {
   const ck_lstm_shape *shape;
   const lstm_level *level;
   const ck_thread *thread;
-  const int32_t *active;
+  const int32_t *offsets;
   range rows, blocks;  // blocks of `columns` units
   bool by_rows;
   int64_t terms;  // of a product's sum
@@ -75,8 +75,8 @@ typedef struct part {
 } part;
 
 static part part_of(const ck_lstm_shape *shape, int64_t terms, const lstm_level *level,
-                    const ck_thread *t, const int32_t *active, void *workspace) {
-  part p = {shape, level, t, active, {0, shape->batch}, {0, 0}, true, terms, workspace, NULL};
+                    const ck_thread *t, const int32_t *offsets, void *workspace) {
+  part p = {shape, level, t, offsets, {0, shape->batch}, {0, 0}, true, terms, workspace, NULL};
   p.panels = p.words + 2 * shape->batch * words_row(terms, level->steps);
   p.blocks.end = ceiling(shape->hidden, level->product->columns);
   if (t->count == 1) return p;
@@ -84,7 +84,7 @@ static part part_of(const ck_lstm_shape *shape, int64_t terms, const lstm_level 
       (size_t)(lstm_gates * shape->hidden * shape->hidden) * sizeof(float) / (size_t)level->steps;
   // Of sequences with lengths the first rows are the longest: their thread would be the last.
   p.by_rows = length(p.blocks) < t->count ||
-              (!active && weights <= own_cache_bytes && shape->batch >= least_rows * t->count);
+              (!offsets && weights <= own_cache_bytes && shape->batch >= least_rows * t->count);
   range *cut = p.by_rows ? &p.rows : &p.blocks;
   *cut = block_of(*cut, t->count, t->index);
   return p;
@@ -95,10 +95,17 @@ static int64_t step_at(const part *p, int64_t turn) {
   return p->shape->reversed ? p->shape->steps - 1 - turn : turn;
 }
 
-/// How many sequences step `step` has.
+static int64_t all_rows(const part *p) { return p->shape->steps * p->shape->batch; }
+
+/// Where the rows of step `step` begin, and behind the last step, where all end.
+static int64_t first_row(const part *p, int64_t step) {
+  if (!p->offsets) return step * p->shape->batch;
+  return greatest(0, least(p->offsets[step], all_rows(p)));
+}
+
+/// How many sequences it has.
 static int64_t active_at(const part *p, int64_t step) {
-  if (!p->active) return p->shape->batch;
-  return greatest(0, least(p->active[step], p->shape->batch));
+  return greatest(0, least(first_row(p, step + 1) - first_row(p, step), p->shape->batch));
 }
 
 /// How many of them have had a step before it in this direction.
@@ -129,10 +136,13 @@ static void *element(const void *base, int32_t type, int64_t at) {
   return (char *)base + at * bytes_of(type);
 }
 
-static void zero(void *base, int32_t type, int64_t row_length, range rows, range columns) {
-  for (int64_t r = rows.begin; r < rows.end; ++r)
-    memset(element(base, type, r * row_length + columns.begin), 0,
-           (size_t)(length(columns) * bytes_of(type)));
+/// Zeros in the rows of a stack that belong to no step: this thread's share.
+static void clear_rest(const part *p, void *stack, int32_t type, int64_t row_length) {
+  const int64_t rows = first_row(p, p->shape->steps);
+  int64_t begin, end;
+  ck_share(all_rows(p) - rows, p->thread, &begin, &end);
+  memset(element(stack, type, (rows + begin) * row_length), 0,
+         (size_t)((end - begin) * row_length * bytes_of(type)));
 }
 
 static void copy(float *to, const float *from, int64_t row_length, range rows, range columns) {
@@ -141,13 +151,6 @@ static void copy(float *to, const float *from, int64_t row_length, range rows, r
     const int64_t at = r * row_length + columns.begin;
     memcpy(to + at, from + at, (size_t)length(columns) * sizeof *to);
   }
-}
-
-/// Zeros for the sequences that a step does not have, in all gates of the units.
-static void zero_gates(void *base, int32_t type, int64_t hidden, range rows, range units) {
-  for (int64_t gate = 0; gate < lstm_gates; ++gate)
-    zero(base, type, lstm_gates * hidden, rows,
-         (range){gate * hidden + units.begin, gate * hidden + units.end});
 }
 
 /// All threads go on where each has what the others have made.
@@ -254,7 +257,7 @@ static void fetch(const ck_lstm_args *a, int64_t first_row, range rows, range un
 }
 
 static void forward_rows(const part *p, const ck_lstm_args *a, int64_t turn, range rows) {
-  const int64_t H = p->shape->hidden, at = step_at(p, turn) * p->shape->batch;
+  const int64_t H = p->shape->hidden, at = first_row(p, step_at(p, turn));
   float sums[most_rows * lstm_gates * lstm_columns] __attribute__((aligned(64)));
   const tiles all = tiles_of(p, rows);
   for (int64_t block = p->blocks.begin; block < p->blocks.end; ++block) {
@@ -279,11 +282,13 @@ static void forward_rows(const part *p, const ck_lstm_args *a, int64_t turn, ran
           .h = element(a->h, a->h_type, state),
           .cell = a->c_last + row,
           .h_last = a->h_last + row,
+          .before = a->before ? element(a->before, a->before_type, state) : NULL,
           .words = word_element(p, turn, own.begin, units.begin),
           .words_row = word_elements(p),
           .x_type = (ck_dtype)a->x_type,
           .h_type = (ck_dtype)a->h_type,
           .gates_type = (ck_dtype)a->gates_type,
+          .before_type = (ck_dtype)a->before_type,
       };
       p->level->cells(&cells);
     }
@@ -291,8 +296,8 @@ static void forward_rows(const part *p, const ck_lstm_args *a, int64_t turn, ran
 }
 
 void lstm_forward(const ck_lstm_args *a, const ck_thread *t, const lstm_level *level) {
-  const int64_t H = a->shape.hidden, batch = a->shape.batch;
-  const part p = part_of(&a->shape, H, level, t, a->active, a->workspace);
+  const int64_t H = a->shape.hidden;
+  const part p = part_of(&a->shape, H, level, t, a->offsets, a->workspace);
   const range units = own_units(&p);
   pack_panels(&p, a->u, false);
   // The running states lie where the last ones are given out. A sequence may begin in either of the
@@ -306,16 +311,14 @@ void lstm_forward(const ck_lstm_args *a, const ck_thread *t, const lstm_level *l
                      length(units));
   ck_barrier(t);
   for (int64_t turn = 0; turn < a->shape.steps; ++turn) {
-    const int64_t step = step_at(&p, turn), count = active_at(&p, step), at = step * batch;
-    const range runs = overlap(p.rows, (range){0, count});
+    const range runs = overlap(p.rows, (range){0, active_at(&p, step_at(&p, turn))});
     if (length(runs) > 0) forward_rows(&p, a, turn, runs);
-    const range behind = overlap(p.rows, (range){count, batch});
-    zero(element(a->h, a->h_type, at * H), a->h_type, H, behind, units);
-    zero(a->c + at * H, CK_F32, H, behind, units);
-    zero_gates(element(a->gates, a->gates_type, at * lstm_gates * H), a->gates_type, H, behind,
-               units);
     meet(&p);
   }
+  clear_rest(&p, a->h, a->h_type, H);
+  clear_rest(&p, a->gates, a->gates_type, lstm_gates * H);
+  clear_rest(&p, a->c, CK_F32, H);
+  if (a->before) clear_rest(&p, a->before, a->before_type, H);
 }
 
 // MARK: Backward
@@ -323,7 +326,7 @@ void lstm_forward(const ck_lstm_args *a, const ck_thread *t, const lstm_level *l
 static void backward_rows(const part *p, const ck_lstm_gradient_args *a, int64_t turn, range rows,
                           const float *c_before) {
   if (length(rows) == 0) return;
-  const int64_t H = p->shape->hidden, at = step_at(p, turn) * p->shape->batch;
+  const int64_t H = p->shape->hidden, at = first_row(p, step_at(p, turn));
   const range units = own_units(p);
   const int64_t row = rows.begin * H + units.begin;
   const int64_t gates = (at + rows.begin) * lstm_gates * H + units.begin;
@@ -348,8 +351,8 @@ static void backward_rows(const part *p, const ck_lstm_gradient_args *a, int64_t
 }
 
 void lstm_backward(const ck_lstm_gradient_args *a, const ck_thread *t, const lstm_level *level) {
-  const int64_t H = a->shape.hidden, batch = a->shape.batch;
-  const part p = part_of(&a->shape, lstm_gates * H, level, t, a->active, a->workspace);
+  const int64_t H = a->shape.hidden;
+  const part p = part_of(&a->shape, lstm_gates * H, level, t, a->offsets, a->workspace);
   pack_panels(&p, a->u, true);
   const range units = own_units(&p);
   // What flows back from step to step lies where it is given out at the end.
@@ -357,15 +360,13 @@ void lstm_backward(const ck_lstm_gradient_args *a, const ck_thread *t, const lst
   copy(a->dc0, a->dc_last, H, p.rows, units);
   if (p.by_rows) ck_barrier(t);  // all panels are made
   for (int64_t turn = a->shape.steps - 1; turn >= 0; --turn) {
-    const int64_t step = step_at(&p, turn), count = active_at(&p, step), at = step * batch;
+    const int64_t count = active_at(&p, step_at(&p, turn));
     const int64_t old = going_on(&p, turn);
     if (length(units) > 0) {
       backward_rows(&p, a, turn, overlap(p.rows, (range){0, old}),
-                    old > 0 ? a->c + step_at(&p, turn - 1) * batch * H : NULL);
+                    old > 0 ? a->c + first_row(&p, step_at(&p, turn - 1)) * H : NULL);
       backward_rows(&p, a, turn, overlap(p.rows, (range){old, count}), a->c0);
     }
-    zero_gates(element(a->dx, a->dx_type, at * lstm_gates * H), a->dx_type, H,
-               overlap(p.rows, (range){count, batch}), units);
     meet(&p);
     const tiles all = tiles_of(&p, overlap(p.rows, (range){0, count}));
     for (int64_t block = p.blocks.begin; block < p.blocks.end; ++block) {
@@ -377,4 +378,5 @@ void lstm_backward(const ck_lstm_gradient_args *a, const ck_thread *t, const lst
       }
     }
   }
+  clear_rest(&p, a->dx, a->dx_type, lstm_gates * H);
 }

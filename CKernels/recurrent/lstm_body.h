@@ -49,6 +49,7 @@ static inline __attribute__((always_inline)) void cell(const lstm_cells *s, int6
   const ck_v16f h = v[3] * ck_vtanh(c);
   ck_store_n(s->cell + at, c, n);
   ck_store_n(s->c + at, c, n);
+  if (s->before) store(s->before, s->before_type, at, ck_load_n(s->h_last + at, n), n);
   ck_store_n(s->h_last + at, h, n);
   store(s->h, s->h_type, at, h, n);
   store_word(s->words, r * s->words_row + j, h, n);

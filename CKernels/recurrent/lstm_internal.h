@@ -25,10 +25,11 @@ typedef struct lstm_cells {
   float *c;       // of this step
   void *h;        // likewise
   float *cell;    // before this step; becomes what is after it
-  float *h_last;  // becomes what is after this step
+  float *h_last;  // likewise
+  void *before;   // gets h_last as it was; or NULL
   void *words;    // the same, as elements of words
   int64_t words_row;
-  ck_dtype x_type, h_type, gates_type;
+  ck_dtype x_type, h_type, gates_type, before_type;
 } lstm_cells;
 
 typedef struct lstm_cell_gradients {

@@ -80,6 +80,7 @@ package let opSet: [any Op.Type] = [
   Less.self,
   LessOrEqual.self,
   LinearCrossEntropy.self,
+  LiveMatMul.self,
   Log.self,
   Log10.self,
   Log1p.self,
@@ -103,6 +104,7 @@ package let opSet: [any Op.Type] = [
   NotEqual.self,
   OneHot.self,
   Or.self,
+  PackRows.self,
   Pad.self,
   Power.self,
   Product.self,
@@ -150,5 +152,6 @@ package let opSet: [any Op.Type] = [
   TopK.self,
   Transpose.self,
   Trunc.self,
+  UnpackRows.self,
   Xor.self,
 ]

@@ -31,6 +31,9 @@ struct TypedProduct: CustomStringConvertible {
   var other = CK_F32
   /// Whether that matrix is C as it was before.
   var isInPlace = false
+  /// Whether only the first rows or terms are there, and how many.
+  var limit = CK_GEMM_WHOLE
+  var live = 0
 
   var description: String {
     "\(M)x\(N)x\(K) types \(a.rawValue) \(b.rawValue) \(c.rawValue) precision \(precision.rawValue)"
@@ -38,6 +41,7 @@ struct TypedProduct: CustomStringConvertible {
       + " matrices \(matrices) alpha \(alpha) accumulates \(accumulates) bias \(hasBias)"
       + " relu \(hasReLU) packed \(isPacked) aligned \(alignsA)"
       + " combination \(combination.rawValue) \(other.rawValue) in place \(isInPlace)"
+      + " live \(limit.rawValue) \(live)"
   }
 }
 
@@ -183,12 +187,15 @@ final class TypedProblem {
   let shape: TypedProduct
   let a: TypedElements, b: TypedElements, bias: TypedElements, other: TypedElements
   private let c: [UInt32]
+  private let live: UnsafeMutablePointer<Int32>
   private let aWidth: Int, bWidth: Int, cWidth: Int
   private let aSize: Int, bSize: Int, cSize: Int
 
   /// - Parameter fill: whether A and B get numbers, else the caller writes them.
   init(_ shape: TypedProduct, fill: Bool = true) {
     self.shape = shape
+    live = .allocate(capacity: 1)
+    live.initialize(to: Int32(shape.live))
     aWidth = ((shape.transposeA ? shape.M : shape.K) + shape.gap) * shape.step
     bWidth = ((shape.transposeB ? shape.K : shape.N) + shape.gap) * shape.step
     cWidth = shape.N + shape.gap
@@ -222,6 +229,8 @@ final class TypedProblem {
     }
     c = start
   }
+
+  deinit { live.deallocate() }
 
   func place(_ t: Int, _ i: Int, _ j: Int) -> Int { Self.margin + t * cSize + i * cWidth + j }
   func placeInA(_ i: Int, _ p: Int) -> Int {
@@ -325,6 +334,8 @@ final class TypedProblem {
     args.b_type = Int16(shape.b.rawValue)
     args.c_type = Int16(shape.c.rawValue)
     args.precision = Int16(shape.precision.rawValue)
+    args.limit = Int32(shape.limit.rawValue)
+    args.live = shape.limit == CK_GEMM_WHOLE ? nil : UnsafePointer(live)
     args.epilogue.combination = Int32(shape.combination.rawValue)
     args.epilogue.other_type = Int32(shape.other.rawValue)
     args.epilogue.other = shape.isInPlace ? UnsafePointer(args.c) : UnsafePointer(other.pointer)

@@ -42,8 +42,12 @@ import Testing
 
     var turns: [Int] { isReversed ? (0..<steps).reversed() : Array(0..<steps) }
     func count(_ step: Int) -> Int { active.map { Int($0[step]) } ?? batch }
+    /// Where the rows of each step begin, and behind the last, where all end: packed where sequences have lengths.
+    var offsets: [Int32] {
+      (0..<steps).reduce(into: [0]) { $0.append($0.last! + Int32(count($1))) }
+    }
 
-    struct Forward { var h, hLast, cLast, gates, c: [Double] }
+    struct Forward { var h, hLast, cLast, gates, c, before: [Double] }
     struct Backward { var dx, dh0, dc0: [Double] }
 
     /// In double.
@@ -52,12 +56,14 @@ import Testing
       let states = [Double](repeating: 0, count: steps * batch * hidden)
       var all = Forward(
         h: states, hLast: h0.map(Double.init), cLast: c0.map(Double.init),
-        gates: [Double](repeating: 0, count: 4 * states.count), c: states)
+        gates: [Double](repeating: 0, count: 4 * states.count), c: states, before: states)
+      let offsets = offsets.map(Int.init)
       for step in turns {
         for row in 0..<count(step) {
           let before = all.hLast
           for unit in 0..<hidden {
-            let at = (step * batch + row) * 4 * hidden + unit, state = row * hidden + unit
+            let place = offsets[step] + row, state = row * hidden + unit
+            let at = place * 4 * hidden + unit
             let sums = (0..<4).map { gate in
               (0..<hidden).reduce(Double(x[at + gate * hidden])) {
                 $0 + before[row * hidden + $1] * Double(u[(gate * hidden + unit) * hidden + $1])
@@ -67,8 +73,9 @@ import Testing
             for (gate, value) in [i, f, g, o].enumerated() { all.gates[at + gate * hidden] = value }
             all.cLast[state] = f * all.cLast[state] + i * g
             all.hLast[state] = o * tanh(all.cLast[state])
-            all.c[step * batch * hidden + state] = all.cLast[state]
-            all.h[step * batch * hidden + state] = all.hLast[state]
+            all.c[place * hidden + unit] = all.cLast[state]
+            all.h[place * hidden + unit] = all.hLast[state]
+            all.before[place * hidden + unit] = before[state]
           }
         }
       }
@@ -80,21 +87,22 @@ import Testing
       var all = Backward(
         dx: [Double](repeating: 0, count: gates.count), dh0: dhLast.map(Double.init),
         dc0: dcLast.map(Double.init))
-      for (place, step) in turns.enumerated().reversed() {
-        let earlier = place > 0 ? turns[place - 1] : nil
+      let offsets = offsets.map(Int.init)
+      for (turn, step) in turns.enumerated().reversed() {
+        let earlier = turn > 0 ? turns[turn - 1] : nil
         for row in 0..<count(step) {
-          let at = (step * batch + row) * 4 * hidden
+          let place = offsets[step] + row, at = place * 4 * hidden
           for unit in 0..<hidden {
             func gate(_ number: Int) -> Double { Double(gates[at + number * hidden + unit]) }
             let (i, f, g, o) = (gate(0), gate(1), gate(2), gate(3))
             let state = row * hidden + unit
             let goesOn = earlier.map { row < count($0) } ?? false
-            let before = Double(goesOn ? c[earlier! * batch * hidden + state] : c0[state])
-            let tanhC = tanh(Double(c[step * batch * hidden + state]))
-            let flow = Double(dh[step * batch * hidden + state]) + all.dh0[state]
+            let before = goesOn ? c[(offsets[earlier!] + row) * hidden + unit] : c0[state]
+            let tanhC = tanh(Double(c[place * hidden + unit]))
+            let flow = Double(dh[place * hidden + unit]) + all.dh0[state]
             let dc = all.dc0[state] + flow * o * (1 - tanhC * tanhC)
             all.dx[at + unit] = dc * g * i * (1 - i)
-            all.dx[at + hidden + unit] = dc * before * f * (1 - f)
+            all.dx[at + hidden + unit] = dc * Double(before) * f * (1 - f)
             all.dx[at + 2 * hidden + unit] = dc * i * (1 - g * g)
             all.dx[at + 3 * hidden + unit] = flow * tanhC * o * (1 - o)
             all.dc0[state] = dc * f
@@ -150,28 +158,35 @@ import Testing
       var made: (gates: [Float], c: [Float]) = ([], [])
       everyWay([entry], form.forward, "\(p)") { run in
         let x = Stack(p.x, form.type), h0 = Guarded(p.h0), c0 = Guarded(p.c0), u = Guarded(p.u)
-        let active = Guarded(p.active ?? [])
+        let offsets = Guarded(p.offsets)
         let nines = [Float](repeating: 9, count: 4 * states)
         let h = Stack(Array(nines.prefix(states)), form.type), c = Guarded(Float(9), count: states)
         let hLast = Guarded(Float(9), count: state), cLast = Guarded(Float(9), count: state)
         let gates = form.inPlace ? x : Stack(nines, form.type)
+        let before = Stack(p.active == nil ? [] : Array(nines.prefix(states)), form.type)
         var args = ck_lstm_args()
         args.shape = p.shape
         let type = Int32(form.type.rawValue)
-        (args.x_type, args.h_type, args.gates_type) = (type, type, type)
+        (args.x_type, args.h_type, args.gates_type, args.before_type) = (type, type, type, type)
         args.x = UnsafeRawPointer(x.pointer)
         (args.h0, args.c0, args.u) = (
           UnsafePointer(h0.pointer), UnsafePointer(c0.pointer), UnsafePointer(u.pointer)
         )
-        args.active = p.active == nil ? nil : UnsafePointer(active.pointer)
+        if p.active != nil {
+          args.offsets = UnsafePointer(offsets.pointer)
+          args.before = before.pointer
+        }
         (args.h, args.c, args.gates) = (h.pointer, c.pointer, gates.pointer)
         (args.h_last, args.c_last) = (hLast.pointer, cLast.pointer)
         let workspace = Guarded(
           Float(9), count: ck_lstm_workspace_bytes(&args.shape) / 4, offset: 0)
         args.workspace = UnsafeMutableRawPointer(workspace.pointer)
         run(args)
-        let stacks = [h, gates], states = [hLast, cLast, c]
-        let wanted = [expected.h, expected.gates, expected.hLast, expected.cLast, expected.c]
+        let stacks = [h, gates, before], states = [hLast, cLast, c]
+        let wanted = [
+          expected.h, expected.gates, p.active == nil ? [] : expected.before, expected.hLast,
+          expected.cLast, expected.c,
+        ]
         for (number, (result, wanted)) in zip(
           stacks.map(\.array) + states.map(\.array), wanted
         ).enumerated() {
@@ -204,7 +219,7 @@ import Testing
       let dh = Stack(p.dh, form.type), dhLast = Guarded(p.dhLast), dcLast = Guarded(p.dcLast)
       let gates = Stack(gateValues, form.type), c = Guarded(cells), c0 = Guarded(p.c0),
         u = Guarded(p.u)
-      let active = Guarded(p.active ?? [])
+      let offsets = Guarded(p.offsets)
       let dx = form.inPlace ? gates : Stack(gateValues.map { _ in 9 }, form.type)
       let dh0 = form.inPlace ? dhLast : Guarded(Float(9), count: state)
       let dc0 = form.inPlace ? dcLast : Guarded(Float(9), count: state)
@@ -216,7 +231,7 @@ import Testing
       (args.dh_last, args.dc_last) = (UnsafePointer(dhLast.pointer), UnsafePointer(dcLast.pointer))
       (args.gates, args.c) = (UnsafeRawPointer(gates.pointer), UnsafePointer(c.pointer))
       (args.c0, args.u) = (UnsafePointer(c0.pointer), UnsafePointer(u.pointer))
-      args.active = p.active == nil ? nil : UnsafePointer(active.pointer)
+      args.offsets = p.active == nil ? nil : UnsafePointer(offsets.pointer)
       (args.dx, args.dh0, args.dc0) = (dx.pointer, dh0.pointer, dc0.pointer)
       let workspace = Guarded(
         Float(9), count: ck_lstm_workspace_bytes(&args.shape) / 4, offset: 0)

@@ -39,6 +39,8 @@ extension GemmLowering.Product {
   /// - `block`: the argument block.
   /// - `isa`: the level that runs it.
   func partition(of block: [UInt8], isa: ISA) -> Partition {
+    // What is live is cut over the team when it is known.
+    guard self.block.limit == Int32(CK_GEMM_WHOLE.rawValue) else { return .unknown }
     let buffers = followerBuffers
     let (M, N, K) = (Int(self.block.M), Int(self.block.N), Int(self.block.K))
     var arrays: [KernelCall.Buffer: Array2D] = [:]

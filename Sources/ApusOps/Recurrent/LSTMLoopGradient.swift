@@ -7,7 +7,7 @@ import Glibc
 /// What flows through ``LSTMLoop`` into its gates, and into the states before the first step.
 ///
 /// Operands: the gradients of all h and of the last h and c, the gates and all c as forward has made them, c before
-/// the first step, U, and optionally how many sequences each step has. Results: the gradients of x, and of h and c
+/// the first step, U, and with lengths where each step's rows begin. Results: the gradients of x, and of h and c
 /// before the first step.
 package struct LSTMLoopGradient: LSTMOp {
   package static let mnemonic = "lstm_loop_gradient"
@@ -15,7 +15,7 @@ package struct LSTMLoopGradient: LSTMOp {
   package let hasLengths: Bool
   package let results: [DType]
   /// The gradient of all h, and the gates; that of x.
-  static let stacks = (operands: [0, 3], results: [0])
+  var stacks: (operands: [Int], results: [Int]) { ([0, 3], [0]) }
 
   package init(isReversed: Bool = false, hasLengths: Bool = false, results: [DType] = []) {
     self.isReversed = isReversed
@@ -25,15 +25,20 @@ package struct LSTMLoopGradient: LSTMOp {
 
   package func resultTypes(_ operands: [TensorType]) throws -> [TensorType] {
     try expect(hasLengths ? 8 : 7, operands)
-    let gates = operands[3]
-    let (time, batch, hidden) = try sizes(gates)
-    let wide = operands[1].dtype
+    let gates = operands[3], sizes = try sizes(operands)
+    let hidden = sizes.hidden, wide = operands[1].dtype
     func type(_ shape: Shape) -> TensorType { TensorType(wide, shape) }
-    let state = type([batch, hidden]), states = type([time, batch, hidden])
+    let state = type([sizes.batch, hidden]), states = type(sizes.stack(hidden))
     try expect(
-      [states, state, state, type(gates.shape), states, state, type([4 * hidden, hidden])]
-        + (hasLengths ? [.i32(time)] : []), operands)
+      [
+        states, state, state, type(sizes.stack(4 * hidden)), states, state,
+        type([4 * hidden, hidden]),
+      ] + (hasLengths ? [.i32(sizes.time + 1)] : []), operands)
     return [TensorType(stored(0, wide), gates.shape), state, state]
+  }
+
+  private func sizes(_ operands: [TensorType]) throws -> LSTMSizes {
+    try sizes(operands[3], state: operands[1], offsets: operands[operands.count - 1])
   }
 
   package func gradient(_ context: GradientContext) throws -> [Tensor?] {
@@ -41,25 +46,26 @@ package struct LSTMLoopGradient: LSTMOp {
   }
 
   package func reference(_ operands: [NDArray], results: [TensorType]) throws -> [NDArray] {
-    let (time, batch, hidden) = try sizes(operands[3].type)
+    let sizes = try sizes(operands.map(\.type)), hidden = sizes.hidden
     let dh = operands[0].doubles, gates = operands[3].doubles, c = operands[4].doubles
     let c0 = operands[5].doubles, u = operands[6].doubles
     var dhAfter = operands[1].doubles, dc = operands[2].doubles
     var dx = [Double](repeating: 0, count: gates.count)
-    let counts = counts(operands, time: time, batch: batch)
-    let turns = turns(time)
+    let rows = rows(operands, sizes)
+    let turns = turns(sizes.time)
     for (place, step) in turns.enumerated().reversed() {
       let earlier = place > 0 ? turns[place - 1] : nil
-      for row in 0..<counts[step] {
-        let at = (step * batch + row) * 4 * hidden
+      for (row, stacked) in rows[step].enumerated() {
+        let at = stacked * 4 * hidden
         for unit in 0..<hidden {
           let (i, f) = (gates[at + unit], gates[at + hidden + unit])
           let (g, o) = (gates[at + 2 * hidden + unit], gates[at + 3 * hidden + unit])
           let state = row * hidden + unit
-          let isFirst = earlier.map { row >= counts[$0] } ?? true
-          let before = isFirst ? c0[state] : c[earlier! * batch * hidden + state]
-          let tanhC = Glibc.tanh(c[step * batch * hidden + state])
-          let flow = dh[step * batch * hidden + state] + dhAfter[state]
+          let isFirst = earlier.map { row >= rows[$0].count } ?? true
+          let before =
+            isFirst ? c0[state] : c[(rows[earlier!].lowerBound + row) * hidden + unit]
+          let tanhC = Glibc.tanh(c[stacked * hidden + unit])
+          let flow = dh[stacked * hidden + unit] + dhAfter[state]
           dc[state] += flow * o * (1 - tanhC * tanhC)
           dx[at + unit] = dc[state] * g * i * (1 - i)
           dx[at + hidden + unit] = dc[state] * before * f * (1 - f)
@@ -78,14 +84,18 @@ package struct LSTMLoopGradient: LSTMOp {
   }
 
   package func decompose(_ operands: [Tensor]) throws -> [Tensor] {
-    let wide = operands[1].dtype
-    let (gates, c, u) = (operands[3].cast(to: wide), operands[4], operands[6])
-    let (time, batch, hidden) = try sizes(gates.type)
-    guard time > 0 else {
-      return [gates.cast(to: stored(0, wide)), operands[1], operands[2]]
+    let wide = operands[1].dtype, u = operands[6]
+    let sizes = try sizes(operands.map(\.type))
+    let (batch, hidden) = (sizes.batch, sizes.hidden)
+    guard sizes.time > 0 else {
+      return [operands[3].cast(to: stored(0, wide)), operands[1], operands[2]]
     }
     let isReal = isReal(operands, batch: batch)
-    let sequences = [operands[0].cast(to: wide), gates, c, before(c, operands[5], isReal)]
+    func stack(_ index: Int) -> Tensor {
+      padded(operands[index].cast(to: wide), operands, batch: batch)
+    }
+    let gates = stack(3), c = stack(4)
+    let sequences = [stack(0), gates, c, before(c, operands[5], isReal)]
     let (last, outputs) = scan(
       sequences + (isReal.map { [$0] } ?? []), from: [operands[1], operands[2]],
       isReversed: !isReversed
@@ -109,12 +119,12 @@ package struct LSTMLoopGradient: LSTMOp {
         outputs: [`where`(slices[4], dx, dx.scalar(0))]
       )
     }
-    return [outputs[0].cast(to: stored(0, wide)), last[0], last[1]]
+    return [packed(outputs[0], operands).cast(to: stored(0, wide)), last[0], last[1]]
   }
 
   package func lower(_ site: LoweringSite) throws -> KernelCall {
     var args = ck_lstm_gradient_args()
-    args.shape = shape(site.operands[3])
+    args.shape = shape(try sizes(site.operands))
     args.dh_type = site.operands[0].dtype.kernelCode
     args.gates_type = site.operands[3].dtype.kernelCode
     args.dx_type = site.results[0].dtype.kernelCode
@@ -127,7 +137,7 @@ package struct LSTMLoopGradient: LSTMOp {
     call.bind(\ck_lstm_gradient_args.c, to: .operand(4))
     call.bind(\ck_lstm_gradient_args.c0, to: .operand(5))
     call.bind(\ck_lstm_gradient_args.u, to: .operand(6))
-    if hasLengths { call.bind(\ck_lstm_gradient_args.active, to: .operand(7)) }
+    if hasLengths { call.bind(\ck_lstm_gradient_args.offsets, to: .operand(7)) }
     call.bind(\ck_lstm_gradient_args.dx, to: .result(0))
     call.bind(\ck_lstm_gradient_args.dh0, to: .result(1))
     call.bind(\ck_lstm_gradient_args.dc0, to: .result(2))

@@ -10,14 +10,25 @@ import CKernels
 /// bf16, where ``results`` says so of those made.
 protocol LSTMOp: CompositeOp, NarrowableOp {
   var isReversed: Bool { get }
-  /// Whether the last operand, `i32[time]`, says how many sequences each step has. They then lie in order of their
-  /// lengths, the longest first.
+  /// Whether sequences have lengths. Stacks are then packed, rows of all steps one behind the other (``PackRows``), and
+  /// the last operand, `i32[time + 1]`, says where each step's begin.
   var hasLengths: Bool { get }
   /// The element types of the stacks made; none for those of the states, which the stacks read then have too.
   var results: [DType] { get }
   init(isReversed: Bool, hasLengths: Bool, results: [DType])
   /// Which operands and results are stacks that may be narrow; `results` says the types of the latter in their order.
-  static var stacks: (operands: [Int], results: [Int]) { get }
+  var stacks: (operands: [Int], results: [Int]) { get }
+}
+
+/// How long, how many and how wide.
+struct LSTMSizes {
+  let time, batch, hidden: Int
+  let isPacked: Bool
+
+  /// Of a stack of rows of that width.
+  func stack(_ width: Int) -> Shape {
+    isPacked ? [time * batch, width] : [time, batch, width]
+  }
 }
 
 extension LSTMOp {
@@ -35,20 +46,27 @@ extension LSTMOp {
   /// The element type of the stack made of that number, where states are of `type`.
   func stored(_ number: Int, _ type: DType) -> DType { results.isEmpty ? type : results[number] }
 
-  /// The sizes, of the stack `[time, batch, 4 hidden]` of gates.
-  func sizes(_ gates: TensorType) throws -> (time: Int, batch: Int, hidden: Int) {
-    guard gates.rank == 3, gates.shape[2] % 4 == 0, gates.dtype.isFloat else {
+  /// The sizes, of the stack of gates, `[time, batch, 4 hidden]` or packed, a state, and what says the offsets.
+  func sizes(_ gates: TensorType, state: TensorType, offsets: TensorType) throws -> LSTMSizes {
+    let fits = gates.rank == (hasLengths ? 2 : 3) && gates.dtype.isFloat && gates.shape[-1] % 4 == 0
+    guard fits, !hasLengths || state.rank == 2 && offsets.rank == 1 && offsets.count > 0 else {
       throw ApusError(
-        .shapeMismatch, "\(mnemonic): gates are \(gates)", expected: "[time, batch, 4 hidden]")
+        .shapeMismatch, "\(mnemonic): gates are \(gates), the state \(state)",
+        expected: hasLengths
+          ? "[time · batch, 4 hidden], [batch, hidden] and i32[time + 1]"
+          : "[time, batch, 4 hidden]")
     }
-    return (gates.shape[0], gates.shape[1], gates.shape[2] / 4)
+    return LSTMSizes(
+      time: hasLengths ? offsets.count - 1 : gates.shape[0],
+      batch: hasLengths ? state.shape[0] : gates.shape[1], hidden: gates.shape[-1] / 4,
+      isPacked: hasLengths)
   }
 
   /// Throws where operands are not of these types, or stacks of other types than arithmetic for no reason.
   func expect(_ wanted: [TensorType], _ operands: [TensorType]) throws {
     try expect(wanted.count, operands)
     for (index, (operand, wanted)) in zip(operands, wanted).enumerated() {
-      let isStack = !results.isEmpty && Self.stacks.operands.contains(index)
+      let isStack = !results.isEmpty && stacks.operands.contains(index)
       let fits =
         isStack ? operand.shape == wanted.shape && operand.dtype.isFloat : operand == wanted
       guard fits else {
@@ -56,10 +74,10 @@ extension LSTMOp {
           .shapeMismatch, "\(mnemonic): operand \(index) is \(operand)", expected: "\(wanted)")
       }
     }
-    guard results.isEmpty || results.count == Self.stacks.results.count else {
+    guard results.isEmpty || results.count == stacks.results.count else {
       throw ApusError(
         .invalidArgument, "\(mnemonic): \(results.count) types of results",
-        expected: "\(Self.stacks.results.count), or none")
+        expected: "\(stacks.results.count), or none")
     }
   }
 
@@ -69,22 +87,22 @@ extension LSTMOp {
     return made
       && operands.enumerated().allSatisfy { index, operand in
         operand.dtype == .f32 || operand.dtype == .i32
-          || operand.dtype == .bf16 && Self.stacks.operands.contains(index)
+          || operand.dtype == .bf16 && stacks.operands.contains(index)
       }
   }
 
   package func readsNarrow(operand index: Int, of node: NodeTypes) -> Bool {
-    Self.stacks.operands.contains(index)
+    stacks.operands.contains(index)
   }
 
   package func makesNarrow(result index: Int, of node: NodeTypes) -> Bool {
-    Self.stacks.results.contains(index)
+    stacks.results.contains(index)
   }
 
   package func storing(operands: [DType], results: [DType], of node: NodeTypes) -> any Op {
     Self(
       isReversed: isReversed, hasLengths: hasLengths,
-      results: Self.stacks.results.map { results[$0] })
+      results: stacks.results.map { results[$0] })
   }
 
   /// Whether the state's products are of bf16 pairs.
@@ -94,9 +112,9 @@ extension LSTMOp {
 
   package func accepts(_ view: View, at index: Int, of operands: [TensorType]) -> Bool { false }
 
-  func shape(_ gates: TensorType) -> ck_lstm_shape {
+  func shape(_ sizes: LSTMSizes) -> ck_lstm_shape {
     ck_lstm_shape(
-      steps: Int64(gates.shape[0]), batch: Int64(gates.shape[1]), hidden: Int64(gates.shape[2] / 4),
+      steps: Int64(sizes.time), batch: Int64(sizes.batch), hidden: Int64(sizes.hidden),
       reversed: isReversed ? 1 : 0)
   }
 
@@ -106,6 +124,7 @@ extension LSTMOp {
   func before(_ states: Tensor, _ first: Tensor, _ isReal: Tensor?) -> Tensor {
     let time = states.shape[0]
     let start = first.expandingDims(at: 0)
+    if time == 0 { return states }
     if time == 1 { return start }
     if !isReversed { return concat([start, states.sliced(axis: 0, from: 0, to: time - 1)]) }
     let shifted = states.sliced(axis: 0, from: 1)
@@ -117,16 +136,36 @@ extension LSTMOp {
 
   /// Which sequences a step has, `[time, batch, 1]`.
   func isReal(_ operands: [Tensor], batch: Int) -> Tensor? {
-    guard hasLengths, let counts = operands.last else { return nil }
+    guard hasLengths, let offsets = operands.last else { return nil }
+    let time = offsets.type.count - 1
+    let counts =
+      offsets.sliced(axis: 0, from: 1) - offsets.sliced(axis: 0, from: 0, to: time)
     let rows = counts.trace.indices(batch, .i32).reshaped([1, batch, 1])
-    return rows .< counts.reshaped([counts.shape[0], 1, 1])
+    return rows .< counts.reshaped([time, 1, 1])
   }
 
-  /// How many sequences each step has.
-  func counts(_ operands: [NDArray], time: Int, batch: Int) -> [Int] {
-    hasLengths
-      ? operands.last!.integers.map { min(max(0, $0), batch) }
-      : Array(repeating: batch, count: time)
+  /// A stack as `[time, batch, width]`, zeros where a step does not have a sequence.
+  func padded(_ stack: Tensor, _ operands: [Tensor], batch: Int) -> Tensor {
+    guard hasLengths, let offsets = operands.last else { return stack }
+    return unpackRows(stack, batch: batch, order: nil, offsets: offsets)
+  }
+
+  /// The way back.
+  func packed(_ stack: Tensor, _ operands: [Tensor]) -> Tensor {
+    guard hasLengths, let offsets = operands.last else { return stack }
+    return packRows(stack, order: nil, offsets: offsets)
+  }
+
+  /// The rows of a stack that each step has, and behind them where all end.
+  func rows(_ operands: [NDArray], _ sizes: LSTMSizes) -> [Range<Int>] {
+    let all = sizes.time * sizes.batch
+    let begins =
+      hasLengths
+      ? operands.last!.integers.map { min(max(0, Int($0)), all) }
+      : (0...sizes.time).map { $0 * sizes.batch }
+    return (0..<sizes.time).map {
+      begins[$0]..<begins[$0] + min(max(0, begins[$0 + 1] - begins[$0]), sizes.batch)
+    }
   }
 
   /// The steps in the order in which they run.

@@ -54,7 +54,7 @@ public struct GRU: Module, Sendable {
   ) -> (states: Tensor, last: [Tensor]) {
     let recurrent = weights.hidden.tensor, hidden = recurrent.shape[1]
     // The bias of the state stands within the reset gate's product.
-    let projected = RecurrentStack.projected(x, weights, biases: [weights.inputBias])
+    let projected = RecurrentStack.projected(x, weights, lengths, biases: [weights.inputBias])
     let bias = weights.hiddenBias?.tensor
     func columns(_ tensor: Tensor, _ gates: Range<Int>) -> Tensor {
       tensor.sliced(axis: 1, from: gates.lowerBound * hidden, to: gates.upperBound * hidden)
@@ -63,10 +63,9 @@ public struct GRU: Module, Sendable {
       recurrent.sliced(axis: 0, from: gates.lowerBound * hidden, to: gates.upperBound * hidden)
     }
     let (gateRows, newRows) = resetsFirst ? (rows(0..<2), rows(2..<3)) : (recurrent, recurrent)
-    let (last, outputs) = scan(
-      [projected] + (lengths.map { [$0.mask] } ?? []), from: initial, isReversed: isReversed
-    ) { carry, slices in
-      let (h, x) = (carry[0], slices[0])
+    return RecurrentStack.looped(projected, initial, lengths, isReversed: isReversed) {
+      carry, x, mask in
+      let h = carry[0]
       var u = h.matmul(gateRows, transposeOther: true)
       if let bias { u = u + (resetsFirst ? bias.sliced(axis: 0, from: 0, to: 2 * hidden) : bias) }
       let r = sigmoid(columns(x, 0..<1) + columns(u, 0..<1))
@@ -79,10 +78,7 @@ public struct GRU: Module, Sendable {
         state = r * columns(u, 2..<3)
       }
       let n = tanh(columns(x, 2..<3) + state)
-      let next = RecurrentStack.kept(
-        n + z * (h - n), h, slices.count > 1 ? slices[1] : nil)
-      return (carry: [next], outputs: [next])
+      return [RecurrentStack.kept(n + z * (h - n), h, mask)]
     }
-    return (lengths?.cut(outputs[0]) ?? outputs[0], last)
   }
 }

@@ -83,20 +83,19 @@ public struct LSTM: Module, Sendable {
     _ lengths: RecurrentStack.Lengths?, _ isReversed: Bool
   ) -> (states: Tensor, last: [Tensor]) {
     let gates = RecurrentStack.projected(
-      x, weights, biases: [weights.inputBias, weights.hiddenBias])
+      x, weights, lengths, biases: [weights.inputBias, weights.hiddenBias])
     if weights.peepholes.isEmpty {
       let results = lstmLoop(
-        gates, initial[0], initial[1], weights.hidden.tensor, counts: lengths?.counts,
+        gates, initial[0], initial[1], weights.hidden.tensor, offsets: lengths?.offsets,
         isReversed: isReversed)
       return (results[0], [results[1], results[2]])
     }
     let recurrent = weights.hidden.tensor, peepholes = weights.peepholes.map(\.tensor)
     let hidden = recurrent.shape[1]
-    let (last, outputs) = scan(
-      [gates] + (lengths.map { [$0.mask] } ?? []), from: initial, isReversed: isReversed
-    ) { carry, slices in
+    return RecurrentStack.looped(gates, initial, lengths, isReversed: isReversed) {
+      carry, x, mask in
       let (h, c) = (carry[0], carry[1])
-      let all = slices[0] + h.matmul(recurrent, transposeOther: true)
+      let all = x + h.matmul(recurrent, transposeOther: true)
       func gate(_ number: Int) -> Tensor {
         all.sliced(axis: 1, from: number * hidden, to: (number + 1) * hidden)
       }
@@ -106,11 +105,8 @@ public struct LSTM: Module, Sendable {
       let input = sigmoid(seen(gate(0), c, 0)), forget = sigmoid(seen(gate(1), c, 1))
       let cell = forget * c + input * tanh(gate(2))
       let output = sigmoid(seen(gate(3), cell, 2))
-      let mask = slices.count > 1 ? slices[1] : nil
       let nextCell = RecurrentStack.kept(cell, c, mask)
-      let next = RecurrentStack.kept(output * tanh(cell), h, mask)
-      return (carry: [next, nextCell], outputs: [next])
+      return [RecurrentStack.kept(output * tanh(cell), h, mask), nextCell]
     }
-    return (lengths?.cut(outputs[0]) ?? outputs[0], last)
   }
 }

@@ -53,16 +53,13 @@ public struct RNN: Module, Sendable {
     _ lengths: RecurrentStack.Lengths?, _ isReversed: Bool
   ) -> (states: Tensor, last: [Tensor]) {
     let projected = RecurrentStack.projected(
-      x, weights, biases: [weights.inputBias, weights.hiddenBias])
+      x, weights, lengths, biases: [weights.inputBias, weights.hiddenBias])
     let recurrent = weights.hidden.tensor
-    let (last, outputs) = scan(
-      [projected] + (lengths.map { [$0.mask] } ?? []), from: initial, isReversed: isReversed
-    ) { carry, slices in
-      let sum = slices[0] + carry[0].matmul(recurrent, transposeOther: true)
+    return RecurrentStack.looped(projected, initial, lengths, isReversed: isReversed) {
+      carry, x, mask in
+      let sum = x + carry[0].matmul(recurrent, transposeOther: true)
       let new = nonlinearity == .tanh ? tanh(sum) : relu(sum)
-      let next = RecurrentStack.kept(new, carry[0], slices.count > 1 ? slices[1] : nil)
-      return (carry: [next], outputs: [next])
+      return [RecurrentStack.kept(new, carry[0], mask)]
     }
-    return (lengths?.cut(outputs[0]) ?? outputs[0], last)
   }
 }

@@ -101,29 +101,52 @@ struct RecurrentStack: Sendable {
   }
 
   /// What one layer does in one direction with its input, `[time, batch, inputs]`: all its states,
-  /// `[time, batch, hidden]`, zeros behind a sequence's end, and the last ones.
+  /// `[time, batch, hidden]`, and the last ones. With lengths, input and states are packed rows.
   typealias Run = (
     _ weights: RecurrentWeights, _ x: Tensor, _ initial: [Tensor], _ lengths: Lengths?,
     _ isReversed: Bool
   ) -> (states: Tensor, last: [Tensor])
 
-  /// Sequences of their own lengths, the longest first.
+  /// Sequences of their own lengths, the longest first, whose rows lie packed step by step (`PackRows`): what is padding
+  /// has no row.
   struct Lengths {
     /// Which sequences a step has: `bool[time, batch, 1]`, as the states of a turn broadcast.
     let mask: Tensor
-    /// How many: `i32[time]`.
-    let counts: Tensor
+    /// Where each step's rows begin, and where all end: `i32[time + 1]`.
+    let offsets: Tensor
     /// Which of the batch as given comes first, second and so on, and back.
     let order: Tensor
     let places: Tensor
 
     init(_ lengths: Tensor, time: Int) {
-      order = lengths.sorted(isDescending: true).indices
+      let isReal = lengths.lengthMask(time)
+      // Looked at by the mask, which ends the step where one of them cannot be.
+      let steps = isReal.sum(axes: [1]).cast(to: .i32)
+      order = steps.sorted(isDescending: true).indices
       places = order.sorted().indices
-      mask = lengths.lengthMask(time).take(order, axis: 0).swappingAxes(0, 1)
-        .expandingDims(at: 2)
-      counts = mask.sum(axes: [1, 2]).cast(to: .i32)
+      mask = isReal.take(order, axis: 0).swappingAxes(0, 1).expandingDims(at: 2)
+      offsets = minimum(
+        steps.expandingDims(at: 1), Tensor.arange(to: Double(time + 1)).cast(to: .i32)
+      ).sum(axes: [0]).cast(to: .i32)
     }
+
+    private var batch: Int { order.type.count }
+
+    /// The rows of `[batch, time, width]`.
+    func packed(_ x: Tensor) -> Tensor { packRows(x, order: order, offsets: offsets) }
+
+    /// The array of rows, with zeros behind each sequence's end.
+    func unpacked(_ rows: Tensor) -> Tensor {
+      unpackRows(rows, batch: batch, order: order, offsets: offsets)
+    }
+
+    /// Rows as a loop reads them, `[time, batch, width]`, the longest sequence first.
+    func steps(_ rows: Tensor) -> Tensor {
+      unpackRows(rows, batch: batch, order: nil, offsets: offsets)
+    }
+
+    /// The rows of what a loop gives.
+    func rows(_ steps: Tensor) -> Tensor { packRows(steps, order: nil, offsets: offsets) }
 
     /// The sequences of `[…, batch, …]` in order of their lengths.
     func ordered(_ x: Tensor) -> Tensor { Self.permuted(x, by: order, back: places) }
@@ -140,9 +163,6 @@ struct RecurrentStack: Sendable {
         [permuted($0.gradient, by: $0.operands[2], back: $0.operands[1]), nil, nil]
       }
     }
-
-    /// Zeros where states stand behind a sequence's end.
-    func cut(_ states: Tensor) -> Tensor { `where`(mask, states, states.scalar(0)) }
   }
 
   /// Applies all layers to `[batch, time, inputs]`.
@@ -161,9 +181,7 @@ struct RecurrentStack: Sendable {
     let given = lengths
     let lengths = lengths.map { Lengths($0, time: time) }
     let initial = initial?.map { lengths?.ordered($0) ?? $0 }
-    let steps = x.swappingAxes(0, 1)
-    // The weights' gradients are sums over all steps: what stands behind an end must be no NaN.
-    var below = lengths.map { $0.cut($0.ordered(steps)) } ?? steps
+    var below = lengths?.packed(x) ?? x.swappingAxes(0, 1)
     var last: [[Tensor]] = []
     for (layer, directions) in weights.enumerated() {
       let results = directions.enumerated().map { direction, weights in
@@ -176,12 +194,14 @@ struct RecurrentStack: Sendable {
       }
       last += results.map(\.last)
       below =
-        results.count == 1 ? results[0].states : concat(results.map(\.states), axis: 2)
+        results.count == 1 ? results[0].states : concat(results.map(\.states), axis: -1)
       if dropout > 0, layer + 1 < weights.count { below = below.dropout(dropout) }
     }
-    func asGiven(_ tensor: Tensor) -> Tensor { lengths?.asGiven(tensor) ?? tensor }
-    let finals = (0..<states).map { state in asGiven(stack(last.map { $0[state] })) }
-    let outputs = asGiven(below).swappingAxes(0, 1)
+    let finals = (0..<states).map { state in
+      let ordered = stack(last.map { $0[state] })
+      return lengths?.asGiven(ordered) ?? ordered
+    }
+    let outputs = lengths?.unpacked(below) ?? below.swappingAxes(0, 1)
     watch?.end(
       path: x.trace.scope, directions: shape.directions, outputs: outputs, last: finals,
       lengths: given)
@@ -228,16 +248,44 @@ struct RecurrentStack: Sendable {
     }
   }
 
-  /// A layer's product with its input, of all steps at once: `[time, batch, gates · hidden]`.
-  static func projected(_ x: Tensor, _ weights: RecurrentWeights, biases: [Parameter?]) -> Tensor {
-    let product = x.matmul(weights.input.tensor, transposeOther: true)
+  /// A layer's product with its input, of all steps at once: `[time, batch, gates · hidden]`, or packed rows.
+  static func projected(
+    _ x: Tensor, _ weights: RecurrentWeights, _ lengths: Lengths?, biases: [Parameter?]
+  ) -> Tensor {
     // Added up first, they are one bias of the product.
     let bias = biases.compactMap(\.?.tensor).reduce(nil) { sum, bias in
       sum.map { $0 + bias } ?? bias
     }
-    let sums = bias.map { product + $0 } ?? product
-    RecurrenceWatch.current?.note(sums: sums)
-    return sums
+    let watch = RecurrenceWatch.current
+    guard let lengths else {
+      let product = x.matmul(weights.input.tensor, transposeOther: true)
+      let sums = bias.map { product + $0 } ?? product
+      watch?.note(sums: sums)
+      return sums
+    }
+    let rows = liveProduct(x, weights.input.tensor, bias: bias, live: lengths.offsets)
+    guard let watch else { return rows }
+    // Who looks at steps sees them one by one.
+    let sums = lengths.steps(rows)
+    watch.note(sums: sums)
+    return lengths.rows(sums)
+  }
+
+  /// The states of a loop over all steps, and its last ones.
+  ///
+  /// - `x`: the loop's input, `[time, batch, …]` or packed rows.
+  /// - `turn`: the states after a turn, the first of which is given out, of those before, a step's input, and which
+  ///   sequences the step has.
+  static func looped(
+    _ x: Tensor, _ initial: [Tensor], _ lengths: Lengths?, isReversed: Bool,
+    _ turn: ([Tensor], _ x: Tensor, _ mask: Tensor?) -> [Tensor]
+  ) -> (states: Tensor, last: [Tensor]) {
+    let sequences = lengths.map { [$0.steps(x), $0.mask] } ?? [x]
+    let (last, outputs) = scan(sequences, from: initial, isReversed: isReversed) { carry, slices in
+      let next = turn(carry, slices[0], slices.count > 1 ? slices[1] : nil)
+      return (carry: next, outputs: [next[0]])
+    }
+    return (lengths?.rows(outputs[0]) ?? outputs[0], last)
   }
 
   /// The state of a turn: the new one where the sequence goes on, else the old one.
