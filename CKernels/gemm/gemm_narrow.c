@@ -7,10 +7,12 @@
 #include "gemm_narrow.h"
 
 enum {
-  BLOCK_WORDS = 512,      // of a panel, that a level's `block_columns` reckons with
-  KEPT_WORDS = 1 << 19,   // of B, kept in scratch for all blocks of rows of a block of C
-  DOT_COLUMNS = 8,        // are so few that lanes run along K
-  DIRECT_A_COLUMNS = 256  // A is read in place, where it can be, for so few columns of B
+  BLOCK_WORDS = 512,       // of a panel, that a level's `block_columns` reckons with
+  KEPT_WORDS = 1 << 19,    // of B, kept in scratch for all blocks of rows of a block of C
+  DOT_COLUMNS = 8,         // are so few that lanes run along K
+  DIRECT_A_COLUMNS = 256,  // A is read in place, where it can be, for so few columns of B
+  PACKED_STEPS = 32,       // of all rows of A, whole words, where its columns are contiguous
+  FAR_STEPS = 512          // and its steps so far apart, in elements
 };
 
 /// The length of the blocks that K is cut into, in elements.
@@ -164,14 +166,22 @@ static void enter_matrix(job *job, int64_t index) {
 static void pack_a_block(const job *job, block at) {
   const ck_gemm_args *g = job->g;
   const int64_t tiles = ceiling(at.rows, job->narrow->level->max_rows);
-  for (int64_t i = 0; i < tiles; i++) {
-    const int64_t begin = tile_begin(at.rows, tiles, i);
-    const int64_t rows = tile_begin(at.rows, tiles, i + 1) - begin;
-    const int64_t from = (at.row + begin) * g->a_row + at.step * g->a_col;
-    job->narrow->pack(job->a_scratch + begin * words_of(at.steps, job->narrow), rows, rows,
-                      at.steps, job->a + from * gemm_type_bytes(g->a_type), (ck_dtype)g->a_type,
-                      g->a_row, g->a_col);
-  }
+  const int64_t words = words_of(at.steps, job->narrow);
+  // Where steps lie far apart, all rows of a few are taken at a time, as memory likes.
+  const int64_t most = g->a_row == 1 && g->a_col >= FAR_STEPS ? PACKED_STEPS : at.steps;
+  int64_t p = 0;
+  do {
+    const int64_t steps = least(most, at.steps - p);
+    for (int64_t i = 0; i < tiles; i++) {
+      const int64_t begin = tile_begin(at.rows, tiles, i);
+      const int64_t rows = tile_begin(at.rows, tiles, i + 1) - begin;
+      const int64_t from = (at.row + begin) * g->a_row + (at.step + p) * g->a_col;
+      job->narrow->pack(job->a_scratch + begin * words + words_of(p, job->narrow) * rows, rows,
+                        rows, steps, job->a + from * gemm_type_bytes(g->a_type),
+                        (ck_dtype)g->a_type, g->a_row, g->a_col);
+    }
+    p += steps;
+  } while (p < at.steps);
 }
 
 /// One column panel against all rows of a block. `c` is where the block's first row meets the
