@@ -11,7 +11,8 @@ extension Trainer {
   private var checkpoint: Checkpoint { Checkpoint(model, steps: [Self.stepName: trainingStep]) }
 
   /// Writes parameters, buffers, optimiser slots, the random key, the counts of steps, epochs and batches, and
-  /// what the run was: the optimiser's rule, the data and its order. See ``Checkpoint``.
+  /// what the run was: the optimiser's rule, the data and its order, and what a ``ResumableCallback`` remembers. See
+  /// ``Checkpoint``.
   ///
   /// `metadata` is more to keep in the file's header, such as the settings of the run; names that begin
   /// with `apus.` and are used here are overwritten.
@@ -28,6 +29,7 @@ extension Trainer {
       "apus.batches_done": "\(counters.batch)", "apus.optimizer": rule,
     ]
     if let data = dataIdentity { header["apus.data"] = data }
+    if let states = callbackStates.text { header[CallbackStates.key] = states }
     return header
   }
 
@@ -59,8 +61,9 @@ extension Trainer {
         .invalidFile, "the checkpoint is damaged: it was written at step \(step)", at: path,
         expected: "the count of its step, \(index.steps.first?.count ?? 0)")
     }
+    let states = try CallbackStates(file.metadata, at: path)
     try checkpoint.load(file, index)
-    goOn(fromEpoch: epoch, batch: batch, data: file.metadata["apus.data"])
+    goOn(fromEpoch: epoch, batch: batch, data: file.metadata["apus.data"], states)
   }
 }
 

@@ -40,6 +40,10 @@ public final class Trainer<Model: Module>: TrainingRun {
   private var data: (identity: String, batches: Int)?
   /// What the checkpoint that is resumed was trained on.
   private var expectedData: String?
+  /// Those of the last call of `fit`.
+  private var callbacks: [any Callback] = []
+  /// What the checkpoint that is resumed has of callbacks, until `fit` brings them.
+  private var resumedStates: CallbackStates?
 
   /// Gives the model first values where it has none. What has values keeps them: a second trainer goes on
   /// with what a first one learnt, and weights that were loaded stay.
@@ -108,6 +112,9 @@ public final class Trainer<Model: Module>: TrainingRun {
         expected: "\(expectedData), as in the checkpoint that is resumed")
     }
     if let validation { try evaluation.checkMemory(for: validation) }
+    try resumedStates?.restore(callbacks)
+    resumedStates = nil
+    self.callbacks = callbacks
     expectedData = nil
     self.data = (data.identity, data.batchCount)
     stopReason = nil
@@ -156,7 +163,11 @@ public final class Trainer<Model: Module>: TrainingRun {
 
   /// Whether training goes on after an event.
   private func tell(_ callbacks: [any Callback], _ event: TrainingEvent) throws -> Bool {
-    for callback in callbacks {
+    // What goes into a checkpoint first, so that one that is written now has it.
+    let ordered =
+      callbacks.filter { $0 is any ResumableCallback }
+      + callbacks.filter { !($0 is any ResumableCallback) }
+    for callback in ordered {
       if case .stop(let reason) = try callback.handle(event, in: self) {
         stopReason = stopReason ?? reason
       }
@@ -182,8 +193,12 @@ public final class Trainer<Model: Module>: TrainingRun {
   /// What the data was, if any has been seen.
   var dataIdentity: String? { data?.identity ?? expectedData }
 
+  /// What its callbacks remember.
+  var callbackStates: CallbackStates { resumedStates ?? CallbackStates(of: callbacks) }
+
   /// Moves the counters of a run that is being resumed.
-  func goOn(fromEpoch epoch: Int, batch: Int, data: String?) {
+  func goOn(fromEpoch epoch: Int, batch: Int, data: String?, _ states: CallbackStates) {
+    resumedStates = states
     self.epoch = epoch
     self.batch = batch
     self.data = nil

@@ -24,14 +24,14 @@ import Testing
     }
   }
 
-  struct Lion: Optimizer {
+  struct SignDescent: Optimizer {
     var learningRate: LearningRate = 1e-4
 
     func update(_ p: Tensor, _ g: Tensor, _ state: inout UpdateState) -> Tensor {
       let rate = learningRate
-      let m = state["momentum"]
-      state["momentum"] = m * 0.99 + g * 0.01
-      return p - sign(m * 0.9 + g * 0.1) * state.scalar("rate") { rate.value(at: $0.step) }
+      let m = state["momentum"] * 0.9 + g * 0.1
+      state["momentum"] = m
+      return p - sign(m) * state.scalar("rate") { rate.value(at: $0.step) }
     }
   }
 
@@ -161,7 +161,7 @@ import Testing
     let optimizers: [any Optimizer] = [Adam(learningRate: warm), SGD(learningRate: halving)]
     #expect(warm.value(at: 99) == 1e-3 && halving.value(at: 500) == 5e-4)
     let model = Classifier()
-    for optimizer in optimizers + [Lion(learningRate: 1e-2)] {
+    for optimizer in optimizers + [SignDescent(learningRate: 1e-2)] {
       try model.initialize(seed: 1, reinitialize: true)
       let step = try TrainingStep { step, batch in
         step.minimize(crossEntropy(model(batch.x), batch.y), over: model, with: optimizer)

@@ -6,7 +6,8 @@ import Testing
 @Suite struct BookTests {
   static let pages = [
     "GettingStarted", "FirstModel", "LayersAndShapes", "Recurrent", "Data", "ALoopOfYourOwn",
-    "SavingLoadingResuming", "TransferLearning", "Transformers", "Pictures", "PrecisionAndSpeed",
+    "Optimizers", "SavingLoadingResuming", "TransferLearning", "Transformers", "Pictures",
+    "PrecisionAndSpeed",
     "DebuggingAWrongModel", "FromPyTorch",
   ]
 

@@ -1,4 +1,4 @@
-// Adam and AdamW.
+// Adam and AdamW, with AMSGrad as their option.
 
 import ApusGraph
 import ApusOps
@@ -10,103 +10,130 @@ import Foundation
 ///     v ← β₂·v + (1-β₂)·g²
 ///     p ← p - η/(1-β₁ᵗ) · m / (√(v/(1-β₂ᵗ)) + ε)
 ///
-/// `weightDecay` adds λ·p to the gradient; see `AdamW` for the decoupled form.
-public struct Adam: Optimizer {
-  public var learningRate: LearningRate
-  public var beta1: Double
-  public var beta2: Double
+/// `weightDecay` adds λ·p to the gradient; see `AdamW` for the decoupled form. With `amsgrad` the step divides by
+/// the greatest v so far (Reddi, Kale & Kumar 2018, "On the convergence of Adam and beyond").
+public struct Adam: DecayingOptimizer {
+  public var learningRate: Schedule
+  public var beta1: Schedule
+  public var beta2: Schedule
   public var epsilon: Double
-  public var weightDecay: Double
+  public var weightDecay: Schedule
+  public var amsgrad: Bool
 
   public init(
-    learningRate: LearningRate = 1e-3, beta1: Double = 0.9, beta2: Double = 0.999,
-    epsilon: Double = 1e-8, weightDecay: Double = 0
+    learningRate: Schedule = 1e-3, beta1: Schedule = 0.9, beta2: Schedule = 0.999,
+    epsilon: Double = 1e-8, weightDecay: Schedule = 0, amsgrad: Bool = false
   ) {
     self.learningRate = learningRate
     self.beta1 = beta1
     self.beta2 = beta2
     self.epsilon = epsilon
     self.weightDecay = weightDecay
+    self.amsgrad = amsgrad
   }
 
   public var rule: String {
-    "Adam(beta1: \(beta1), beta2: \(beta2), epsilon: \(epsilon), weightDecay: \(weightDecay))"
+    "Adam(beta1: \(beta1), beta2: \(beta2), epsilon: \(epsilon), weightDecay: \(weightDecay)"
+      + (amsgrad ? ", amsgrad: true)" : ")")
   }
 
   public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
-    step(p, gradient, &state)
+    step(p, gradient, &state, shrinksBy: 0)
   }
 
-  /// Adam's step, for a parameter that first shrinks where `shrinkage` is given.
+  /// Adam's step, for a parameter that first shrinks by η times `decay`.
   fileprivate func step(
-    _ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState, shrinkage: Tensor? = nil
+    _ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState, shrinksBy decay: Schedule
   ) -> Tensor {
     let (beta1, beta2, learningRate) = (beta1, beta2, learningRate)
     // η/(1-β₁ᵗ) and 1/√(1-β₂ᵗ), with t from 1 on.
     let stepSize = state.scalar("step_size") {
-      learningRate.value(at: $0.step) / (1 - pow(beta1, Double($0.update + 1)))
+      learningRate.value(at: $0.step) / $0.correction(of: beta1)
     }
     let correction = state.scalar("inverse_root_correction") {
-      1 / (1 - pow(beta2, Double($0.update + 1))).squareRoot()
+      1 / $0.correction(of: beta2).squareRoot()
     }
-    let new = adamStep(
-      p, gradient, firstMoment: state["first_moment"], secondMoment: state["second_moment"],
-      stepSize: stepSize, inverseRootCorrection: correction, shrinkage: shrinkage, beta1: beta1,
-      beta2: beta2, epsilon: epsilon, weightDecay: weightDecay)
-    state["first_moment"] = new.firstMoment
-    state["second_moment"] = new.secondMoment
-    return new.parameter
+    if let beta1 = beta1.constant, let beta2 = beta2.constant, !amsgrad,
+      let penalty = weightDecay.constant
+    {
+      let shrinkage =
+        decay.isZero
+        ? nil
+        : state.scalar("shrinkage") {
+          1 - learningRate.value(at: $0.step) * decay.value(at: $0.step)
+        }
+      let new = adamStep(
+        p, gradient, firstMoment: state["first_moment"], secondMoment: state["second_moment"],
+        stepSize: stepSize, inverseRootCorrection: correction, shrinkage: shrinkage, beta1: beta1,
+        beta2: beta2, epsilon: epsilon, weightDecay: penalty)
+      state["first_moment"] = new.firstMoment
+      state["second_moment"] = new.secondMoment
+      return new.parameter
+    }
+    let g = state.penalized(gradient, p, by: weightDecay)
+    let m = state.mean("first_moment", of: g, beta1, named: "beta1")
+    var v = state.mean("second_moment", of: g * g, beta2, named: "beta2")
+    if amsgrad {
+      v = maximum(state["greatest_second_moment"], v)
+      state["greatest_second_moment"] = v
+    }
+    let divisor = sqrt(v) * correction.cast(to: p.dtype) + epsilon
+    return state.shrunk(p, by: decay, learningRate) - m * stepSize.cast(to: p.dtype) / divisor
   }
 
   public func validate() throws {
-    try require(learningRate, of: "Adam")
-    try validateAdam(beta1, beta2, epsilon, weightDecay, of: "Adam")
+    try require("learningRate", learningRate, of: "Adam")
+    try require(
+      epsilon: epsilon, weightDecay: weightDecay, beta1: beta1, beta2: beta2, of: "Adam")
   }
 }
 
 /// Adam with decoupled weight decay: Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization".
 ///
 /// The parameter first shrinks by η·λ, then takes Adam's step, as in PyTorch's `AdamW`.
-public struct AdamW: Optimizer {
-  public var learningRate: LearningRate
-  public var beta1: Double
-  public var beta2: Double
+///
+///     AdamW(learningRate: 3e-4, weightDecay: 0.1).decayingMatricesOnly()
+public struct AdamW: DecayingOptimizer {
+  public var learningRate: Schedule
+  public var beta1: Schedule
+  public var beta2: Schedule
   public var epsilon: Double
-  public var weightDecay: Double
+  public var weightDecay: Schedule
+  public var amsgrad: Bool
 
   public init(
-    learningRate: LearningRate = 1e-3, beta1: Double = 0.9, beta2: Double = 0.999,
-    epsilon: Double = 1e-8, weightDecay: Double = 1e-2
+    learningRate: Schedule = 1e-3, beta1: Schedule = 0.9, beta2: Schedule = 0.999,
+    epsilon: Double = 1e-8, weightDecay: Schedule = 1e-2, amsgrad: Bool = false
   ) {
     self.learningRate = learningRate
     self.beta1 = beta1
     self.beta2 = beta2
     self.epsilon = epsilon
     self.weightDecay = weightDecay
+    self.amsgrad = amsgrad
   }
 
   public var rule: String {
-    "AdamW(beta1: \(beta1), beta2: \(beta2), epsilon: \(epsilon), weightDecay: \(weightDecay))"
+    "AdamW(beta1: \(beta1), beta2: \(beta2), epsilon: \(epsilon), weightDecay: \(weightDecay)"
+      + (amsgrad ? ", amsgrad: true)" : ")")
   }
 
   public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
-    let (learningRate, weightDecay) = (learningRate, weightDecay)
-    let shrinkage = state.scalar("shrinkage") { 1 - learningRate.value(at: $0.step) * weightDecay }
-    let adam = Adam(learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon)
-    return adam.step(p, gradient, &state, shrinkage: shrinkage)
+    let adam = Adam(
+      learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon, amsgrad: amsgrad)
+    return adam.step(p, gradient, &state, shrinksBy: weightDecay)
   }
 
   public func validate() throws {
-    try require(learningRate, of: "AdamW")
-    try validateAdam(beta1, beta2, epsilon, weightDecay, of: "AdamW")
+    try require("learningRate", learningRate, of: "AdamW")
+    try require(
+      epsilon: epsilon, weightDecay: weightDecay, beta1: beta1, beta2: beta2, of: "AdamW")
   }
 }
 
-private func validateAdam(
-  _ beta1: Double, _ beta2: Double, _ epsilon: Double, _ weightDecay: Double, of type: String
-) throws {
-  try require("beta1", beta1, in: 0..<1, of: type)
-  try require("beta2", beta2, in: 0..<1, of: type)
-  try require("epsilon", epsilon, in: 0..<Double.infinity, of: type)
-  try require("weightDecay", weightDecay, in: 0..<Double.infinity, of: type)
+extension UpdateTime {
+  /// `1 - βᵗ`, with t from 1 on: what a moving mean that began at 0 lacks.
+  func correction(of beta: Schedule) -> Double {
+    1 - pow(beta.value(at: step), Double(update + 1))
+  }
 }

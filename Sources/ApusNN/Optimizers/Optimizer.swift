@@ -7,12 +7,13 @@ import ApusOps
 /// changes from step to step (the learning rate, bias corrections) is computed on the host, so that a
 /// schedule never recompiles.
 ///
-///     struct Lion: Optimizer {
+///     struct SignDescent: Optimizer {
 ///       var learningRate: LearningRate = 1e-4
 ///       func update(_ p: Tensor, _ g: Tensor, _ state: inout UpdateState) -> Tensor {
-///         let m = state["momentum"]
-///         state["momentum"] = m * 0.99 + g * 0.01
-///         return p - sign(m * 0.9 + g * 0.1) * state.scalar("rate") { learningRate.value(at: $0.step) }
+///         let rate = learningRate
+///         let m = state["momentum"] * 0.9 + g * 0.1
+///         state["momentum"] = m
+///         return p - sign(m) * state.scalar("rate") { rate.value(at: $0.step) }
 ///       }
 ///     }
 ///
@@ -66,11 +67,21 @@ public struct UpdateState {
   private let source: any Source
   /// Of slots without a type of their own: the parameter's.
   private let type: TensorType
+  /// Before the names of numbers, where one rule is a part of another.
+  private var prefix = ""
 
   /// - `type`: the parameter's.
   package init(_ source: any Source, of type: TensorType) {
     self.source = source
     self.type = type
+  }
+
+  /// The same state for a rule that is a part of another one: the numbers that it asks for are its own, whatever
+  /// their names.
+  func part(_ name: String) -> UpdateState {
+    var part = self
+    part.prefix = "\(prefix)\(name)."
+    return part
   }
 
   /// The slot of that name: of the parameter's shape, zeros at first. What is set is its value in the
@@ -91,7 +102,43 @@ public struct UpdateState {
   ///   equally often.
   public func scalar(_ name: String, _ value: @escaping @Sendable (UpdateTime) -> Double) -> Tensor
   {
-    source.scalar(name, value)
+    source.scalar(prefix + name, value)
+  }
+
+  /// A number that changes from step to step, of the parameter's element type.
+  func number(
+    _ name: String, _ value: @escaping @Sendable (UpdateTime) -> Double
+  ) -> Tensor { scalar(name, value).cast(to: type.dtype) }
+
+  /// A setting: a constant of the loop where it never changes, else a number of each step.
+  func setting(_ name: String, _ schedule: Schedule, like tensor: Tensor) -> Tensor {
+    if let constant = schedule.constant { return tensor.scalar(constant) }
+    return number(name) { schedule.value(at: $0.step) }
+  }
+
+  /// The learning rate.
+  func rate(_ schedule: Schedule) -> Tensor { number("rate") { schedule.value(at: $0.step) } }
+
+  /// The gradient and λ times the parameter: weight decay as an L2 penalty has it.
+  func penalized(_ gradient: Tensor, _ p: Tensor, by decay: Schedule) -> Tensor {
+    decay.isZero ? gradient : gradient + p * setting("weight_decay", decay, like: p)
+  }
+
+  /// What a parameter is multiplied by before its step, 1 - ηλ, times it: decoupled weight decay.
+  func shrunk(_ p: Tensor, by decay: Schedule, _ rate: Schedule) -> Tensor {
+    guard !decay.isZero else { return p }
+    return p * number("shrinkage") { 1 - rate.value(at: $0.step) * decay.value(at: $0.step) }
+  }
+
+  /// The moving mean `β·slot + (1-β)·value`, kept in the slot.
+  mutating func mean(_ slot: String, of value: Tensor, _ beta: Schedule, named name: String)
+    -> Tensor
+  {
+    let kept = setting(name, beta, like: value)
+    let share = setting("\(name)_share", beta.map { 1 - $0 }, like: value)
+    let new = self[slot] * kept + value * share
+    self[slot] = new
+    return new
   }
 }
 
@@ -105,10 +152,26 @@ func require<T: Comparable>(_ name: String, _ value: T, in range: Range<T>, of t
   }
 }
 
-func require(_ rate: LearningRate, of type: String) throws {
-  if let mistake = rate.mistake {
+/// Throws where a setting makes no sense: a part of it is negative or no number, or it never changes and is not in
+/// `range`.
+func require(
+  _ name: String, _ schedule: Schedule, in range: Range<Double> = 0..<Double.infinity,
+  of type: String
+) throws {
+  if let mistake = schedule.mistake {
     throw ApusError(
-      .invalidArgument, "\(type): \(mistake)",
-      expected: "finite rates from 0 on and at least one step")
+      .invalidArgument, "\(type): \(name): \(mistake)",
+      expected: "finite numbers from 0 on and at least one step")
   }
+  if let constant = schedule.constant { try require(name, constant, in: range, of: type) }
+}
+
+/// The settings that most rules have.
+func require(
+  epsilon: Double, weightDecay: Schedule, beta1: Schedule = 0, beta2: Schedule = 0, of type: String
+) throws {
+  try require("beta1", beta1, in: 0..<1, of: type)
+  try require("beta2", beta2, in: 0..<1, of: type)
+  try require("epsilon", epsilon, in: 0..<Double.infinity, of: type)
+  try require("weightDecay", weightDecay, of: type)
 }

@@ -11,6 +11,8 @@ import ApusGraph
 package final class UpdateOutline: UpdateState.Source {
   /// The slots, in the order in which the rule first asks for them.
   package private(set) var slots: [String] = []
+  /// Their first values.
+  package private(set) var initial: [NDArray] = []
   package private(set) var scalars: [(name: String, value: @Sendable (UpdateTime) -> Double)] = []
 
   private let optimizer: any Optimizer
@@ -40,9 +42,11 @@ package final class UpdateOutline: UpdateState.Source {
     return [new] + self.slots.map { slotTensors[$0]! }
   }
 
-  package func slot(_ name: String, _ type: TensorType, initial: Double) -> Tensor {
+  package func slot(_ name: String, _ type: TensorType, initial value: Double) -> Tensor {
     if let known = slotTensors[name] { return known }
     slots.append(name)
+    initial.append(
+      NDArray(doubles: Array(repeating: value, count: type.count), type: type))
     let tensor = Trace.current!.input("slot.\(name)", type)
     slotTensors[name] = tensor
     return tensor
@@ -50,7 +54,7 @@ package final class UpdateOutline: UpdateState.Source {
 
   /// Notes what a slot becomes.
   package func assign(_ slot: String, _ value: Tensor) {
-    if slotTensors[slot] == nil { slots.append(slot) }
+    if slotTensors[slot] == nil { _ = self.slot(slot, value.type, initial: 0) }
     slotTensors[slot] = value
   }
 

@@ -36,7 +36,8 @@ private struct GANRun {
       let fake = gan.discriminator(gan.generator(noise).stopGradient())
       let loss = bceWithLogits(real, real.onesLike()) + bceWithLogits(fake, fake.zerosLike())
       step.minimize(
-        loss, over: gan.discriminator, with: Adam(learningRate: .constant(rate), beta1: beta1))
+        loss, over: gan.discriminator,
+        with: Adam(learningRate: .constant(rate), beta1: .constant(beta1)))
     }
     generate = try TrainingStep(seed: seed + 1) { step, batch in
       let score = gan.discriminator(gan.generator(.randomNormal([batch.real.shape[0], 3])))
