@@ -71,11 +71,53 @@ private let losses: [String: @Sendable (Operands) -> Tensor] = {
       tripletMarginLoss($0["x"]!, $0["y"]!, $0["z"]!, margin: 0.7, reduction: reduction)
     }
   }
+  addMargins(to: &all)
   for reduction in DivergenceReduction.allCases {
     all["kl \(reduction)"] = { klDivergence($0["x"]!, $0["y"]!, reduction: reduction) }
   }
   return all
 }()
+
+/// Losses of margins, counts, pairs and sequences.
+private func addMargins(to all: inout [String: @Sendable (Operands) -> Tensor]) {
+  for reduction in LossReduction.allCases {
+    all["hinge embedding \(reduction)"] = {
+      hingeEmbeddingLoss($0["x"]!, $0["labels"]!, margin: 0.7, reduction: reduction)
+    }
+    all["multi margin \(reduction)"] = {
+      multiMarginLoss(
+        $0["x"]!, $0["labels"]!, power: 2, margin: 0.8, weights: $0["weights"]!,
+        reduction: reduction)
+    }
+    all["margin ranking \(reduction)"] = {
+      marginRankingLoss($0["x"]!, $0["y"]!, $0["labels"]!, margin: 0.1, reduction: reduction)
+    }
+    all["contrastive \(reduction)"] = {
+      contrastiveLoss($0["x"]!, $0["y"]!, $0["labels"]!, margin: 2.5, reduction: reduction)
+    }
+    all["info nce \(reduction)"] = { infoNCE($0["x"]!, $0["y"]!, reduction: reduction) }
+    all["poisson \(reduction)"] = { poissonNLL($0["x"]!, $0["y"]!, reduction: reduction) }
+    all["gaussian \(reduction)"] = {
+      gaussianNLL($0["x"]!, $0["y"]!, variance: $0["z"]!, reduction: reduction)
+    }
+    all["ctc \(reduction)"] = {
+      ctcLoss(
+        logSoftmax($0["x"]!, axis: -1), $0["labels"]!, lengths: $0["lengths"]!,
+        labelLengths: $0["counts"]!, zeroInfinity: true, reduction: reduction)
+    }
+  }
+  all["hinge"] = { hinge($0["x"]!, $0["labels"]!) }
+  all["hinge squared"] = { hinge($0["x"]!, $0["labels"]!, isSquared: true) }
+  all["multi margin plain"] = { multiMarginLoss($0["x"]!, $0["labels"]!) }
+  all["info nce symmetric"] = {
+    infoNCE($0["x"]!, $0["y"]!, temperature: 0.5, isSymmetric: true)
+  }
+  all["poisson full"] = { poissonNLL($0["x"]!, $0["y"]!, isLog: false, isFull: true) }
+  all["gaussian shared"] = {
+    gaussianNLL($0["x"]!, $0["y"]!, variance: $0["z"]!, isFull: true)
+  }
+  all["ctc whole"] = { ctcLoss(logSoftmax($0["x"]!, axis: -1), $0["labels"]!, blank: 4) }
+}
 
 private let reference: [String: LossCase] = {
   let url = Bundle.module.url(
@@ -150,7 +192,9 @@ private func failure(_ types: [TensorType], _ loss: ([Tensor]) -> Tensor) -> Apu
 
   static let smooth: [String] = losses.keys.filter { name in
     // Cases at a kink have no derivative to compare with; nor does a target of exactly 0.
-    !["mae", "huber", "smooth", "kl sparse", "triplet equal"].contains { name.hasPrefix($0) }
+    ![
+      "mae", "huber", "smooth", "kl sparse", "triplet equal", "ctc", "poisson full",
+    ].contains { name.hasPrefix($0) }
   }.sorted()
 
   @Test(arguments: smooth)
@@ -240,6 +284,50 @@ private func failure(_ types: [TensorType], _ loss: ([Tensor]) -> Tensor) -> Apu
     #expect(error?.kind == .outOfRange)
   }
 
+  @Test func ctcOfWhatDoesNotFit_isAnErrorOfTheRun() throws {
+    let f = try compile([.f32(1, 4, 3), .i32(1, 2), .i32(1), .i32(1)]) {
+      [ctcLoss(logSoftmax($0[0], axis: -1), $0[1], lengths: $0[2], labelLengths: $0[3])]
+    }
+    func run(_ labels: [Int32], _ length: Int32, _ count: Int32) throws -> Double {
+      let results: [NDArray] = try f(
+        NDArray(zeros: .f32(1, 4, 3)), NDArray(labels, shape: [1, 2]),
+        NDArray([length], shape: [1]), NDArray([count], shape: [1]))
+      return results[0].scalar
+    }
+    #expect(try run([1, 2], 4, 2).isFinite)
+    // What stands behind the end is not read.
+    #expect(try run([1, -7], 4, 1) == run([1, 2], 4, 1))
+    for (labels, length, count) in [
+      ([1, 9], 4, 2), ([1, -1], 4, 2), ([1, 2], 5, 2), ([1, 2], 0, 2), ([1, 2], 4, 3),
+      ([1, 2], 4, -1),
+    ] as [([Int32], Int32, Int32)] {
+      let error = #expect(throws: ApusError.self, "\(labels) \(length) \(count)") {
+        try run(labels, length, count)
+      }
+      #expect(error?.kind == .outOfRange)
+    }
+  }
+
+  @Test func ctcWithoutRoom_isInfinite_withGradientZero() throws {
+    let x = NDArray(doubles: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], type: .f64(1, 2, 3))
+    let labels = NDArray([1, 1] as [Int32], shape: [1, 2])
+    let found = try evaluate([x, labels]) { ctcLoss($0[0], $0[1], reduction: .sum) }
+    #expect(found.loss == [.infinity])
+    #expect(found.gradients[0].allSatisfy { $0 == 0 })
+  }
+
+  @Test func equalPairs_haveContrastiveGradientZero() throws {
+    let x = NDArray(doubles: [1, 2, 0, 0], type: .f64(2, 2))
+    let labels = NDArray([1, 0] as [Int32], shape: [2])
+    let found = try evaluate([x, x, labels]) { contrastiveLoss($0[0], $0[1], $0[2]) }
+    #expect(found.loss == [0.25])
+    #expect(found.gradients.allSatisfy { $0.allSatisfy { $0 == 0 } })
+    let zeros = NDArray(zeros: .f64(3, 2))
+    let lost = try evaluate([zeros, zeros]) { infoNCE($0[0], $0[1]) }
+    #expect(Swift.abs(lost.loss[0] - log(3.0)) < 1e-12)
+    #expect(lost.gradients.allSatisfy { $0.allSatisfy { $0 == 0 } })
+  }
+
   @Test func aNumber_standsForAllTargets() throws {
     let x = NDArray(doubles: [1, 2, 3], type: .f64(3))
     #expect(try evaluate([x]) { mse($0[0], 2) }.loss[0] == 2.0 / 3)
@@ -266,7 +354,12 @@ private func failure(_ types: [TensorType], _ loss: ([Tensor]) -> Tensor) -> Apu
   private static let elementwise: [(String, @Sendable (Tensor, Tensor) -> Tensor)] = [
     ("mse", { mse($0, $1) }), ("mae", { mae($0, $1) }), ("huber", { huber($0, $1) }),
     ("bceWithLogits", { bceWithLogits($0, $1) }), ("klDivergence", { klDivergence($0, $1) }),
-    ("tripletMarginLoss", { tripletMarginLoss($0, $1, $1) }),
+    ("tripletMarginLoss", { tripletMarginLoss($0, $1, $1) }), ("hinge", { hinge($0, $1) }),
+    ("hingeEmbeddingLoss", { hingeEmbeddingLoss($0, $1) }),
+    ("marginRankingLoss", { marginRankingLoss($0, $1, 1) }),
+    ("contrastiveLoss", { contrastiveLoss($0, $1, $0.sum(axis: -1)) }),
+    ("infoNCE", { infoNCE($0, $1) }), ("poissonNLL", { poissonNLL($0, $1) }),
+    ("gaussianNLL", { gaussianNLL($0, $1, variance: $0) }),
   ]
 
   @Test(arguments: elementwise.indices)
@@ -300,6 +393,25 @@ private func failure(_ types: [TensorType], _ loss: ([Tensor]) -> Tensor) -> Apu
       ([.f32(4), .f32(4), .f32(4, 1)], { bceWithLogits($0[0], $0[1], weights: $0[2]) }),
       ([.f32(4), .f32(4), .f32(4, 1)], { bceWithLogits($0[0], $0[1], positiveWeight: $0[2]) }),
       ([.f32(4, 2), .f32(4, 3)], { cosineSimilarity($0[0], $0[1]) }),
+      (pair, { hinge($0[0], $0[1], margin: 0) }),
+      (pair, { hingeEmbeddingLoss($0[0], $0[1], margin: .nan) }),
+      (pair, { marginRankingLoss($0[0], $0[1], 1, margin: -1) }),
+      (pair, { multiMarginLoss($0[0], $0[1]) }),
+      ([.f32(4, 3), .i32(4)], { multiMarginLoss($0[0], $0[1], power: 3) }),
+      ([.f32(4, 3), .i32(4), .f32(4)], { multiMarginLoss($0[0], $0[1], weights: $0[2]) }),
+      ([.f32(4, 3), .f32(4, 3), .i32(4, 1)], { contrastiveLoss($0[0], $0[1], $0[2]) }),
+      (pair, { infoNCE($0[0], $0[1], temperature: 0) }),
+      ([.f32(4), .f32(4)], { infoNCE($0[0], $0[1]) }),
+      (pair, { poissonNLL($0[0], $0[1], epsilon: 0) }),
+      ([.f32(4, 1), .f32(4, 1), .f32(4)], { gaussianNLL($0[0], $0[1], variance: $0[2]) }),
+      (pair, { gaussianNLL($0[0], $0[1], variance: $0[0], epsilon: -1) }),
+      ([.f32(2, 5, 3), .i32(2, 2)], { ctcLoss($0[0], $0[1], blank: 3) }),
+      ([.f32(2, 5, 3), .i32(2)], { ctcLoss($0[0], $0[1]) }),
+      ([.f32(2, 5, 3), .f32(2, 2)], { ctcLoss($0[0], $0[1]) }),
+      ([.f32(5, 3), .i32(2, 2)], { ctcLoss($0[0], $0[1]) }),
+      ([.f32(2, 0, 3), .i32(2, 2)], { ctcLoss($0[0], $0[1]) }),
+      ([.f32(2, 5, 3), .i32(2, 2), .i32(3)], { ctcLoss($0[0], $0[1], lengths: $0[2]) }),
+      ([.f32(2, 5, 3), .i32(2, 2), .i32(1)], { ctcLoss($0[0], $0[1], labelLengths: $0[2]) }),
     ]
     for (index, (types, loss)) in mistakes.enumerated() {
       let error = failure(types, loss)

@@ -178,5 +178,80 @@ NOISY = IMAGES + 0.1 * torch.randn(1, 11, 12, 2, dtype=torch.float64)
 case("psnr", psnr, ("x", "y"), x=PIXELS, y=PIXELS.flip(2))
 case("ssim", ssim, x=NOISY, y=IMAGES)
 
+# Margins, counts, pairs, sequences.
+def hinge(x, labels, squared=False):
+    loss = (1 - labels * x).clamp(min=0)
+    return (loss**2 if squared else loss).mean()
+
+
+def contrastive(x, y, labels, margin, reduction="mean"):
+    """Hadsell, Chopra & LeCun 2006, equations 4 and 5."""
+    d = (x - y).norm(dim=-1)
+    loss = 0.5 * (labels * d**2 + (1 - labels) * (margin - d).clamp(min=0) ** 2)
+    return {"none": loss, "sum": loss.sum(), "mean": loss.mean()}[reduction]
+
+
+def info_nce(x, y, temperature=0.1, symmetric=False, reduction="mean"):
+    logits = F.normalize(x, dim=-1, eps=1e-8) @ F.normalize(y, dim=-1, eps=1e-8).T / temperature
+    own = torch.arange(len(x))
+    loss = F.cross_entropy(logits, own, reduction=reduction)
+    if symmetric:
+        loss = (loss + F.cross_entropy(logits.T, own, reduction=reduction)) / 2
+    return loss
+
+
+FLAGS = torch.tensor([1, 0, 0, 1])
+COUNTS = torch.tensor([[0, 1, 2], [3, 0, 5], [1, 1, 9], [2, 4, 0]])
+VARIANCE = Z.abs() + 0.1
+for reduction in ["none", "sum", "mean"]:
+    case(f"hinge embedding {reduction}",
+         lambda x, labels: F.hinge_embedding_loss(x, labels, 0.7, reduction=reduction),
+         x=X[:, 0].abs(), labels=SIGNS)
+    case(f"multi margin {reduction}",
+         lambda x, labels, weights: F.multi_margin_loss(
+             x, labels, 2, 0.8, weights, reduction=reduction),
+         x=X, labels=LABELS, weights=CLASS_WEIGHTS)
+    case(f"margin ranking {reduction}",
+         lambda x, y, labels: F.margin_ranking_loss(x, y, labels, 0.1, reduction=reduction),
+         ("x", "y"), x=X[:, 0], y=Y[:, 0], labels=SIGNS)
+    case(f"contrastive {reduction}",
+         lambda x, y, labels: contrastive(x, y, labels, 2.5, reduction), ("x", "y"),
+         x=X, y=Y, labels=FLAGS)
+    case(f"info nce {reduction}", lambda x, y: info_nce(x, y, reduction=reduction), ("x", "y"),
+         x=X, y=Y)
+    case(f"poisson {reduction}", lambda x, y: F.poisson_nll_loss(x, y, reduction=reduction),
+         x=X, y=COUNTS)
+    case(f"gaussian {reduction}",
+         lambda x, y, z: F.gaussian_nll_loss(x, y, z, reduction=reduction), ("x", "y", "z"),
+         x=X, y=Y, z=VARIANCE)
+case("hinge", hinge, x=X[:, 0], labels=SIGNS)
+case("hinge squared", lambda x, labels: hinge(x, labels, True), x=X[:, 0], labels=SIGNS)
+case("multi margin plain", lambda x, labels: F.multi_margin_loss(x, labels), x=X, labels=LABELS)
+case("info nce symmetric", lambda x, y: info_nce(x, y, 0.5, True), ("x", "y"), x=X, y=Y)
+case("poisson full", lambda x, y: F.poisson_nll_loss(x, y, False, True), x=X.abs(), y=COUNTS.double())
+case("gaussian shared",
+     lambda x, y, z: F.gaussian_nll_loss(x, y, z, full=True), ("x", "y", "z"),
+     x=X, y=Y, z=VARIANCE[:, :1])
+
+FRAMES = torch.randn(4, 7, 5, dtype=torch.float64)
+# A repeated label, one that is alone, one without labels, and one that has too few frames.
+READ = torch.tensor([[1, 1, 2], [3, 0, 0], [0, 0, 0], [2, 2, 2]])
+READ_LENGTHS = torch.tensor([3, 1, 0, 3])
+FRAME_LENGTHS = torch.tensor([7, 4, 5, 4])
+
+
+def ctc(x, labels, lengths, counts, **settings):
+    return F.ctc_loss(F.log_softmax(x, -1).transpose(0, 1), labels, lengths, counts, **settings)
+
+
+for reduction in ["none", "sum", "mean"]:
+    case(f"ctc {reduction}",
+         lambda x, labels, lengths, counts: ctc(
+             x, labels, lengths, counts, zero_infinity=True, reduction=reduction),
+         x=FRAMES, labels=READ, lengths=FRAME_LENGTHS, counts=READ_LENGTHS)
+case("ctc whole",
+     lambda x, labels: ctc(x, labels, torch.tensor([7, 7]), torch.tensor([3, 3]), blank=4),
+     x=FRAMES[:2], labels=torch.tensor([[1, 1, 0], [3, 0, 2]]))
+
 out = pathlib.Path(__file__).parent.parent / "ApusNNTests" / "Reference" / "losses.json"
 out.write_text(json.dumps(CASES, indent=None, separators=(",", ":")).replace('},"', '},\n"') + "\n")
