@@ -52,6 +52,29 @@ public struct ConfusionMatrix: Sendable, Hashable {
     self.counts = counts
   }
 
+  /// Counts rows of scores in: the prediction is the class of the greatest score, the first of equal ones.
+  ///
+  /// - `scores`: floats, the classes along the last axis.
+  /// - `labels`: class numbers, of the scores' shape without its last axis.
+  /// - Throws: as ``add(predictions:labels:ignoring:)``, and `nonFinite` for a score that is NaN.
+  public mutating func add(scores: NDArray, labels: NDArray, ignoring: Int? = nil) throws {
+    let rows = try ScoredRows(scores, labels, "ConfusionMatrix", classes: classes)
+    let best = NDArray(rows.best.map { Int32($0) }, shape: labels.shape)
+    try add(predictions: best, labels: labels, ignoring: ignoring)
+  }
+
+  /// Counts in what another matrix of as many classes has.
+  ///
+  /// - Throws: `invalidArgument` for other classes.
+  public mutating func add(_ other: ConfusionMatrix) throws {
+    guard other.classes == classes else {
+      throw ApusError(
+        .invalidArgument, "a confusion matrix of \(other.classes) classes",
+        expected: "\(classes) classes")
+    }
+    for index in counts.indices { counts[index] += other.counts[index] }
+  }
+
   /// What was counted.
   public var total: Int { counts.reduce(0, +) }
 
@@ -82,6 +105,43 @@ public struct ConfusionMatrix: Sendable, Hashable {
 
   /// Of each class, the share that is found; nil where it does not occur.
   public var recall: [Double?] { shares { row($0) } }
+
+  /// Of each class, the harmonic mean of precision and recall; nil where it neither occurs nor is predicted.
+  public var f1: [Double?] {
+    (0..<classes).map { label in
+      let all = row(label) + column(label)
+      return all == 0 ? nil : 2 * Double(counts[label * classes + label]) / Double(all)
+    }
+  }
+
+  /// How figures of classes become one.
+  public enum Average: Sendable, Hashable {
+    /// Of all classes together. Where each row has one label that is the accuracy.
+    case micro
+    /// The mean over the classes that occur or are predicted; a figure that has no meaning counts as 0, as in
+    /// scikit-learn.
+    case macro
+    /// The mean over the classes, each weighed by its occurrences.
+    case weighted
+  }
+
+  /// The precision of all classes; nil where nothing was counted.
+  public func precision(_ average: Average) -> Double? { averaged(precision, average) }
+  /// The recall of all classes; nil where nothing was counted.
+  public func recall(_ average: Average) -> Double? { averaged(recall, average) }
+  /// The F1 score of all classes; nil where nothing was counted.
+  public func f1(_ average: Average) -> Double? { averaged(f1, average) }
+
+  private func averaged(_ figures: [Double?], _ average: Average) -> Double? {
+    guard total > 0 else { return nil }
+    let seen = (0..<classes).filter { row($0) + column($0) > 0 }
+    switch average {
+    case .micro: return accuracy
+    case .macro: return seen.reduce(0) { $0 + (figures[$1] ?? 0) } / Double(seen.count)
+    case .weighted:
+      return seen.reduce(0) { $0 + (figures[$1] ?? 0) * Double(row($1)) } / Double(total)
+    }
+  }
 
   private func shares(_ whole: (Int) -> Int) -> [Double?] {
     (0..<classes).map { label in
