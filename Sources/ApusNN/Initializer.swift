@@ -29,12 +29,33 @@ public enum Initializer: Sendable, Hashable {
   case kaimingNormal
   /// N(0, 1/fanIn): LeCun et al. 1998.
   case lecunNormal
+  /// U(±√(3/fanIn)): LeCun et al. 1998.
+  case lecunUniform
+  /// The variance `scale / fan`, of which the six before are cases: Keras's `VarianceScaling`, and PyTorch's
+  /// `kaiming_normal_(mode="fan_out")` as `.varianceScaling(2, .output, .normal)`.
+  case varianceScaling(_ scale: Double, _ fan: Fan, _ distribution: Distribution)
   /// U(±1/√fanIn), PyTorch's default for linear and convolution weights; give `fanIn` for biases.
   case fanInUniform(fanIn: Int? = nil)
   /// Rows (or columns, whichever are fewer) orthonormal, times `gain`: Saxe et al. 2014.
   case orthogonal(gain: Double = 1)
+  /// The identity, times `gain`: output i is input i. Of a convolution, where the window's middle lies (PyTorch's
+  /// `dirac_`). For weights of two axes and more.
+  case identity(gain: Double = 1)
   /// What ``custom(_:)`` makes.
   case function(Function)
+
+  /// What a weight's variance is divided by.
+  public enum Fan: Sendable, Hashable {
+    /// How many inputs make an output.
+    case input
+    /// How many outputs an input goes to.
+    case output
+    /// The mean of both.
+    case average
+  }
+
+  /// How numbers of a variance are drawn.
+  public enum Distribution: Sendable, Hashable { case uniform, normal }
 
   /// A function of your own: it gets the parameter's type and its random numbers, and returns an array
   /// of that type.
@@ -75,7 +96,7 @@ public enum Initializer: Sendable, Hashable {
   package func makeArray(_ type: TensorType, seed: UInt64, path: String) throws -> NDArray {
     do {
       _ = try type.checked("an initial value")
-      try validate()
+      try validate(type.shape)
       return try values(type, ParameterRandom(seed: seed, path: path))
     } catch let error as ApusError {
       throw error.located(at: "parameter '\(path)'")
@@ -104,6 +125,21 @@ public enum Initializer: Sendable, Hashable {
     case .kaimingUniform: return try uniform((6 / fans.input).squareRoot())
     case .kaimingNormal: return try normal(0, (2 / fans.input).squareRoot())
     case .lecunNormal: return try normal(0, (1 / fans.input).squareRoot())
+    case .lecunUniform: return try uniform((3 / fans.input).squareRoot())
+    case .varianceScaling(let scale, let fan, let distribution):
+      let count =
+        switch fan {
+        case .input: fans.input
+        case .output: fans.output
+        case .average: fans.both / 2
+        }
+      let deviation = (scale / count).squareRoot()
+      return distribution == .normal
+        ? try normal(0, deviation) : try uniform(deviation * 3.0.squareRoot())
+    case .identity(let gain):
+      var values = [Double](repeating: 0, count: try NDArray(checking: type).type.count)
+      for place in identityPlaces(type.shape) { values[place] = gain }
+      return NDArray(doubles: values, type: type)
     case .fanInUniform(let given):
       return try uniform(1 / (given.map { Double(max($0, 1)) } ?? fans.input).squareRoot())
     case .orthogonal(let gain):
@@ -121,12 +157,21 @@ public enum Initializer: Sendable, Hashable {
     }
   }
 
+  /// Where output i meets input i, in the middle of the window between.
+  private func identityPlaces(_ shape: Shape) -> [Int] {
+    let inputs = shape[-1]
+    let window = shape.dimensions.dropFirst().dropLast()
+    let middle = window.reduce(0) { $0 * $1 + $1 / 2 }
+    let size = window.reduce(1, *)
+    return (0..<min(shape[0], inputs)).map { ($0 * size + middle) * inputs + $0 }
+  }
+
   private func filled(_ value: Double, _ type: TensorType) throws -> NDArray {
     try NDArray(repeating: NDArray(doubles: [value], type: type.with([])), shape: type.shape)
   }
 
-  /// - Throws: `invalidArgument` for settings without meaning.
-  private func validate() throws {
+  /// - Throws: `invalidArgument` for settings without meaning, `shapeMismatch` for a shape that has none.
+  private func validate(_ shape: Shape) throws {
     func expect(_ holds: Bool, _ expected: String) throws {
       guard holds else {
         throw ApusError(.invalidArgument, "the initialiser is \(self)", expected: expected)
@@ -144,6 +189,14 @@ public enum Initializer: Sendable, Hashable {
         "finite numbers, the deviation 0 or more")
     case .fanInUniform(let fanIn): try expect((fanIn ?? 0) >= 0, "a fan of 0 or more")
     case .orthogonal(let gain): try expect(gain.isFinite, "a finite gain")
+    case .varianceScaling(let scale, _, _):
+      try expect(scale >= 0 && Float(scale).isFinite, "a finite scale, 0 or more")
+    case .identity(let gain):
+      try expect(gain.isFinite, "a finite gain")
+      guard shape.rank >= 2 else {
+        throw ApusError(
+          .shapeMismatch, "an identity of shape \(shape)", expected: "a weight [out, …, in]")
+      }
     default: break
     }
   }
@@ -152,6 +205,7 @@ public enum Initializer: Sendable, Hashable {
 /// How many inputs and outputs each element of a weight `[out, …, in]` connects; at least 1.
 private struct Fans {
   let input: Double
+  let output: Double
   let both: Double
 
   init(_ shape: Shape) {
@@ -159,6 +213,7 @@ private struct Fans {
     let receptive = shape.rank < 2 ? 1 : fanIn / max(shape[-1], 1)
     let fanOut = shape.rank < 2 ? shape.count : shape[0] * receptive
     input = Double(max(fanIn, 1))
+    output = Double(max(fanOut, 1))
     both = max(Double(fanIn) + Double(fanOut), 1)
   }
 }

@@ -23,7 +23,11 @@ import Testing
   /// Initialisers, each with the variance that its paper gives for fans of 300 in and 200 out.
   static let variances: [(Initializer, Double)] = [
     (.xavierUniform, 2 / 500.0), (.xavierNormal, 2 / 500.0), (.kaimingUniform, 2 / 300.0),
-    (.kaimingNormal, 2 / 300.0), (.lecunNormal, 1 / 300.0), (.fanInUniform(), 1 / 900.0),
+    (.kaimingNormal, 2 / 300.0), (.lecunNormal, 1 / 300.0), (.lecunUniform, 1 / 300.0),
+    (.varianceScaling(2, .output, .normal), 2 / 200.0),
+    (.varianceScaling(2, .output, .uniform), 2 / 200.0),
+    (.varianceScaling(1, .average, .uniform), 2 / 500.0),
+    (.varianceScaling(0.5, .input, .normal), 0.5 / 300), (.fanInUniform(), 1 / 900.0),
     (.uniform(low: -1, high: 1), 1 / 3.0), (.normal(mean: 0, deviation: 0.5), 0.25),
     (.truncatedNormal(mean: 0, deviation: 1), 0.77374130), (.constant(0), 0), (.zeros, 0),
   ]
@@ -75,6 +79,20 @@ import Testing
         #expect(abs(product - (i == j ? 4 : 0)) < 1e-5)
       }
     }
+  }
+
+  @Test func identities_passInputsOn() throws {
+    #expect(try Self.draw(.identity(), [2, 3]) == [1, 0, 0, 0, 1, 0])
+    #expect(try Self.draw(.identity(gain: 2), [3, 2]) == [2, 0, 0, 2, 0, 0])
+    #expect(try Self.draw(.identity(), [0, 3]) == [])
+    let layer = Conv2d(2, 2, 3, padding: 1, initializer: .identity())
+    try layer.initialize()
+    let image = NDArray((0..<18).map { Float($0) }, shape: [1, 3, 3, 2])
+    let same = try compile([.f32(1, 3, 3, 2)]) { [conv2d($0[0], layer.weight.tensor, padding: 1)] }
+    let results: [NDArray] = try same(image)
+    #expect(results == [image])
+    let error = #expect(throws: ApusError.self) { try Self.draw(.identity(), [3]) }
+    #expect(error?.kind == .shapeMismatch)
   }
 
   @Test func convolutionFans_countTheWindow() throws {
@@ -149,7 +167,8 @@ import Testing
       .normal(mean: 0, deviation: .infinity), .truncatedNormal(mean: 0, deviation: -0.1),
       .uniform(low: 1, high: 0), .uniform(low: 0, high: .infinity), .uniform(low: .nan, high: 1),
       .uniform(low: -3e38, high: 3e38), .constant(.nan), .orthogonal(gain: .nan),
-      .fanInUniform(fanIn: -4), .normal(mean: 0, deviation: 1e300),
+      .fanInUniform(fanIn: -4), .varianceScaling(-1, .input, .normal),
+      .varianceScaling(.nan, .output, .uniform), .normal(mean: 0, deviation: 1e300),
     ] as [Initializer])
   func senselessSettings_areRefused(initializer: Initializer) {
     let error = #expect(throws: ApusError.self) { try Self.draw(initializer) }
@@ -163,7 +182,8 @@ import Testing
       (1 << 40, 1 << 40, .resource), (1 << 62, 4, .resource),
     ] as [(Int, Int, ApusError.Kind)])
   func impossibleLayers_areErrorsOfInitialize(inputs: Int, outputs: Int, kind: ApusError.Kind) {
-    for initializer in [.fanInUniform(), .zeros, .ones, .orthogonal()] as [Initializer] {
+    for initializer in [.fanInUniform(), .zeros, .ones, .orthogonal(), .identity()] as [Initializer]
+    {
       let error = #expect(throws: ApusError.self) {
         try Linear(inputs, outputs, initializer: initializer).initialize()
       }

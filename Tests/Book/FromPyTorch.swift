@@ -125,6 +125,15 @@ import Testing
       Linear(4, 8), Embedding(10, 4), LayerNorm(4), RMSNorm(4), Dropout(0.1), ReLU(),
       GELU(approximate: true), Flatten(), Stack(3) { Linear(4, 4) },
     ]
+    let activations: [any Layer] = [
+      ELU(), SELU(), CELU(), Mish(), HardSwish(), PReLU(4), GLU(), Identity(), AlphaDropout(0.1),
+      GaussianNoise(0.1),
+    ]
+    let initializers = [
+      Initializer.varianceScaling(2, .output, .normal), Initializer.identity(),
+    ]
+    #expect(activations.map { $0.parameters.count }.reduce(0, +) == 1 && initializers.count == 2)
+    #expect(Bilinear(4, 2, 3).parameterCount == 27)
     let states: [ModelState] = [Parameter([3], .ones), Buffer([3], .zeros)]
     #expect(layers.map { $0.parameters.count } == [2, 1, 2, 1, 0, 0, 0, 0, 6] && states.count == 2)
     let f = try compile([.f32(2, 4), .i32(2)]) { arguments in
@@ -136,6 +145,22 @@ import Testing
     }
     let losses: [NDArray] = try f(
       NDArray([1, 2, 3, 4, 4, 3, 2, 1], shape: [2, 4]), NDArray([0, 1] as [Int32], shape: [2]))
+    let further = try compile([.f32(2, 4), .i32(2), .f32(2, 4), .f32(2, 5, 4)]) { arguments in
+      let (x, y) = (arguments[0], arguments[1])
+      let p = logSoftmax(arguments[3])
+      let ctc = { (y: Tensor, n: Tensor, m: Tensor) in
+        ctcLoss(p, y, lengths: n, labelLengths: m)
+      }
+      return [
+        multiMarginLoss(x, y), hingeEmbeddingLoss(x, x), marginRankingLoss(x, x, 1),
+        poissonNLL(x, x), gaussianNLL(x, x, variance: x), infoNCE(x, x, isSymmetric: true),
+        contrastiveLoss(x, x, y), ctc(y.expandingDims(at: 1) + 1, y + 3, y),
+      ]
+    }
+    let more: [NDArray] = try further(
+      NDArray([1, 2, 3, 4, 4, 3, 2, 1], shape: [2, 4]), NDArray([0, 1] as [Int32], shape: [2]),
+      NDArray(zeros: .f32(2, 4)), NDArray(zeros: .f32(2, 5, 4)))
+    #expect(more.allSatisfy { $0.scalar.isFinite && $0.shape == [] })
     #expect(losses.count == 6 && losses.allSatisfy { $0.scalar.isFinite && $0.shape == [] })
   }
 
@@ -198,6 +223,23 @@ import Testing
     var matrix = ConfusionMatrix(classes: 2)
     try matrix.add(predictions: labels, labels: labels)
     #expect(matrix.meanIntersectionOverUnion == 1)
+    #expect(matrix.f1(.macro) == 1)
+  }
+
+  @Test func metrics() throws {
+    let scores = NDArray([0.1, 0.9, 0.8, 0.2], shape: [2, 2])
+    let labels = NDArray([1, 0] as [Int32], shape: [2])
+    var best = TopKAccuracy(k: 2)
+    try best.add(scores: scores, labels: labels)
+    var perplexity = Perplexity()
+    try perplexity.add(logits: scores, labels: labels)
+    var ranking = BinaryRanking()
+    try ranking.add(scores: NDArray([0.1, 0.9], shape: [2]), labels: labels)
+    var errors = RegressionErrors()
+    try errors.add(predictions: scores, targets: scores)
+    #expect(best.value == 1 && perplexity.value! > 1)
+    #expect(ranking.rocAUC == 0 && ranking.averagePrecision == 0.5)
+    #expect(errors.meanAbsolute == 0 && errors.r2 == 1)
   }
 
   @Test func pooling() throws {
@@ -224,7 +266,25 @@ import Testing
     let rules: [any Optimizer] = [
       SGD(learningRate: 0.1, momentum: 0.9), Adam(learningRate: 1e-3, beta1: 0.5),
       SGD(learningRate: LearningRate.schedule { step in 0.1 / Double(1 + step) }),
+      SGD(learningRate: 0.1, momentum: 0.9, dampening: 0.1), Adam(amsgrad: true), NAdam(),
+      RAdam(), Adamax(), RMSProp(centered: true), Adagrad(), Adadelta(), Adafactor(), Muon(),
+      Lion(), LAMB(), AdamW().decayingMatricesOnly(),
     ]
+    let schedules = [
+      LearningRate.step(from: 1, every: 30),
+      LearningRate.multiStep(from: 1, milestones: [30, 60]),
+      LearningRate.exponential(from: 1, factor: 0.9),
+      LearningRate.linear(from: 1, to: 0, steps: 9),
+      LearningRate.polynomial(from: 1, steps: 9),
+      LearningRate.cosine(from: 1, steps: 9),
+      LearningRate.cosineWithRestarts(from: 1, steps: 9),
+      LearningRate.oneCycle(peak: 1, steps: 9),
+      LearningRate.oneCycleMomentum(steps: 9),
+      LearningRate.sequence([1, 0.1], changingAt: [9]),
+      LearningRate.constant(1).scaled(by: 0.1),
+      ReduceOnPlateau(from: 1).rate,
+    ]
+    for schedule in schedules { try Adam(learningRate: schedule).validate() }
     for rule in rules { try rule.validate() }
     let optimizer = SGD(learningRate: 0.1)
     let options = StepOptions(

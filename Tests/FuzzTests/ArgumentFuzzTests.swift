@@ -310,6 +310,28 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
   ("focalLoss", { [focalLoss($0.x, $0.x, alpha: $0.d, gamma: $0.d)] }),
   ("smoothL1", { [smoothL1($0.x, $0.x, beta: $0.d)] }),
   ("diceLoss", { [diceLoss($0.x, $0.indices, smoothing: $0.d)] }),
+  (
+    "margins",
+    {
+      [
+        hinge($0.x, $0.x, margin: $0.d), hingeEmbeddingLoss($0.x, $0.x, margin: $0.d),
+        marginRankingLoss($0.x, $0.x, $0.d, margin: $0.d),
+        multiMarginLoss($0.x, $0.indices, power: $0.n, margin: $0.d),
+        contrastiveLoss($0.x, $0.x, $0.indices, margin: $0.d),
+        infoNCE($0.x, $0.x, temperature: $0.d),
+      ]
+    }
+  ),
+  (
+    "likelihoods",
+    {
+      [
+        poissonNLL($0.x, $0.x, isLog: $0.flag, isFull: $0.flag, epsilon: $0.d),
+        gaussianNLL($0.x, $0.x, variance: $0.x, isFull: $0.flag, epsilon: $0.d),
+        ctcLoss($0.images, $0.indices, blank: $0.n),
+      ]
+    }
+  ),
   ("psnr", { [psnr($0.x, $0.x, range: $0.d), ssim($0.images, $0.images, range: $0.d)] }),
   (
     "maxPool",
@@ -403,6 +425,19 @@ nonisolated(unsafe) private let calls: [(String, (inout Arguments) -> [Tensor])]
   ("RMSNorm", { args in built(args.x) { RMSNorm(args.size, epsilon: args.d) } }),
   ("Flatten", { args in built(args.x) { Flatten(from: args.n) } }),
   ("Dropout", { args in built(args.x) { Dropout(args.d) } }),
+  ("AlphaDropout", { args in built(args.x) { AlphaDropout(args.d) } }),
+  ("GaussianNoise", { args in built(args.x) { GaussianNoise(args.d) } }),
+  ("PReLU", { args in built(args.x) { PReLU(args.size, initial: args.d) } }),
+  ("CELU", { args in built(args.x) { CELU(alpha: args.d) } }),
+  ("Concat", { args in built(args.x) { Concat(axis: args.n) { [Identity(), ReLU()] } } }),
+  (
+    "penalties",
+    { args in
+      let layer = Linear(2, 2)
+      do { try layer.initialize() } catch { return [] }
+      return [layer.l1Penalty(args.d), layer.l2Penalty(args.d, args.flag ? "*" : "*.no")]
+    }
+  ),
   ("Stack", { args in built(args.x) { Stack(args.n) { Linear(3, 3) } } }),
 ]
 
@@ -476,6 +511,20 @@ private func built(_ x: Tensor, _ make: () -> some Layer) -> [Tensor] {
       let batches = try data.batched(2)
       try attempt { try batches.makeIterator(epoch: n, startingAt: m).next() as Any }
       try attempt { batches.order(epoch: n) }
+      let schedules: [LearningRate] = [
+        .step(from: a.d, factor: a.d, every: n), .multiStep(from: a.d, milestones: list),
+        .polynomial(from: a.d, steps: n, power: a.d), .cosine(from: a.d, to: a.d, steps: n),
+        .cosineWithRestarts(from: a.d, steps: n, growth: m), .inverseRoot(peak: a.d, warmUp: n),
+        .oneCycle(peak: a.d, steps: n, rise: a.d, divisor: a.d), .warmUp(steps: n, then: 1),
+        .sequence([1, 2], changingAt: [n]), .sequence([1, 2], changingAt: list),
+      ]
+      for schedule in schedules {
+        _ = [schedule.value(at: m), schedule.value(at: 3)]
+        try attempt { try Adam(learningRate: schedule).validate() }
+      }
+      try attempt { try Muon(iterations: n).validate() }
+      var top = TopKAccuracy(k: n)
+      try attempt { try top.add(scores: x, labels: labels) }
       let table = try CSV.parse(Array("a,b\n1,2\n3,4\n".utf8))
       try attempt { try table.columns(min(n, m)..<max(n, m)) }
       for rate in [

@@ -72,11 +72,6 @@ struct InvertedResidual: Layer, Sendable {
   func forward(_ x: Tensor) -> Tensor { isAdded ? x + conv(x) : conv(x) }
 }
 
-/// `min(max(x, 0), 6)`.
-private struct ReLU6: Layer, Sendable {
-  func forward(_ x: Tensor) -> Tensor { clamp(x, low: 0, high: 6) }
-}
-
 extension Chain {
   /// A convolution, its normalisation, and ReLU6.
   fileprivate static func normalized(
