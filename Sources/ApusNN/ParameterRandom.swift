@@ -13,13 +13,16 @@ import Foundation
 ///
 /// It is a generator for Swift's own functions too: `order.shuffle(using: &random)`.
 public struct ParameterRandom: RandomNumberGenerator, Sendable {
-  private let seed: UInt64
+  let seed: UInt64
+  /// The parameter's.
+  let path: String
   private let stream: UInt64
   private var block: [UInt32] = []
   private var nextBlock: UInt64 = 0
 
   init(seed: UInt64, path: String) {
     self.seed = seed
+    self.path = path
     // FNV-1a: Swift's own hashes differ from run to run.
     stream = path.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) {
       ($0 ^ UInt64($1)) &* 0x100_0000_01b3

@@ -134,6 +134,8 @@ import Testing
     ]
     #expect(activations.map { $0.parameters.count }.reduce(0, +) == 1 && initializers.count == 2)
     #expect(Bilinear(4, 2, 3).parameterCount == 27)
+    let normed: [any Layer] = [WeightNorm(Linear(4, 2)), SpectralNorm(Linear(4, 2))]
+    #expect(normed.map(\.parameterCount) == [12, 10])
     let states: [ModelState] = [Parameter([3], .ones), Buffer([3], .zeros)]
     #expect(layers.map { $0.parameters.count } == [2, 1, 2, 1, 0, 0, 0, 0, 6] && states.count == 2)
     let f = try compile([.f32(2, 4), .i32(2)]) { arguments in

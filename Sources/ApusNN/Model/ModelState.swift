@@ -66,6 +66,7 @@ public class ModelState: @unchecked Sendable {  // all that changes is behind th
   ///
   /// One that has no value is recorded as an error: its model was not initialised, or does not list it.
   public var tensor: Tensor {
+    if let substitute = Self.substitutes.tensors[ObjectIdentifier(self)] { return substitute }
     guard let trace = Trace.current else {
       // A trace that nobody finishes; one that the tensor is brought into throws this.
       return .poisoned(
