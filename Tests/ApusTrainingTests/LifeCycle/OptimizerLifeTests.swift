@@ -78,6 +78,20 @@ import Testing
     #expect(try step.executable(for: batch) === first)
   }
 
+  static let elementwise: [any Optimizer] = [
+    Lion(), RMSProp(momentum: 0.9, centered: true), NAdam(), RAdam(), Adagrad(), Adadelta(),
+    Adamax(), Adam(amsgrad: true), SGD(learningRate: 0.1, momentum: 0.9, dampening: 0.1),
+    AdamW(beta1: .linear(from: 0.95, to: 0.85, steps: 9)),
+  ]
+
+  /// Of all small parameters together, in one pass over them, their gradients and their slots.
+  @Test(arguments: elementwise.indices) func updatesOfAStep_areOneLoop(index: Int) throws {
+    let trainer = try trainer(Self.elementwise[index])
+    let plan = try trainer.trainingStep.executable(for: LifeCycle.batch()).plan
+    let loops = plan.steps.filter { $0.mnemonic == "multi_loop" }
+    #expect(loops.count == 1, "\(plan.steps.map(\.mnemonic))")
+  }
+
   @Test func decayOfMatricesOnly_sparesVectors() throws {
     let rule = SGD(learningRate: 0.1, weightDecay: 0.5)
     func after(_ optimizer: any Optimizer) throws -> [String: NDArray] {
