@@ -18,6 +18,8 @@
 
 #include "../reduce/loop_columns.h"
 
+#include "loop_chain.h"
+
 #include "loop_map.h"
 
 /// A thread's share of a loop of any kind.

@@ -34,6 +34,10 @@ static bool run_span(frame *f, int64_t begin, int64_t end) {
 }
 
 static void loop_map(const ck_loop_args *args, const ck_thread *t) {
+  if (args->chain.form) {
+    loop_chain(args, t);
+    return;
+  }
   int64_t begin, end;
   ck_share(args->units, t, &begin, &end);
   if (begin == end) return;

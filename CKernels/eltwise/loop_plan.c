@@ -386,6 +386,7 @@ static void begin(ck_loop_args *args) {
   args->streams = 0;
   args->views = 0;
   args->spans = 0;
+  args->chain = (ck_loop_chain){0};
   args->part_tiles = 0;
   args->parts = 1;
   args->slots = 0;
@@ -434,6 +435,7 @@ bool ck_loop_prepare(ck_loop_args *args) {
   if (args->parts == 1) args->part_tiles = args->tiles;
   connect(args);
   args->spans = is_span(args);
+  loop_find_chain(args);
   return true;
 }
 

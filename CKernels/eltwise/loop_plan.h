@@ -25,6 +25,12 @@
 #define LOOP_IS_OUTPUT(access) (((access)&0xc0) != 0)
 #define LOOP_SLOT_OF(access) ((access)&0x3f)
 
+/// A chain's form, and what ends it (loop_chain.c).
+enum { LOOP_CHAIN_NORMAL = 1, LOOP_CHAIN_NORMAL_ADD, LOOP_CHAIN_NORMAL_NORMAL, LOOP_CHAIN_GATED };
+enum { LOOP_CHAIN_NONE, LOOP_CHAIN_RELU, LOOP_CHAIN_RELU6 };
+/// Elements that rows of a chain are repeated over, at most: whole vectors of whole rows.
+enum { LOOP_CHAIN_PERIOD = 512 };
+
 static inline size_t loop_dtype_bytes(int dtype) {
   static const uint8_t bytes[8] = {4, 2, 2, 8, 4, 8, 1, 1};
   return bytes[dtype & 7];
@@ -46,6 +52,15 @@ static inline size_t loop_block_columns(const ck_loop_args *args) {
   return (size_t)(args->tile_columns + 15) / 16 * 16;
 }
 
+/// Elements of the rows that a chain takes at a time; 0 where its rows are taken one by one.
+static inline int64_t loop_chain_period(const ck_loop_args *args) {
+  const int64_t columns = args->extent[args->dims - 1];
+  if (args->dims != 2 || args->column_blocks != 1 || columns == 0) return 0;
+  int64_t whole = columns;
+  while (whole % 16 != 0 && whole <= LOOP_CHAIN_PERIOD) whole += columns;
+  return whole > LOOP_CHAIN_PERIOD ? 0 : LOOP_CHAIN_PERIOD / whole * whole;
+}
+
 static inline loop_layout loop_layout_of(const ck_loop_args *args) {
   loop_layout layout;
   layout.slot_stride = (size_t)args->slot_bytes + 256 + 64;
@@ -57,6 +72,9 @@ static inline loop_layout loop_layout_of(const ck_loop_args *args) {
   if (args->kind == 2) layout.level_stride = loop_block_columns(args) * 8;
   layout.bytes =
       layout.accumulators + (size_t)args->reductions * (LOOP_LEVELS + 1) * layout.level_stride;
+  if (args->chain.form && layout.bytes < 6 * LOOP_CHAIN_PERIOD * sizeof(float)) {
+    layout.bytes = 6 * LOOP_CHAIN_PERIOD * sizeof(float);
+  }
   return layout;
 }
 
@@ -96,5 +114,9 @@ bool loop_phases_fit(const ck_loop_args *args);
 // MARK: Superinstructions (loop_join.c)
 
 void loop_join(ck_loop_args *args);
+
+// MARK: Forms that need no slots (loop_chain.c)
+
+void loop_find_chain(ck_loop_args *args);
 
 #endif

@@ -107,6 +107,16 @@ typedef struct ck_loop_operand {
   int32_t access;  // set by ck_loop_prepare
 } ck_loop_operand;
 
+/// A map of a form that is done in registers, without slots; see loop_chain.c. Operands by number,
+/// -1 where there is none.
+typedef struct ck_loop_chain {
+  int16_t form;                        // 0: none
+  int16_t activation;                  // what is done last
+  int16_t x, y;                        // arrays
+  int16_t mean[2], scale[2], bias[2];  // rows, of x and of y
+  int16_t gate, result;
+} ck_loop_chain;
+
 /// One block of memory: this header, then `operands` ck_loop_operand, then `instructions`
 /// ck_loop_instruction sorted by phase. Fill the first part, call `ck_loop_prepare`, then bind
 /// `workspace` and the operands' data.
@@ -143,6 +153,7 @@ typedef struct ck_loop_args {
   uint64_t kept;          // slots that hold a whole row
   uint64_t single;        // slots that one instruction writes
   int32_t phase_end[CK_LOOP_PHASES];
+  ck_loop_chain chain;
 } ck_loop_args;
 
 static inline ck_loop_operand *ck_loop_operands(const ck_loop_args *args) {
