@@ -137,8 +137,10 @@ static void look_ahead(job *job) {
   const int64_t panels = ceiling(job->plan.walk.channels, job->way.level->columns) * g->groups;
   // Rows that are stepped over are not.
   const bool reads_all = (axis[1].taps - 1) * axis[1].offset_step + 1 >= axis[1].step;
+  const int64_t tiles = job->rows * panels;
   job->near = conv_near_of((const char *)g->a + (first + end) * row,
-                           reads_all ? job->rows * axis[1].step * row : 0, job->rows * panels);
+                           reads_all ? job->rows * axis[1].step * row : 0, tiles,
+                           job->plan.run * (job->plan.joins ? 1 : axis[2].taps));
 }
 
 /// The segments of a row of the result in a panel of that width.
@@ -282,15 +284,13 @@ static void multiply_panel(job *job, int64_t group, int64_t column, float *c, in
         if (tile.combination != CK_ALONE) tile.other = element(g->epilogue.other, other_type, at);
         if (tile.combination == CK_ADD && g->epilogue.mask)
           tile.mask = element(g->epilogue.mask, other_type, at);
+        conv_bring_near(&job->near, &tile);
         job->way.level->tile(&tile);
       }
       done += 1 + tile.halves;
-      for (int64_t i = 0; i <= tile.halves; i++) {
-        conv_bring_near(&job->near);
-        if (job->clears)
-          clear_part(job, piece, row + i, column / job->way.level->columns,
-                     ceiling(w->channels, job->way.level->columns));
-      }
+      for (int64_t i = 0; i <= tile.halves && job->clears; i++)
+        clear_part(job, piece, row + i, column / job->way.level->columns,
+                   ceiling(w->channels, job->way.level->columns));
     }
   }
 }

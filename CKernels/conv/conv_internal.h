@@ -63,6 +63,14 @@ static inline int64_t conv_product(const int64_t *extents) {
   return extents[0] * extents[1] * extents[2];
 }
 
+/// Whether any tap at any place reads element h, of those that a stride beyond the taps steps over.
+static inline bool conv_reads(const conv_axis *axis, int64_t h) {
+  if (axis->offset_step * axis->taps >= axis->step && axis->offset_step == 1) return true;
+  for (int64_t i = 0; i < axis->taps; i++)
+    if ((h - axis->offset - i * axis->offset_step) % axis->step == 0) return true;
+  return false;
+}
+
 /// Rows of the output through all images.
 static inline int64_t conv_rows(const ck_conv_args *g) {
   return g->images * g->output[0] * g->output[1];
@@ -89,23 +97,33 @@ static inline int64_t conv_tile_rows(const gemm_level *level, int64_t columns) {
   return columns <= level->vector ? level->narrow_rows : level->max_rows;
 }
 
-/// Memory that is needed next, brought near a part at a time while there is work to do: what a
-/// thread copies or reads for the first time else waits for memory.
+/// Memory that is needed next, brought near a line at a time by the steps of tiles: what a thread
+/// copies or reads for the first time else waits for memory, and so does a thread that asks for
+/// more lines at once than can be on their way.
 typedef struct conv_near {
-  const char *at;
-  int64_t step;  // bytes, whole lines
+  const char *at, *end;
+  int64_t burst;  // bytes, whole lines: what tiles have too few steps for, at each of them
 } conv_near;
 
 enum { CONV_LINE = 64 };
 
-/// So many bytes from there on, in so many parts.
-static inline conv_near conv_near_of(const void *at, int64_t bytes, int64_t parts) {
-  return (conv_near){at, ceiling(bytes, greatest(parts, 1) * CONV_LINE) * CONV_LINE};
+/// So many bytes from there on, in so many tiles of so many steps.
+static inline conv_near conv_near_of(const void *at, int64_t bytes, int64_t tiles, int64_t steps) {
+  const int64_t rest = greatest(bytes - tiles * steps * CONV_LINE, 0);
+  return (conv_near){at, (const char *)at + bytes,
+                     ceiling(rest, greatest(tiles, 1) * CONV_LINE) * CONV_LINE};
 }
 
-static inline void conv_bring_near(conv_near *near) {
-  for (int64_t i = 0; i < near->step; i += CONV_LINE) __builtin_prefetch(near->at + i, 0, 2);
-  near->at += near->step;
+/// Lets a tile bring near what is next. True where something was left.
+static inline bool conv_bring_near(conv_near *near, gemm_tile *tile) {
+  tile->near = NULL;
+  if (near->at >= near->end) return false;
+  for (int64_t i = 0; i < near->burst; i += CONV_LINE) __builtin_prefetch(near->at + i, 0, 2);
+  near->at += near->burst;
+  tile->near = near->at;
+  tile->near_step = CONV_LINE;
+  near->at += tile->K * (tile->segments ? tile->segment_count : 1) * CONV_LINE;
+  return true;
 }
 
 /// Before another thread reads what was written past the cache.
@@ -121,18 +139,20 @@ static inline int64_t conv_weight_elements(const ck_conv_args *g) {
 }
 
 /// What the block of rows of the output after this one reads, of the images and of the output's
-/// gradient, in so many parts: it reads on where this one ends, as much again.
-static inline void conv_weights_look_ahead(const ck_conv_args *g, range block, int64_t parts,
-                                           conv_near near[2]) {
+/// gradient: it reads on where this one ends, as much again. In so many tiles of so many steps.
+static inline void conv_weights_look_ahead(const ck_conv_args *g, range block, int64_t tiles,
+                                           int64_t steps, conv_near near[2]) {
   const int64_t image = conv_product(g->image) * g->in_channels * conv_type_bytes(g->a_type);
   const int64_t row = g->output[2] * g->out_channels * conv_type_bytes(g->b_type);
   const int64_t rows = greatest(g->output[0] * g->output[1], 1);
   const int64_t end = block.end / rows * image + block.end % rows * image / rows;
   // Rows that are stepped over are not.
   const bool reads_all = (g->kernel[1] - 1) * g->dilation[1] + 1 >= g->stride[1];
-  near[0] =
-      conv_near_of((const char *)g->a + end, reads_all ? length(block) * image / rows : 0, parts);
-  near[1] = conv_near_of((const char *)g->b + block.end * row, length(block) * row, parts);
+  const int64_t bytes = reads_all ? length(block) * image / rows : 0, more = length(block) * row;
+  const conv_near both = conv_near_of(NULL, bytes + more, tiles, steps);
+  const char *a = (const char *)g->a + end, *b = (const char *)g->b + block.end * row;
+  near[0] = (conv_near){a, a + bytes, both.burst};
+  near[1] = (conv_near){b, b + more, both.burst};
 }
 
 // MARK: The drivers

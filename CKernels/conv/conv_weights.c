@@ -184,11 +184,6 @@ static int64_t find_segments(const job *job, range block, const column_run *run,
   return segment - job->segments;
 }
 
-static void bring_near(job *job) {
-  conv_bring_near(&job->near[0]);
-  conv_bring_near(&job->near[1]);
-}
-
 /// A run of taps and channels of the image as a tile's rows, by the channels [first, end) of the
 /// output.
 static void multiply_turned(job *job, range block, const column_run *run, range channels,
@@ -222,8 +217,8 @@ static void multiply_turned(job *job, range block, const column_run *run, range 
       tile.rows = (int32_t)(tile_begin(run->columns, tiles, i + 1) - row);
       tile.a = job->source + row;
       tile.c = job->sums + (first + row) * g->out_channels + column;
+      if (!conv_bring_near(&job->near[0], &tile)) conv_bring_near(&job->near[1], &tile);
       level->tile(&tile);
-      bring_near(job);
     }
   }
 }
@@ -273,21 +268,20 @@ static void multiply_run(job *job, range block, const column_run *run, int64_t g
       const int64_t channel = group * job->out + m;
       tile.a = g->b + channel;
       tile.c = job->sums + channel * row + tap * job->in + column;
+      if (!conv_bring_near(&job->near[0], &tile)) conv_bring_near(&job->near[1], &tile);
       level->tile(&tile);
-      bring_near(job);
     }
   }
 }
 
-/// As many parts as tiles.
 static void look_ahead(job *job, range block, range channels) {
   const ck_conv_args *g = job->g;
   const gemm_level *level = job->level;
   const int64_t columns = job->joins ? g->kernel[2] * job->in : job->in;
   const int64_t tiles =
       ceiling(columns, level->columns) * ceiling(length(channels), level->max_rows);
-  const int64_t parts = tiles * (job->joins ? job->taps / g->kernel[2] : job->taps);
-  conv_weights_look_ahead(g, block, parts, job->near);
+  const int64_t runs = job->joins ? job->taps / g->kernel[2] : job->taps;
+  conv_weights_look_ahead(g, block, tiles * runs, length(block) * g->output[2], job->near);
 }
 
 /// - `channels`: of the group, or of the output where they are columns.

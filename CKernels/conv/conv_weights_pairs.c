@@ -16,6 +16,8 @@
 enum {
   IMAGE_WORDS = 3 << 15,  // of the image's packed rows: with the output's they stay in L2
   SLACK = 16,             // words between rows whose channels are no whole vectors
+  ROWS_AHEAD = 4,         // that are read, to the one that is brought near
+  BROUGHT = 2048,         // bytes of it
   WIDE_ROWS = 8,          // of a tile of three vectors
   RUN_SLACK = 32          // words that are written behind a run, elements that are read
 };
@@ -213,6 +215,15 @@ static void pack_runs(const job *job, float *panel, const char *from) {
     job->narrow->pair(panel + p * s->run_step, first + 2 * p * next, next, s->run_step);
 }
 
+/// The beginning of a row of the image that is packed soon, where rows between are stepped over: no
+/// walk from line to line would do, and the processor guesses it only in long rows.
+static void bring_row(const job *job, const char *row) {
+  const ck_conv_args *g = job->g;
+  const int64_t whole = g->image[2] * g->in_channels * conv_type_bytes(g->a_type);
+  const int64_t bytes = least(whole, BROUGHT);
+  for (int64_t i = 0; i < bytes; i += CONV_LINE) __builtin_prefetch(row + i, 0, 2);
+}
+
 /// Packs what rows of one image's plane of the output read, from row `at` on; returns the row
 /// behind them.
 static int64_t pack_rows(const job *job, int64_t image, int64_t plane, range rows, int64_t at,
@@ -221,6 +232,8 @@ static int64_t pack_rows(const job *job, int64_t image, int64_t plane, range row
   const conv_axis *axis = job->axis;
   const range planes = conv_taps_at(&axis[0], plane), read = conv_source_of(&axis[1], rows);
   const int64_t size = conv_type_bytes(g->a_type);
+  const bool steps_over = axis[1].taps * axis[1].offset_step < axis[1].step;
+  const int64_t ahead = ROWS_AHEAD * axis[1].step * axis[2].extent * g->in_channels;
   place->source = at;
   place->first_plane = planes.begin;
   place->first_row = read.begin;
@@ -229,7 +242,9 @@ static int64_t pack_rows(const job *job, int64_t image, int64_t plane, range row
     const int64_t depth = plane * axis[0].step + axis[0].offset + d * axis[0].offset_step;
     const int64_t first = (image * axis[0].extent + depth) * axis[1].extent;
     for (int64_t h = read.begin; h < read.end; h++, at++) {
+      if (!conv_reads(&axis[1], h)) continue;
       const int64_t from = (first + h) * axis[2].extent * g->in_channels + group * job->sizes.in;
+      if (steps_over) bring_row(job, (const char *)g->a + (from + ahead) * size);
       float *panel = job->image + at * job->image_words;
       if (job->sizes.runs) {
         pack_runs(job, panel, (const char *)g->a + from * size);
@@ -321,23 +336,22 @@ static void multiply_columns(job *job, range block, int64_t group, range columns
           tile.rows = (int32_t)(tile_begin(length(job->channels), tiles, i + 1) - m);
           tile.a = job->gradient + m;
           tile.c = sums + m * c_row + j;
+          if (!conv_bring_near(&job->near[0], &tile)) conv_bring_near(&job->near[1], &tile);
           level->tile(&tile);
-          conv_bring_near(&job->near[0]);
-          conv_bring_near(&job->near[1]);
         }
       }
     }
   }
 }
 
-/// As many parts as tiles.
 static void look_ahead(job *job, range block) {
   const ck_conv_args *g = job->g;
   const gemm_level *level = job->narrow->level;
-  const int64_t tiles =
-      ceiling(job->sizes.columns, level->columns) * ceiling(length(job->channels), level->max_rows);
-  const int64_t parts = tiles * g->kernel[0] * g->kernel[1];
-  conv_weights_look_ahead(g, block, parts, job->near);
+  int64_t tiles = 0;
+  for (int64_t left = job->sizes.columns; left > 0; left -= tile_columns(level, left))
+    tiles += ceiling(length(job->channels), tile_rows(level, tile_columns(level, left)));
+  conv_weights_look_ahead(g, block, tiles * g->kernel[0] * g->kernel[1],
+                          length(block) * job->sizes.pairs, job->near);
 }
 
 static void multiply_block(job *job, range block, int64_t group, bool adds) {
