@@ -27,7 +27,7 @@ struct LSTMSizes {
 
   /// Of a stack of rows of that width.
   func stack(_ width: Int) -> Shape {
-    isPacked ? [time * batch, width] : [time, batch, width]
+    isPacked ? [Shape.product(time, batch), width] : [time, batch, width]
   }
 }
 

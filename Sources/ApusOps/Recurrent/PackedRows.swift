@@ -135,7 +135,9 @@ package struct PackRows: PackedRowsOp {
         .shapeMismatch, "pack_rows: \(x) with offsets \(offsets)",
         expected: isOrdered ? "[time, batch, width]" : "[batch, time, width]")
     }
-    return [try TensorType(type, [x.shape[0] * x.shape[1], x.shape[2]]).checked(mnemonic)]
+    return [
+      try TensorType(type, [Shape.product(x.shape[0], x.shape[1]), x.shape[2]]).checked(mnemonic)
+    ]
   }
 
   func inverse(_ operand: TensorType) -> any Op {
