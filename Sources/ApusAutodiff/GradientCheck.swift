@@ -42,6 +42,20 @@ public func checkGradients(
   return worst
 }
 
+/// Fixed random numbers in [-1, 1], of one generator a purpose.
+package func fixedNoise(_ count: Int, seed: UInt64, purpose: UInt64) -> [Double] {
+  // The multiplier keeps the generators' starts apart.
+  var state = seed &+ (purpose &+ 1) &* 0x9e37_79b9_7f4a_7c15
+  return (0..<count).map { _ in
+    // SplitMix64 (Steele, Lea & Flood 2014).
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return Double((z ^ (z >> 31)) >> 11) * 0x1p-52 - 1
+  }
+}
+
 private struct GradientCheck {
   let arguments: [NDArray]
   let step: Double
@@ -56,19 +70,8 @@ private struct GradientCheck {
     floats = arguments.indices.filter { arguments[$0].dtype.isFloat }
   }
 
-  /// A fixed random number in [-1, 1] for every element.
   private func noise(_ type: TensorType, _ purpose: UInt64) -> NDArray {
-    // One generator a purpose; the multiplier keeps their starts apart.
-    var state = seed &+ (purpose &+ 1) &* 0x9e37_79b9_7f4a_7c15
-    let values = (0..<type.count).map { _ -> Double in
-      // SplitMix64 (Steele, Lea & Flood 2014).
-      state &+= 0x9e37_79b9_7f4a_7c15
-      var z = state
-      z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-      z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-      return Double((z ^ (z >> 31)) >> 11) * 0x1p-52 - 1
-    }
-    return NDArray(doubles: values, type: type)
+    NDArray(doubles: fixedNoise(type.count, seed: seed, purpose: purpose), type: type)
   }
 
   /// A graph whose first output is a scalar, `order - 1` times differentiated along fixed directions,
