@@ -164,19 +164,21 @@ static void multiply_tile(const job *job, gemm_tile *tile, block at, int64_t beg
 /// tile takes one line of all steps; rows of A lie side by side); after the last, what the
 /// epilogue's program meets.
 typedef struct look_ahead {
-  bool reads_rows;           // the panel is the first that reads rows of A in place
+  // The first row and step that a block's first panel, or that of the next block, reads rows of A
+  // at: in place, or to pack them. NULL where the panel is not the one to bring them near.
+  const float *rows_of_a;
   const char *a, *b;         // of the next block's first step; NULL for nothing
   int64_t a_lines, b_lines;  // of a step
   gemm_met met;
 } look_ahead;
 
-/// - `end`: the tile's last row of the block.
-static void take_near(const job *job, gemm_tile *tile, look_ahead *ahead, block at, int64_t end) {
+/// - `row`: of the block, the first of the tile that is to come.
+static void take_near(const job *job, gemm_tile *tile, look_ahead *ahead, int64_t row) {
   const ck_gemm_args *g = job->g;
   tile->near = NULL;
   tile->near_lines = tile->near_turn = 0;
-  if (ahead->reads_rows) {
-    tile->near = (const char *)(job->m.a + (at.row + end) * g->a_row + at.step);
+  if (ahead->rows_of_a) {
+    tile->near = (const char *)(ahead->rows_of_a + row * g->a_row);
     tile->near_step = g->a_row * (int64_t)sizeof(float);
     tile->near_turn = LINE - 16 * tile->near_step;
   } else if (ahead->a_lines > 0) {
@@ -216,7 +218,7 @@ static void multiply_panel(const job *job, gemm_tile *tile, block at, look_ahead
   const int64_t tiles = ceiling(at.rows, most);
   for (int64_t i = 0; i < tiles; i++) {
     const int64_t begin = tile_begin(at.rows, tiles, i), end = tile_begin(at.rows, tiles, i + 1);
-    take_near(job, tile, ahead, at, end);
+    take_near(job, tile, ahead, job->pack_a ? begin : end);
     multiply_tile(job, tile, at, begin, end);
   }
 }
@@ -295,6 +297,19 @@ static void multiply_by_rows(const job *job, gemm_tile *tile, block at, range co
   }
 }
 
+/// Where the rows of A lie that this panel brings near, as `look_ahead` has them: those of its own
+/// block, read in place, the first panel; those that are packed next, the last one.
+static const float *rows_to_come(const job *job, block at, range columns) {
+  const ck_gemm_args *g = job->g;
+  if (g->a_col != 1) return NULL;
+  if (!job->pack_a)
+    return at.column == columns.begin ? job->m.a + at.row * g->a_row + at.step : NULL;
+  if (at.column + at.columns < columns.end) return NULL;
+  int64_t row = at.row + at.rows, step = at.step;
+  if (row == job->rows.end) row = job->rows.begin, step += at.steps;
+  return step < job->K ? job->m.a + row * g->a_row + step : NULL;
+}
+
 /// One block of K against one block of rows and a range of columns.
 static void multiply_block(const job *job, range rows, range columns, int64_t step) {
   const ck_gemm_args *g = job->g;
@@ -322,7 +337,7 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
     at.column = j;
     take_panel(job, &tile, &at, columns);
     tile.bias = g->epilogue.bias && last ? g->epilogue.bias + j : NULL;
-    ahead.reads_rows = j == columns.begin && !job->pack_a && g->a_col == 1;
+    ahead.rows_of_a = rows_to_come(job, at, columns);
     multiply_panel(job, &tile, at, &ahead);
   }
 }
