@@ -305,9 +305,16 @@ static const float *rows_to_come(const job *job, block at, range columns) {
   if (!job->pack_a)
     return at.column == columns.begin ? job->m.a + at.row * g->a_row + at.step : NULL;
   if (at.column + at.columns < columns.end) return NULL;
-  int64_t row = at.row + at.rows, step = at.step;
-  if (row == job->rows.end) row = job->rows.begin, step += at.steps;
-  return step < job->K ? job->m.a + row * g->a_row + step : NULL;
+  // A fused product goes on along K and then to the next rows, others the other way round.
+  int64_t row = at.row, step = at.step;
+  if (g->epilogue.program) {
+    step += at.steps;
+    if (step == job->K) row += at.rows, step = 0;
+  } else {
+    row += at.rows;
+    if (row == job->rows.end) row = job->rows.begin, step += at.steps;
+  }
+  return row < job->rows.end && step < job->K ? job->m.a + row * g->a_row + step : NULL;
 }
 
 /// One block of K against one block of rows and a range of columns.

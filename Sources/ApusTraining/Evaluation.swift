@@ -116,13 +116,7 @@ public final class EvaluationStep<Model: Module> {
     return try Trace.$current.withValue(trace) {
       let batch = SymbolicBatch(trace, fields)
       let value = try loss(model, batch)
-      _ = trace.owns(value, as: "the loss")
-      try trace.check()
-      guard value.dtype.isFloat, value.type.count == 1 else {
-        throw ApusError(
-          .shapeMismatch, "the loss is \(value.type)", at: location,
-          expected: "one float, such as a mean over the batch")
-      }
+      try trace.requireLoss(value, at: location)
       trace.advanceRandomKey()
       let layout = ResultLayout(
         trace, losses: [("loss", value)], batch.reports, metrics: true, weights: true)

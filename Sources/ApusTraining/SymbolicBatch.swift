@@ -258,3 +258,17 @@ struct ResultMean {
     return StepResult(loss: means.first?.1 ?? 0, metrics: means.dropFirst().map { ($0.0, $0.1) })
   }
 }
+
+extension Trace {
+  /// - `location`: of the closure that the loss is from.
+  /// - Throws: the first mistake recorded so far; `shapeMismatch` unless the loss is one float.
+  func requireLoss(_ value: Tensor, at location: String) throws {
+    _ = owns(value, as: "the loss", location: location)
+    try check()
+    guard value.dtype.isFloat, value.type.count == 1 else {
+      throw ApusError(
+        .shapeMismatch, "the loss is \(value.type)", at: location,
+        expected: "one float, such as a mean over the batch")
+    }
+  }
+}

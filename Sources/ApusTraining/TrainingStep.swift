@@ -120,10 +120,7 @@ public final class TrainingStep {
       if let last, last.isMade(for: batch), last.fits { last } else {
         try compiled(batch.checked(at: location).fields)
       }
-    guard batch.count > 0 || batch.arrays.isEmpty else {
-      throw ApusError(
-        .shapeMismatch, "a batch of 0 examples", at: location, expected: "at least one")
-    }
+    try batch.requireExamples(at: location)
     try compiled.scalars.set(at: count)
     var result: StepResult?
     var bad: (name: String, value: Double)?
@@ -350,5 +347,12 @@ extension Batch {
         expected: "a name for each array")
     }
     return self
+  }
+  /// - Throws: `shapeMismatch` where there are arrays, and no examples in them.
+  func requireExamples(at location: String) throws {
+    guard count > 0 || arrays.isEmpty else {
+      throw ApusError(
+        .shapeMismatch, "a batch of 0 examples", at: location, expected: "at least one")
+    }
   }
 }

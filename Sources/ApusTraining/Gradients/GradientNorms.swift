@@ -61,10 +61,7 @@ public final class GradientNorms<Model: Module> {
   ///   bad label.
   public func measure(_ batch: Batch) throws -> GradientReport {
     let batch = try batch.checked(at: location)
-    guard batch.count > 0 || batch.arrays.isEmpty else {
-      throw ApusError(
-        .shapeMismatch, "a batch of 0 examples", at: location, expected: "at least one")
-    }
+    try batch.requireExamples(at: location)
     let compiled = try shapes.entry(for: batch.fields, where: { $0.assumptions.hold }) {
       try compile(batch.fields)
     }
@@ -104,13 +101,7 @@ public final class GradientNorms<Model: Module> {
     let batch = SymbolicBatch(trace, fields)
     let watch = RecurrenceWatch()
     let value = try RecurrenceWatch.$current.withValue(watch) { try loss(model, batch) }
-    _ = trace.owns(value, as: "the loss", location: location)
-    try trace.check()
-    guard value.dtype.isFloat, value.type.count == 1 else {
-      throw ApusError(
-        .shapeMismatch, "the loss is \(value.type)", at: location,
-        expected: "one float, such as a mean over the batch")
-    }
+    try trace.requireLoss(value, at: location)
     let trained = model.parameters.filter(\.parameter.isTrainable).flatMap { path, parameter in
       (parameter.cell.map(trace.versions(of:)) ?? []).map { (path: path, tensor: $0) }
     }

@@ -43,9 +43,7 @@ public func checkGradients<Model: Module>(
   }
   try model.requireInitialized(at: location)
   let batch = try batch.checked(at: location)
-  guard batch.count > 0 || batch.arrays.isEmpty else {
-    throw ApusError(.shapeMismatch, "a batch of 0 examples", at: location, expected: "at least one")
-  }
+  try batch.requireExamples(at: location)
   let random = try RandomSource(seed: seed)
   let whole = try LossGraph(
     model, batch, random, hasGradients: true, at: location, loss: loss)
@@ -136,13 +134,7 @@ private struct LossGraph {
     trace.mode = .training
     parameters = try Trace.$current.withValue(trace) {
       let value = try loss(model, SymbolicBatch(trace, batch.fields))
-      _ = trace.owns(value, as: "the loss", location: location)
-      try trace.check()
-      guard value.dtype.isFloat, value.type.count == 1 else {
-        throw ApusError(
-          .shapeMismatch, "the loss is \(value.type)", at: location,
-          expected: "one float, such as a mean over the batch")
-      }
+      try trace.requireLoss(value, at: location)
       trace.output("loss", value.reshaped([]))
       return hasGradients ? try Self.differentiate(value, model, trace, location) : []
     }
