@@ -6,6 +6,7 @@
 #include "gather_body.h"
 #include "packed_rows_body.h"
 #include "scatter_body.h"
+#include "scatter_coalesce_body.h"
 
 #include "../core/ck_target_end.h"
 #endif

@@ -36,6 +36,10 @@ size_t ck_scatter_workspace_bytes(const ck_scatter_args *args) {
   return (size_t)(args->outer * args->axis * args->inner) * 2 * sizeof(float);
 }
 
+size_t ck_coalesce_workspace_bytes(const ck_coalesce_args *args) {
+  return (size_t)args->count * 2 * sizeof(uint64_t);
+}
+
 /// The index at flat place `at`, or -1 (noted) where it is outside 0 ..< limit.
 static inline int64_t checked(const void *indices, int32_t dtype, int64_t at, int64_t limit,
                               int64_t *error) {
@@ -159,5 +163,24 @@ void ck_length_mask_ref(const void *args, const ck_thread *t) {
     char *row = (char *)a->dst + i * a->extent;
     memset(row, 1, (size_t)length);
     memset(row + length, 0, (size_t)(a->extent - length));
+  }
+}
+
+void ck_set_rows_ref(const void *args, const ck_thread *t) {
+  const ck_set_rows_args *a = args;
+  const size_t bytes = (size_t)a->row_bytes;
+  int64_t begin, end;
+  if (a->dst != a->src) {
+    ck_share(a->axis, t, &begin, &end);
+    memcpy((char *)a->dst + (size_t)begin * bytes, (const char *)a->src + (size_t)begin * bytes,
+           (size_t)(end - begin) * bytes);
+    ck_barrier(t);
+  }
+  ck_share(a->count, t, &begin, &end);
+  for (int64_t k = begin; k < end; ++k) {
+    const int32_t row = a->rows[k];
+    if (row < 0 || row >= a->axis) continue;
+    memcpy((char *)a->dst + (size_t)row * bytes, (const char *)a->values + (size_t)k * bytes,
+           bytes);
   }
 }

@@ -23,6 +23,8 @@ typedef enum ck_gather_op {
                               // element_size, that of the source, is 4, f32 of bf16 where it is 2
   CK_GATHER_LENGTH_MASK = 7,  // takes ck_length_mask_args
   CK_GATHER_PACKED_ROWS = 8,  // takes ck_packed_rows_args
+  CK_GATHER_COALESCE = 9,     // takes ck_coalesce_args
+  CK_GATHER_SET_ROWS = 10,    // takes ck_set_rows_args
 } ck_gather_op;
 
 /// dst[o, k, i] = src[o, indices[o·index_outer + k·index_count + i·index_inner], i]
@@ -121,6 +123,40 @@ typedef struct ck_packed_rows_args {
   int32_t unpacks;
   int32_t src_type, dst_type;  // one type, or CK_F32 and CK_BF16
 } ck_packed_rows_args;
+
+/// Updates of one row added up, at the place of the first of them:
+///
+///     rows[k] = indices[k]                            where no earlier update has that index, else
+///     -1 sums[k] = Σ updates[j] over indices[j] = indices[k]   there, else zeros
+///
+/// Updates are added in rising order of j, as ck_scatter_args has it without blocks.
+typedef struct ck_coalesce_args {
+  int32_t *rows;        // [count]
+  float *sums;          // [count, inner]
+  const void *updates;  // [count, inner], update_dtype
+  const void *indices;  // [count], index_dtype
+  int64_t *error;       // a ck_index_error, or NULL
+  void *workspace;      // ck_coalesce_workspace_bytes
+  int64_t axis;         // at most INT32_MAX
+  int64_t count;        // at most UINT32_MAX
+  int64_t inner;
+  int32_t index_dtype;   // CK_I32, CK_I64 or CK_U8
+  int32_t update_dtype;  // CK_F32 or CK_BF16
+} ck_coalesce_args;
+
+size_t ck_coalesce_workspace_bytes(const ck_coalesce_args *args);
+
+/// dst = src, but dst[rows[k]] = values[k] where rows[k] >= 0; those are different rows of the
+/// table. What `rows` say that cannot be is left out. Nothing else is touched where dst is src.
+typedef struct ck_set_rows_args {
+  void *dst;            // [axis, inner]
+  const void *src;      // [axis, inner], may be dst itself
+  const int32_t *rows;  // [count]
+  const void *values;   // [count, inner]
+  int64_t axis;
+  int64_t count;
+  int64_t row_bytes;
+} ck_set_rows_args;
 
 /// The entry point of `op` at `isa`.
 ck_kernel ck_gather(ck_gather_op op, ck_isa isa);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "../core/packed_sort.h"
+
 #define CK_SORT(level, operation, function, same_bits) \
   void function(const void *, const ck_thread *);
 #include "sort_kernels.inc"
@@ -33,8 +35,6 @@ typedef struct pair {
   uint64_t index;
 } pair;
 
-#define SMALL 48  // below it, insertion
-
 /// NaN is greater than all else.
 static uint32_t key_of_float(float x, bool descending) {
   if (x != x) return descending ? 0 : UINT32_MAX;
@@ -63,38 +63,6 @@ static uint64_t key_at(const ck_sort_args *a, int64_t at) {
       return descending ? 255 - key : key;
     }
   }
-}
-
-static void insertion_packed(uint64_t *v, int64_t n) {
-  for (int64_t i = 1; i < n; ++i) {
-    const uint64_t x = v[i];
-    int64_t j = i;
-    for (; j > 0 && v[j - 1] > x; --j) v[j] = v[j - 1];
-    v[j] = x;
-  }
-}
-
-/// Sorts by the upper 32 bits, which with stability is sorting. Returns v or its spare, as wide.
-static uint64_t *radix_packed(uint64_t *v, uint64_t *spare, int64_t n) {
-  uint32_t counts[4][256] = {{0}};
-  for (int64_t i = 0; i < n; ++i) {
-    for (int d = 0; d < 4; ++d) counts[d][v[i] >> (32 + 8 * d) & 255]++;
-  }
-  for (int d = 0; d < 4; ++d) {
-    const int shift = 32 + 8 * d;
-    if (counts[d][v[0] >> shift & 255] == n) continue;  // all alike in this digit
-    uint32_t place = 0;
-    for (int b = 0; b < 256; ++b) {
-      const uint32_t count = counts[d][b];
-      counts[d][b] = place;
-      place += count;
-    }
-    for (int64_t i = 0; i < n; ++i) spare[counts[d][v[i] >> shift & 255]++] = v[i];
-    uint64_t *swap = v;
-    v = spare;
-    spare = swap;
-  }
-  return v;
 }
 
 static pair *radix_pairs(pair *v, pair *spare, int64_t n) {
@@ -178,9 +146,7 @@ static const uint64_t *first_packed(const ck_sort_args *a, int64_t base, uint64_
     return v;
   }
   for (int64_t i = 0; i < n; ++i) v[i] = key_at(a, base + i * a->inner) << 32 | (uint64_t)i;
-  if (n > SMALL) return radix_packed(v, v + n, n);
-  insertion_packed(v, n);
-  return v;
+  return sort_packed(v, v + n, n);
 }
 
 /// The first of the least keys, which needs no memory, however long the line.

@@ -280,6 +280,14 @@ public final class Trace: @unchecked Sendable {
 
   /// Where a value was made, if that is known.
   private func location(of value: ValueID) -> String? {
+    guard let location = maker(of: value)?.origins.first?.location, !location.isEmpty else {
+      return nil
+    }
+    return location
+  }
+
+  /// The node that makes a value; nil for inputs, states and constants.
+  package func maker(of value: ValueID) -> Node? {
     // Nodes stand in the order of their results' numbers. A parameter may have no node at all: looking
     // through all of them would make recording a large model take quadratic time.
     var low = 0, high = graph.nodes.count
@@ -287,10 +295,8 @@ public final class Trace: @unchecked Sendable {
       let middle = (low + high) / 2
       if graph.nodes[middle].results[0] <= value { low = middle + 1 } else { high = middle }
     }
-    guard low > 0, graph.nodes[low - 1].results.contains(value),
-      let location = graph.nodes[low - 1].origins.first?.location, !location.isEmpty
-    else { return nil }
-    return location
+    guard low > 0, graph.nodes[low - 1].results.contains(value) else { return nil }
+    return graph.nodes[low - 1]
   }
 
   /// Notes a mistake; the first one is thrown by `finish`.

@@ -66,7 +66,7 @@ public final class StepRecorder {
     let location = sourceLocation(file, line)
     do {
       guard trace.owns(loss, as: "the loss", location: location), !loss.isPoisoned else {
-        return Minimization(trace: trace, gradients: [])
+        return Minimization(trace: trace, gradients: [], normed: [])
       }
       return try trace.withCallLocation(location) {
         let name =
@@ -77,7 +77,7 @@ public final class StepRecorder {
     } catch {
       trace.record(
         asApusError(error), location: location)
-      return Minimization(trace: trace, gradients: [])
+      return Minimization(trace: trace, gradients: [], normed: [])
     }
   }
 
@@ -146,7 +146,12 @@ public final class StepRecorder {
     losses.append((losses.isEmpty ? "loss" : name, loss))
     optimizers.append((name, rules.text(clipNorm: clipNorm)))
 
-    var gradients = trained.map(\.gradient)
+    let tables = trained.map {
+      RowGradient(
+        $0.gradient, of: $0.parameter, for: rules.all[groups[$0.path]!].optimizer, in: trace)
+    }
+    var gradients = zip(trained, tables).map { $1?.sums ?? $0.gradient }
+    let looked = gradients
     if let clipNorm {
       let norm = jointNorm(gradients)
       norms.append(("\(name).gradient_norm", norm))
@@ -155,7 +160,8 @@ public final class StepRecorder {
       norms.append(("\(name).gradient_bound", magnitudeBound(gradients)))
     }
     minimizations.append(
-      Minimization(trace: trace, gradients: trained.map { ($0.path, $0.gradient) }))
+      Minimization(
+        trace: trace, gradients: trained.map { ($0.path, $0.gradient) }, normed: looked))
     for (index, entry) in trained.enumerated() {
       let group = groups[entry.path]!
       let isLast = group == rules.all.count - 1
@@ -163,9 +169,14 @@ public final class StepRecorder {
         trace, entry.parameter, entry.cell, slots: slots, scalars: scalars, name: name,
         scalarName: isLast ? name : "\(name).\(rules.all[group].pattern)")
       trace.withScope(path: entry.path.split(separator: ".").dropLast().joined(separator: ".")) {
-        var state = UpdateState(source, of: entry.parameter.type)
-        let old = entry.parameter.tensor
-        let new = rules.all[group].optimizer.update(old, gradients[index], &state)
+        let (old, rule) = (entry.parameter.tensor, rules.all[group].optimizer)
+        let new: Tensor
+        if let table = tables[index] {
+          new = table.with(gradients[index]).update(old, by: rule, source)
+        } else {
+          var state = UpdateState(source, of: entry.parameter.type)
+          new = rule.update(old, gradients[index], &state)
+        }
         trace.detach(new)
         trace.assign(entry.cell, new)
       }
@@ -235,12 +246,14 @@ public struct Minimization {
   let trace: Trace
   /// The gradient of each parameter that is trained, by its path within the model.
   public let gradients: [(path: String, gradient: Tensor)]
+  /// What has their norms: of a table, its rows that were looked up.
+  let normed: [Tensor]
 
   /// The joint L2 norm of all gradients; 0 where a mistake left none.
   ///
   ///     step.report("gradient_norm", step.minimize(loss, over: model, with: adam).gradientNorm)
   public var gradientNorm: Tensor {
-    gradients.isEmpty ? trace.constant(0) : jointNorm(gradients.map(\.gradient))
+    normed.isEmpty ? trace.constant(0) : jointNorm(normed)
   }
 
   /// The gradient of a parameter, if it is trained.

@@ -9,6 +9,11 @@ private let lines: [[TensorType]] = [
 ]
 private let columns: [[TensorType]] = [[.f32(17)], [.f32(5, 17)], [.f32(3, 2, 65)]]
 
+/// Rows of a table, none of them twice, every third one absent.
+private let distinctRows = OpSpec.Domain.rule { type, _ in
+  (0..<type.count).map { $0 % 3 == 2 ? -1 : Double(type.count - 1 - $0) }
+}
+
 private let gatherSpecs: [OpSpec] = [
   OpSpec(
     Gather(axis: 0), .uniform(-2...2), .integers(0...4),
@@ -73,6 +78,54 @@ private let gatherSpecs: [OpSpec] = [
     ScatterAdd(axis: 1, extent: 5, isAlong: true), .uniform(-2...2), .integers(0...4),
     on: [[.f32(3, 2), .i64(3, 2)], [.f32(3, 7, 4), .i32(3, 7, 4)], [.f32(40, 1), .u8(40, 1)]],
     rejects: [[.f32(3, 2), .i64(2, 3)], [.f32(3), .i64(3)]], relativeTolerance: 1e-5),
+  OpSpec(
+    Coalesce(extent: 5), .uniform(-2...2), .integers(0...4),
+    on: [
+      [.f32(4, 3), .i64(4)], [.f32(33), .u8(33)], [.f32(50, 300), .i32(50)],
+      [.f32(7, 2, 3), .i32(7)],
+      [.f32(0, 3), .i64(0)], [.f32(4, 0), .i32(4)],
+    ],
+    rejects: [
+      [.f32(4, 3), .i64(3)], [.f32(4, 2), .f32(4)], [.i32(4, 3), .i64(4)],
+      [.f32(2, 2), .i64(2, 2)],
+      [.f32(), .i64(1)],
+    ],
+    examples: [
+      .init(
+        [
+          NDArray([1, 2, 3, 4, 5, 6, 7, 8], shape: [4, 2]),
+          NDArray([4, 0, 4, 2] as [Int64], shape: [4]),
+        ],
+        gives: [
+          NDArray([4, 0, -1, 2] as [Int32], shape: [4]),
+          NDArray([6, 8, 3, 4, 0, 0, 7, 8], shape: [4, 2]),
+        ])
+    ], relativeTolerance: 1e-5),
+  OpSpec(
+    Coalesce(extent: 5), .uniform(-2...2), .integers(0...4), on: [[.bf16(50, 17), .i32(50)]],
+    smoothness: .once, relativeTolerance: 4e-3),
+  OpSpec(
+    SetRows(), .uniform(-2...2), distinctRows, .uniform(-2...2),
+    on: [
+      [.f32(9, 3), .i32(4), .f32(4, 3)], [.f32(40), .i32(9), .f32(9)],
+      [.f32(70, 2, 33), .i32(50), .f32(50, 2, 33)], [.f32(5, 3), .i32(0), .f32(0, 3)],
+      [.f32(9, 0), .i32(4), .f32(4, 0)],
+    ],
+    rejects: [
+      [.f32(9, 3), .i64(4), .f32(4, 3)], [.f32(9, 3), .i32(4), .f32(4, 2)],
+      [.f32(9, 3), .i32(4), .bf16(4, 3)], [.f32(9, 3), .i32(2, 2), .f32(4, 3)],
+    ],
+    examples: [
+      .init(
+        [
+          NDArray([1, 2, 3, 4, 5, 6], shape: [3, 2]), NDArray([2, -1] as [Int32], shape: [2]),
+          NDArray([7, 8, 9, 10], shape: [2, 2]),
+        ],
+        gives: [NDArray([1, 2, 3, 4, 7, 8], shape: [3, 2])])
+    ]),
+  OpSpec(
+    SetRows(), .integers(-9...9), distinctRows, .integers(-9...9),
+    on: [[.i64(40, 3), .i32(9), .i64(9, 3)], [.u8(9, 3), .i32(4), .u8(4, 3)]], smoothness: .none),
   OpSpec(
     OneHot(depth: 5), .integers(0...4), on: [[.i64(3)], [.u8(2, 2)], [.i32()], [.i64(0)]],
     rejects: [[.f32(3)], [.bool(3)]], smoothness: .none),

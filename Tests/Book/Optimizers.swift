@@ -25,6 +25,30 @@ import Testing
     #expect(warm.value(at: 99) == 3e-4 && own.value(at: 1000) == 5e-4)
   }
 
+  private struct Tagger: Module {
+    let scope = Scope()
+    let words = Embedding(1000, 4)
+    let output = Linear(4, 3)
+
+    func callAsFunction(_ ids: Tensor) -> Tensor { output(words(ids)) }
+  }
+
+  @Test func largeTables() throws {
+    let words = try Trainer(
+      Tagger(), optimizer: AdamW(learningRate: 1e-3),
+      options: StepOptions(groups: ["words.*": Adam(learningRate: 1e-3, lazy: true)])
+    ) { model, batch in crossEntropy(model(batch.words), batch.tags) }
+    let before = try words.model.words.weight.value()
+    try words.train(
+      on: Batch([
+        "words": NDArray([7, 9, 7] as [Int32], shape: [3]),
+        "tags": NDArray([0, 1, 2] as [Int32], shape: [3]),
+      ]))
+    let after = try words.model.words.weight.value()
+    let moved = try (0..<1000).filter { try before[$0] != after[$0] }
+    #expect(moved == [7, 9])
+  }
+
   @Test func plateausAndPenalties() throws {
     let model = Linear(2, 1)
     let data = try ArrayDataset(["x": Self.batch.arrays[0], "y": Self.batch.arrays[1]]).batched(2)

@@ -33,6 +33,11 @@ public struct Adagrad: DecayingOptimizer {
       + "initialAccumulator: \(initialAccumulator), epsilon: \(epsilon))"
   }
 
+  /// Exact without decay: 0/(√s + ε) is 0.
+  public var rowUpdates: RowUpdates {
+    weightDecay.isZero && (epsilon > 0 || initialAccumulator > 0) ? .exact : .never
+  }
+
   public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
     let (rate, decay) = (learningRate, rateDecay)
     let stepSize = state.number("step_size") {

@@ -12,6 +12,12 @@ import Foundation
 ///
 /// `weightDecay` adds λ·p to the gradient; see `AdamW` for the decoupled form. With `amsgrad` the step divides by
 /// the greatest v so far (Reddi, Kale & Kumar 2018, "On the convergence of Adam and beyond").
+///
+/// A lazy Adam, PyTorch's `SparseAdam`, updates only those rows of an embedding that the batch has looked up, with
+/// their moments; t counts all steps. It costs what the batch costs and not what the table does, and is another
+/// rule: moments of rows that are not looked up do not fade.
+///
+///     Adam(learningRate: 1e-3, lazy: true)
 public struct Adam: DecayingOptimizer {
   public var learningRate: Schedule
   public var beta1: Schedule
@@ -19,10 +25,12 @@ public struct Adam: DecayingOptimizer {
   public var epsilon: Double
   public var weightDecay: Schedule
   public var amsgrad: Bool
+  /// Whether rows of a table that a step has not looked up are left alone.
+  public var isLazy: Bool
 
   public init(
     learningRate: Schedule = 1e-3, beta1: Schedule = 0.9, beta2: Schedule = 0.999,
-    epsilon: Double = 1e-8, weightDecay: Schedule = 0, amsgrad: Bool = false
+    epsilon: Double = 1e-8, weightDecay: Schedule = 0, amsgrad: Bool = false, lazy: Bool = false
   ) {
     self.learningRate = learningRate
     self.beta1 = beta1
@@ -30,12 +38,15 @@ public struct Adam: DecayingOptimizer {
     self.epsilon = epsilon
     self.weightDecay = weightDecay
     self.amsgrad = amsgrad
+    isLazy = lazy
   }
 
   public var rule: String {
     "Adam(beta1: \(beta1), beta2: \(beta2), epsilon: \(epsilon), weightDecay: \(weightDecay)"
-      + (amsgrad ? ", amsgrad: true)" : ")")
+      + (amsgrad ? ", amsgrad: true" : "") + (isLazy ? ", lazy: true)" : ")")
   }
+
+  public var rowUpdates: RowUpdates { isLazy ? .always : .never }
 
   public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
     step(p, gradient, &state, shrinksBy: 0)

@@ -30,6 +30,9 @@ private struct MatrixDecay<Base: DecayingOptimizer>: Optimizer {
 
   var rule: String { "\(base.rule), decaying matrices only" }
 
+  /// Tables are matrices.
+  var rowUpdates: RowUpdates { base.rowUpdates }
+
   func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
     guard p.rank < 2 else { return base.update(p, gradient, &state) }
     var own = state.part("vectors")

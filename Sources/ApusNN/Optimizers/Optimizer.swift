@@ -31,11 +31,26 @@ public protocol Optimizer: Sendable {
   /// The rule and its settings, but for what may change from run to run: a checkpoint is resumed with the
   /// same.
   var rule: String { get }
+  /// What the rule makes of a table of which a step looks up some rows; ``RowUpdates/never`` by default.
+  var rowUpdates: RowUpdates { get }
+}
+
+/// What an update rule makes of a table, such as an embedding's, of which a step has looked up some rows: whether
+/// it updates those rows alone, at the cost of the batch and not of the table.
+public enum RowUpdates: Sendable, Hashable {
+  /// The whole table: the rule moves rows without a gradient too, by momentum or decay.
+  case never
+  /// Rows alone, where they are few: what has a gradient of 0 keeps its value and its slots by this rule, so that
+  /// the bits are those of a whole update.
+  case exact
+  /// Rows alone, always: the rule is lazy, and means that.
+  case always
 }
 
 extension Optimizer {
   public func validate() throws {}
   public var rule: String { "\(Self.self)" }
+  public var rowUpdates: RowUpdates { .never }
 }
 
 /// When an update takes place.

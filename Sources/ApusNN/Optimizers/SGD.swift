@@ -36,6 +36,9 @@ public struct SGD: DecayingOptimizer {
       "SGD(momentum: \(momentum), nesterov: \(isNesterov), weightDecay: \(weightDecay)\(damped))"
   }
 
+  /// Exact without momentum and decay.
+  public var rowUpdates: RowUpdates { momentum.isZero && weightDecay.isZero ? .exact : .never }
+
   public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
     if let momentum = momentum.constant, let decay = weightDecay.constant, dampening == 0,
       momentum != 0
