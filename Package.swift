@@ -79,7 +79,8 @@ let package = Package(
       name: "ApusDataTests", dependencies: ["ApusData", "Apus", "TestSupport"],
       exclude: ["Fixtures"]),
     .testTarget(
-      name: "ApusTrainingTests", dependencies: ["Apus", "TestSupport"], exclude: ["Reference"]),
+      name: "ApusTrainingTests", dependencies: ["Apus", "ApusTraining", "TestSupport"],
+      exclude: ["Reference"]),
     .testTarget(name: "ApusRecipesTests", dependencies: ["Apus", "ApusRecipes"]),
     .testTarget(
       name: "ApusBenchmarksTests", dependencies: ["ApusBenchmarks", "ApusRecipes", "CKernels"]),

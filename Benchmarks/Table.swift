@@ -1,5 +1,7 @@
 // Tables for people: a line is printed when it is known, in columns whose widths are fixed before.
 
+import Apus
+
 /// How a cell is coloured, where colours are wanted.
 enum CellColour: String {
   case plain = ""
@@ -56,19 +58,6 @@ struct Table {
     while texts.last?.allSatisfy({ $0 == " " }) == true { texts.removeLast() }
     return texts.joined(separator: "  ")
   }
-}
-
-/// A number with that many decimals; a dash where there is none.
-func decimals(_ value: Double?, _ places: Int) -> String {
-  guard let value, value.isFinite else { return "-" }
-  var scale = 1
-  for _ in 0..<places { scale *= 10 }
-  let scaled = Int((abs(value) * Double(scale)).rounded())
-  let sign = value < 0 && scaled != 0 ? "-" : ""
-  guard places > 0 else { return "\(sign)\(scaled)" }
-  let fraction = String(scaled % scale)
-  return "\(sign)\(scaled / scale)."
-    + String(repeating: "0", count: places - fraction.count) + fraction
 }
 
 /// As many decimals as make three digits or so, for times and ratios.

@@ -53,15 +53,13 @@ struct InfoCommand: ParsableCommand {
       }
       return try Output.line(.object(members))
     }
-    let caches = machine.caches.map { "\($0.name) \(byteText($0.bytes))" }
+    let facts = machine.rows
     let levels = Environment.availableISAs.map(\.name)
-    var rows = [
-      ("apus", apusVersion), ("processor", machine.processor),
-      ("online", "\(machine.processorsOnline) processors"),
-      ("caches", caches.isEmpty ? "unknown" : caches.joined(separator: ", ")),
-      ("levels", levels.joined(separator: ", ")), ("level", "\(isa.name) (\(isaSource))"),
-      ("threads", threads.description), ("huge pages", machine.hugePages),
-    ]
+    var rows =
+      [("apus", apusVersion)] + facts.map { ($0.name, $0.value) } + [
+        ("levels", levels.joined(separator: ", ")), ("level", "\(isa.name) (\(isaSource))"),
+        ("threads", threads.description),
+      ]
     if let peaks {
       rows.append(("multiply-adds", "\(Int(peaks.gigaflops.rounded())) GFLOPS"))
       if let bf16 = peaks.bf16Gigaflops {
@@ -76,9 +74,4 @@ struct InfoCommand: ParsableCommand {
       try Output.line(name + String(repeating: " ", count: width - name.count + 2) + value)
     }
   }
-}
-
-/// `32 KiB`, `1 MiB`.
-private func byteText(_ bytes: Int) -> String {
-  bytes >= 1 << 20 ? "\(bytes >> 20) MiB" : "\(bytes >> 10) KiB"
 }

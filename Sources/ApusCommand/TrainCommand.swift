@@ -77,6 +77,8 @@ struct TrainCommand: ParsableCommand {
         + "a picture (.svg) or numbers (.json).", valueName: "file"))
   var gradientNorms: String?
 
+  @OptionGroup var records: RecordOptions
+
   @OptionGroup var execution: ExecutionOptions
 
   @OptionGroup var memory: MemoryLimitOption
@@ -109,11 +111,13 @@ struct TrainCommand: ParsableCommand {
       throw ValidationError("--checkpoint is empty: a folder is expected.")
     }
     guard resume != "" else { throw ValidationError("--resume is empty: a file is expected.") }
-    guard resume != Self.folderOfCheckpoint || checkpoint != nil else {
-      throw ValidationError("--resume has no file or folder: one is expected, or --checkpoint.")
+    guard resume != Self.folderOfCheckpoint || checkpoint != nil || records.run != nil else {
+      throw ValidationError(
+        "--resume has no file or folder: one is expected, or --checkpoint, or --run.")
     }
-    guard every == nil || checkpoint != nil else {
-      throw ValidationError("--every without --checkpoint: a folder for checkpoints is expected.")
+    guard every == nil || checkpoint != nil || records.run != nil else {
+      throw ValidationError(
+        "--every without --checkpoint or --run: a folder for checkpoints is expected.")
     }
   }
 
@@ -138,18 +142,25 @@ struct TrainCommand: ParsableCommand {
     let gradients = try gradientNorms.map { try GradientFile($0, title: recipe.words[0]) }
     var compile = execution.compileOptions
     compile.memoryLimit = memory.memoryLimit?.bytes
+    let recording = try records.recording(
+      of: recipe.recipe(), options(), compile: compile, execution)
     let run = RecipeRun(
-      try recipe.recipe(), try options(), compile: compile, output: self.output,
-      resume: resume == Self.folderOfCheckpoint ? checkpoint : resume, checkpoints: checkpoint,
-      every: every?.interval ?? CheckpointPeriod.standard, isQuick: quick,
-      progress: [CommandProgress(json: json, output)],
-      isInterrupted: { Interruption.signal != nil }, hearGradients: gradients?.add)
+      try recipe.recipe(), try options(), compile: compile, files: recording?.files,
+      output: self.output,
+      resume: resume == Self.folderOfCheckpoint ? checkpoint ?? records.run : resume,
+      checkpoints: checkpoint, every: every?.interval ?? CheckpointPeriod.standard,
+      isQuick: quick,
+      progress: [CommandProgress(json: json, output)] + (recording.map { [$0] } ?? []),
+      isInterrupted: { Interruption.signal != nil }, hearGradients: gradients?.add,
+      hearEvidence: recording?.hear)
     do {
       let outcome = try run.start()
       try gradients?.write()
+      try recording?.writeReport(isWhole: true)
       outcome.write(weights: run.output, json: json, to: output)
     } catch let stop as RunInterrupted {
       try gradients?.write()
+      try recording?.writeReport(isWhole: false)
       if json { output.line(stop.json) }
       throw Interrupted(signal: Interruption.signal ?? SIGINT, description: stop.description)
     }

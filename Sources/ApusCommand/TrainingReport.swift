@@ -77,15 +77,3 @@ extension RunInterrupted {
     ])
   }
 }
-
-/// A number with that many decimals.
-private func decimals(_ value: Double, _ places: Int) -> String {
-  guard value.isFinite, abs(value) < 1e12 else { return "\(value)" }
-  let scale = (0..<places).reduce(1) { scale, _ in scale * 10 }
-  let scaled = Int((value.magnitude * Double(scale)).rounded())
-  let sign = value < 0 && scaled > 0 ? "-" : ""
-  guard places > 0 else { return "\(sign)\(scaled)" }
-  let fraction = String(scaled % scale)
-  let zeros = String(repeating: "0", count: places - fraction.count)
-  return "\(sign)\(scaled / scale).\(zeros)\(fraction)"
-}

@@ -18,19 +18,28 @@ package enum TextFile {
   package static func contents(
     _ path: String, limit: Int = 1 << 26, expected: String? = nil
   ) throws -> String {
-    let file = try OpenFile(path, expected: expected)
-    guard file.byteCount <= limit else {
-      throw ApusError(
-        .resource, "the file has \(file.byteCount) bytes", at: path,
-        expected: "at most \(limit) for such a file")
-    }
-    let bytes = try file.bytes(0..<file.byteCount)
+    let bytes = try bytes(path, limit: limit, expected: expected)
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw ApusError(
         .invalidFile, "the file is not text in UTF-8", at: place(path, firstInvalid(bytes)),
         expected: "UTF-8")
     }
     return text
+  }
+
+  /// The bytes of a file, whatever they are.
+  ///
+  /// - Throws: `io` where the file cannot be read, `resource` where it is larger than `limit`.
+  package static func bytes(
+    _ path: String, limit: Int = 1 << 26, expected: String? = nil
+  ) throws -> [UInt8] {
+    let file = try OpenFile(path, expected: expected)
+    guard file.byteCount <= limit else {
+      throw ApusError(
+        .resource, "the file has \(file.byteCount) bytes", at: path,
+        expected: "at most \(limit) for such a file")
+    }
+    return try file.bytes(0..<file.byteCount)
   }
 
   /// Whether there is a file or folder of that name.

@@ -111,13 +111,6 @@ extension Graph {
   }
 }
 
-extension JSON {
-  /// A number, or the string `inf`, `-inf` or `nan` for what JSON has no number for.
-  init(exactly value: Double) {
-    self = value.isFinite ? .number(value) : .string(ConstantText.text(value))
-  }
-}
-
 extension AttributeValue {
   /// The value as JSON; an element type is its name, a region an object as the whole graph is.
   var json: JSON {

@@ -44,6 +44,23 @@ package enum JSON: Sendable {
     }
   }
 
+  /// A number, or the string `inf`, `-inf` or `nan` for what JSON has no number for.
+  package init(exactly value: Double) {
+    self = value.isFinite ? .number(value) : .string(ConstantText.text(value))
+  }
+
+  /// The number that ``init(exactly:)`` has written.
+  package var exactDouble: Double? {
+    if let double { return double }
+    guard case .string(let text) = self else { return nil }
+    return switch text {
+    case "inf": .infinity
+    case "-inf": -.infinity
+    case "nan": .nan
+    default: nil
+    }
+  }
+
   /// The value on one line, without spaces. Infinities and NaN, which JSON does not have, are `null`.
   package var text: String {
     var result = ""

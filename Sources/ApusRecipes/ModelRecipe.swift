@@ -37,6 +37,10 @@ package protocol SupervisedRecipe: ModelRecipe, TrainableRecipe {
   /// - Throws: what reading the data, compiling and running throw.
   func judge(_ model: Model, _ data: RecipeData, _ run: RecipeRun) throws
     -> [RecipeOutcome.Figure]
+  /// What a report shows of a model that has learnt, besides the curves: its parameters by default.
+  ///
+  /// - Throws: what reading the data, compiling and running throw.
+  func evidence(_ model: Model, _ data: RecipeData, _ run: RecipeRun) throws -> RunEvidence
 }
 
 /// What a model learns from, and what it is judged by.
@@ -86,6 +90,10 @@ extension SupervisedRecipe {
     _ model: Model, _ data: RecipeData, _ run: RecipeRun
   ) throws -> [RecipeOutcome.Figure] { [] }
 
+  package func evidence(
+    _ model: Model, _ data: RecipeData, _ run: RecipeRun
+  ) throws -> RunEvidence { RunEvidence(model: model.summary) }
+
   package func train(_ run: RecipeRun) throws -> RecipeOutcome {
     let options = run.options
     let whole = try data(options)
@@ -97,8 +105,11 @@ extension SupervisedRecipe {
       try trainer.resume(from: resume)
       // The run may have ended between its last checkpoint and its weights.
       if trainer.epoch == options.epochs && trainer.batch == 0 {
+        try trainer.fit(
+          data.training, validation: data.validation, epochs: 0, callbacks: run.callbacks)
         let test = try trainer.evaluate(data.validation)
         try run.save(trainer)
+        try run.hearEvidence?(evidence(trainer.model, data, run))
         let figures =
           try judge(trainer.model, data, run) + RecipeOutcome.figures(test, [metric] + otherMetrics)
         return RecipeOutcome(figures: figures, seconds: 0, stepsPerSecond: 0)
@@ -115,6 +126,7 @@ extension SupervisedRecipe {
       callbacks: try gradientLog(trainer.model, data, run) + run.callbacks)
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     try run.save(trainer)
+    try run.hearEvidence?(evidence(trainer.model, data, run))
     var outcome = RecipeOutcome(history, [metric] + otherMetrics, seconds: seconds)
     outcome.figures = try judge(trainer.model, data, run) + outcome.figures
     return outcome

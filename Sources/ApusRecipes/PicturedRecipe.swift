@@ -2,10 +2,11 @@
 
 import Apus
 
-/// A recipe of a classifier of images.
-package protocol PicturedRecipe: SupervisedRecipe where Model: ImageClassifier {
-  /// What the classes are called.
-  var classNames: [String] { get }
+/// A recipe of a classifier of images, whose parts are looked into.
+package protocol PicturedRecipe: ClassifierRecipe where Model: ImageClassifier {}
+
+extension PicturedRecipe {
+  package func scores(_ model: Model, _ images: Tensor) -> Tensor { model(images) }
 }
 
 /// What pictures are made of.
@@ -67,7 +68,7 @@ extension PicturedRecipe {
     }
     let count = min(request.count, batch.count)
     let images = try all[rows: 0..<count]
-    try RecipeRun.makeFolder(request.folder, for: "pictures")
+    try RunFolder.make(request.folder, for: "pictures")
     let gallery = try Gallery(Explainer(model, compile: compile), images, request)
     var outcome = PictureOutcome()
     outcome.files = try gallery.draw(of: model)

@@ -47,6 +47,12 @@ package struct RecipeOptions: Sendable {
     }
   }
 
+  /// All values as texts, in the order of the declarations; without those that nobody has set and that have no default.
+  package var texts: [(name: String, value: String)] {
+    declarations.map { ($0.name, (values[$0.name] ?? $0.initial).optionText) }
+      .filter { !$0.1.isEmpty }
+  }
+
   package var epochs: Int { self[CommonOption.epochs] }
   package var batch: Int { self[CommonOption.batch] }
   package var learningRate: Double { self[CommonOption.learningRate] }

@@ -13,6 +13,8 @@ package struct RecipeRun {
   package internal(set) var resume: String?
   /// The folder for checkpoints while training goes on.
   let folder: String?
+  /// The folder of all files, where the run has one.
+  let files: RunFolder?
   /// What writes them, where that is wanted.
   let periodic: Checkpointing?
   let tell: (String) -> Void
@@ -23,39 +25,50 @@ package struct RecipeRun {
   let isQuick: Bool
   /// Hears how large gradients are, where that is wanted.
   let hearGradients: ((Int, GradientReport) -> Void)?
+  /// Hears what a report shows of the trained model, where one is wanted, once the weights are written.
+  let hearEvidence: ((RunEvidence) throws -> Void)?
 
-  /// - `output`: where the weights go; `NAME.safetensors` by default.
+  /// - `files`: the folder of all files of the run; none by default.
+  /// - `output`: where the weights go; by default into that folder, or `NAME.safetensors`.
   /// - `resume`: a checkpoint, or a folder of checkpoints; one without any is the beginning of a run.
-  /// - `checkpoints`: the folder for checkpoints while training goes on; it is made where it is not there.
+  /// - `checkpoints`: the folder for checkpoints while training goes on; it is made where it is not there. That of all
+  ///   files by default.
   /// - `every`: how often.
   /// - `isQuick`: whether epochs are only the first 50 batches, judged by the first 10.
   /// - `progress`: hears of every step and epoch.
   /// - `isInterrupted`: asked after every step; whether the user wants to stop.
   /// - `hearGradients`: hears how large gradients are, after how many steps; nothing is measured without.
+  /// - `hearEvidence`: hears what a report shows of the trained model; nothing is looked at without.
   /// - `tell`: hears what is good to know, a line each; on standard error by default.
   package init(
     _ recipe: any Recipe, _ options: RecipeOptions, compile: CompileOptions = CompileOptions(),
-    output: String? = nil, resume: String? = nil, checkpoints folder: String? = nil,
+    files: RunFolder? = nil, output: String? = nil, resume: String? = nil,
+    checkpoints folder: String? = nil,
     every interval: Checkpointing.Interval = .time(.seconds(600)), isQuick: Bool = false,
     progress: [any Callback] = [],
     isInterrupted: @escaping () -> Bool = { false },
     hearGradients: ((Int, GradientReport) -> Void)? = nil,
+    hearEvidence: ((RunEvidence) throws -> Void)? = nil,
     tell: @escaping (String) -> Void = { StandardError.write($0 + "\n") }
   ) {
     self.recipe = recipe
     self.options = options
     self.compile = compile
-    self.output = output ?? "\(recipe.name).safetensors"
+    let folder = folder ?? files?.path
+    self.output = output ?? files?.weights ?? "\(recipe.name).safetensors"
     self.resume = resume
     self.folder = folder
+    self.files = files
     self.progress = progress
     self.isQuick = isQuick
     self.isInterrupted = isInterrupted
     self.hearGradients = hearGradients
+    self.hearEvidence = hearEvidence
     self.tell = tell
     let metadata = Self.metadata(recipe, options, compile)
     periodic = folder.map {
-      Checkpointing(Self.checkpoint(of: recipe, in: $0), every: interval, metadata: metadata)
+      Checkpointing(
+        Self.checkpoint(of: recipe, in: $0, files), every: interval, metadata: metadata)
     }
     space = SpaceForFiles(
       weights: self.output, checkpoint: folder == nil ? Self.checkpoint(beside: self.output) : nil,
@@ -76,6 +89,7 @@ package struct RecipeRun {
         .unsupported, "gradients of \(recipe.name) cannot be measured: its loop is its own",
         expected: "a recipe of one model and one loss")
     }
+    if let files { try RunFolder.make(files.path, for: "the run") }
     try AtomicFile.checkWritable(output)
     var run = self
     run.resume = try prepareFiles()

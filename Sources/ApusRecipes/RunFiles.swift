@@ -7,7 +7,7 @@ extension RecipeRun {
   /// Where a run that is interrupted leaves all it needs to go on: in the folder for checkpoints, or beside
   /// the weights, `fashion-mnist.checkpoint.safetensors`.
   package var checkpoint: String {
-    folder.map { Self.checkpoint(of: recipe, in: $0) } ?? Self.checkpoint(beside: output)
+    folder.map { Self.checkpoint(of: recipe, in: $0, files) } ?? Self.checkpoint(beside: output)
   }
 
   static func checkpoint(beside output: String) -> String {
@@ -16,13 +16,15 @@ extension RecipeRun {
     return stem + ".checkpoint" + suffix
   }
 
-  static func checkpoint(of recipe: any Recipe, in folder: String) -> String {
-    (folder.hasSuffix("/") ? folder : folder + "/") + "\(recipe.name).checkpoint.safetensors"
+  /// - `files`: the run's folder, whose checkpoint is not named by the recipe.
+  static func checkpoint(of recipe: any Recipe, in folder: String, _ files: RunFolder?) -> String {
+    if let files, files.path == folder { return files.checkpoint }
+    return (folder.hasSuffix("/") ? folder : folder + "/") + "\(recipe.name).checkpoint.safetensors"
   }
 
   /// Makes the folder for checkpoints, and finds the file to go on from; nil at the beginning of a run.
   func prepareFiles() throws -> String? {
-    if let folder { try Self.makeFolder(folder, for: "checkpoints") }
+    if let folder { try RunFolder.make(folder, for: "checkpoints") }
     if let resume {
       let found = checkpointToResume(resume)
       if let found { try checkSettings(of: found) }
@@ -37,17 +39,6 @@ extension RecipeRun {
     return nil
   }
 
-  /// - Throws: `io` where there can be no such folder.
-  static func makeFolder(_ folder: String, for what: String) throws {
-    do {
-      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    } catch {
-      throw ApusError(
-        .io, "cannot make the folder for \(what): \(error.localizedDescription)", at: folder,
-        expected: "a folder")
-    }
-  }
-
   private static func hasCheckpoint(_ path: String) -> Bool {
     [path, AtomicFile.previous(path)].contains { FileManager.default.fileExists(atPath: $0) }
   }
@@ -58,7 +49,7 @@ extension RecipeRun {
     var isFolder: ObjCBool = false
     var path = wanted
     if FileManager.default.fileExists(atPath: wanted, isDirectory: &isFolder), isFolder.boolValue {
-      path = Self.checkpoint(of: recipe, in: wanted)
+      path = Self.checkpoint(of: recipe, in: wanted, files)
       guard Self.hasCheckpoint(path) else {
         tell("no checkpoint in \(wanted) yet: training begins")
         return nil

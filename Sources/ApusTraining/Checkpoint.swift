@@ -43,11 +43,26 @@ public struct Checkpoint {
   public func save(
     _ path: String, metadata: [String: String] = [:], allowingNonFinite: Bool = false
   ) throws {
+    try save(path, metadata: metadata, allowingNonFinite: allowingNonFinite, callbacks: [:])
+  }
+
+  /// - `callbacks`: arrays that callbacks remember, by their names.
+  func save(
+    _ path: String, metadata: [String: String], allowingNonFinite: Bool = false,
+    callbacks: [String: [String: NDArray]]
+  ) throws {
     try checkSteps(path)
     var arrays = try model.modelArrays(allowingNonFinite: allowingNonFinite, for: path)
     let parts = ModelParts(model)
     let steps = try steps.map { try $0.step.saved($0.name, parts, into: &arrays, path) }
-    let index = CheckpointIndex(ties: parts.ties, steps: steps)
+    var index = CheckpointIndex(ties: parts.ties, steps: steps)
+    for (callback, remembered) in callbacks.sorted(by: { $0.key < $1.key }) {
+      for (name, array) in remembered.sorted(by: { $0.key < $1.key }) {
+        let place = arrays.place(array, "apus.callbacks.\(callback).\(name)")
+        index.remembered.append(
+          CheckpointIndex.Remembered(callback: callback, name: name, array: place))
+      }
+    }
     try SafetensorsFile.write(
       arrays, metadata: metadata.merging(index.metadata) { $1 }, to: path, keepingPrevious: true)
   }
@@ -82,8 +97,10 @@ public struct Checkpoint {
   /// At least as many bytes as the file takes, as far as the steps' slots are known.
   ///
   /// - `metadata`: as for ``save(_:metadata:allowingNonFinite:)``.
-  func byteCount(metadata: [String: String]) -> Int {
+  /// - `callbacks`: those of the run, whose memory is written too.
+  func byteCount(metadata: [String: String], callbacks: [any Callback]) -> Int {
     var size = FileSize(model, metadata)
+    CallbackStates.add(callbacks, of: model, to: &size)
     for (name, step) in steps {
       // The random key.
       size.add(name, 16)
@@ -221,6 +238,19 @@ struct ModelParts {
   }
 }
 
+extension [String: NDArray] {
+  /// Adds an array under a name that is free: that name, or one with a number.
+  fileprivate mutating func place(_ array: NDArray, _ wanted: String) -> String {
+    var free = wanted, number = 1
+    while self[free] != nil {
+      number += 1
+      free = "\(wanted)#\(number)"
+    }
+    self[free] = array
+    return free
+  }
+}
+
 extension TrainingStep {
   /// What the step keeps, its arrays under names that are free.
   fileprivate func saved(
@@ -228,24 +258,17 @@ extension TrainingStep {
   ) throws -> CheckpointIndex.Step {
     settleCounters()
     try parts.check(outline, of: name, at: path)
-    func place(_ array: NDArray, _ wanted: String) -> String {
-      var free = wanted, number = 1
-      while arrays[free] != nil {
-        number += 1
-        free = "\(wanted)#\(number)"
-      }
-      arrays[free] = array
-      return free
-    }
     var step = CheckpointIndex.Step(
-      name: name, count: count, key: place(random.cell.array, "apus.random_key.\(name)"))
+      name: name, count: count,
+      key: arrays.place(random.cell.array, "apus.random_key.\(name)"))
     step.fields = fields
     step.optimizers = outline?.optimizers ?? []
     for slot in slots.cells {
       guard let parameter = parts.paths[ObjectIdentifier(slot.parameter)] else {
         throw parts.stranger(slot.parameter.path ?? slot.name, of: name, at: path)
       }
-      let array = place(slot.cell.array, "apus.slots.\(name).\(slot.name).\(parameter)")
+      let array = arrays.place(
+        slot.cell.array, "apus.slots.\(name).\(slot.name).\(parameter)")
       step.slots.append(
         CheckpointIndex.Slot(name: slot.name, parameter: parameter, array: array))
     }

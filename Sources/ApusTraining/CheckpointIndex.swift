@@ -35,9 +35,18 @@ struct CheckpointIndex {
     var updates: [Updates] = []
   }
 
+  /// An array that a callback remembers.
+  struct Remembered {
+    var callback: String
+    var name: String
+    /// The name of its array in the file.
+    var array: String
+  }
+
   /// The paths of each parameter and buffer that has several.
   var ties: [[String]]?
   var steps: [Step]
+  var remembered: [Remembered] = []
   /// Arrays of files before this version that hold what stands in the index today.
   var others: Set<String> = []
 
@@ -47,7 +56,9 @@ struct CheckpointIndex {
   }
 
   /// The arrays that are not the model's.
-  var arrays: [String] { steps.flatMap { [$0.key] + $0.slots.map(\.array) } }
+  var arrays: [String] {
+    steps.flatMap { [$0.key] + $0.slots.map(\.array) } + remembered.map(\.array)
+  }
 
   /// What is written into the file's metadata.
   var metadata: [String: String] {
@@ -63,6 +74,16 @@ struct CheckpointIndex {
     .object([
       ("ties", .array((ties ?? []).map { .array($0.map { .string($0) }) })),
       ("steps", .array(steps.map(\.json))),
+      (
+        "callbacks",
+        .array(
+          remembered.map {
+            .object([
+              ("callback", .string($0.callback)), ("name", .string($0.name)),
+              ("array", .string($0.array)),
+            ])
+          })
+      ),
     ])
   }
 
@@ -79,6 +100,24 @@ struct CheckpointIndex {
       guard let step = Step(step) else { throw Self.damaged("a step of its index", file) }
       return step
     }
+    // Files of before callbacks had arrays do not have it.
+    for entry in json["callbacks"]?.elements ?? [] {
+      guard let callback = entry["callback"]?.string, let name = entry["name"]?.string,
+        let array = entry["array"]?.string
+      else { throw Self.damaged("a callback of its index", file) }
+      remembered.append(Remembered(callback: callback, name: name, array: array))
+    }
+  }
+
+  /// The arrays that callbacks remember, by the callback's name and their own.
+  ///
+  /// - Throws: as `SafetensorsFile.array`.
+  func rememberedArrays(_ file: SafetensorsFile) throws -> [String: [String: NDArray]] {
+    var result: [String: [String: NDArray]] = [:]
+    for entry in remembered {
+      result[entry.callback, default: [:]][entry.name] = try file.array(entry.array)
+    }
+    return result
   }
 
   static func notACheckpoint(_ file: SafetensorsFile) -> ApusError {

@@ -2,24 +2,7 @@
 
 import ApusGraph
 import ApusNN
-import Foundation
 import Synchronization
-
-/// A callback whose state a trainer's checkpoint holds, so that a run that is resumed goes on as the one that was
-/// interrupted would have.
-///
-/// `fit` lets such callbacks hear of an event before the others: what they make of an epoch is in a checkpoint that
-/// is written after it.
-public protocol ResumableCallback: Callback {
-  /// What the checkpoint calls it. Of several of one name the order in `fit` decides.
-  var checkpointName: String { get }
-  /// All that it remembers.
-  var state: [String: Double] { get }
-  /// Goes on from what it remembered.
-  ///
-  /// - Throws: where that makes no sense.
-  func restore(_ state: [String: Double]) throws
-}
 
 /// A rate that is multiplied by `factor` once the validation loss, or a metric, has not become better for more than
 /// `patience` epochs: PyTorch's `ReduceLROnPlateau`.
@@ -45,8 +28,7 @@ public final class ReduceOnPlateau: ResumableCallback, Sendable {
     var cooldown = 0
   }
 
-  private let metric: String?
-  private let goal: EarlyStopping.Goal
+  private let metric: WatchedMetric
   private let factor: Double
   private let patience: Int
   private let threshold: Threshold
@@ -67,8 +49,7 @@ public final class ReduceOnPlateau: ResumableCallback, Sendable {
     factor: Double = 0.1, patience: Int = 10, threshold: Threshold = .relative(1e-4),
     cooldown: Int = 0, least: Double = 0
   ) {
-    self.metric = metric == "loss" ? nil : metric
-    self.goal = goal
+    self.metric = WatchedMetric(metric, goal, owner: "ReduceOnPlateau")
     self.factor = factor
     self.patience = patience
     self.threshold = threshold
@@ -110,7 +91,7 @@ public final class ReduceOnPlateau: ResumableCallback, Sendable {
     }
     guard !value.isNaN else {
       throw ApusError(
-        .nonFinite, "ReduceOnPlateau: \(metric ?? "loss") is NaN", expected: "a number")
+        .nonFinite, "ReduceOnPlateau: \(metric.name ?? "loss") is NaN", expected: "a number")
     }
     progress.withLock { progress in
       if isBetter(value, than: progress.best) {
@@ -134,7 +115,7 @@ public final class ReduceOnPlateau: ResumableCallback, Sendable {
 
   private func isBetter(_ value: Double, than best: Double?) -> Bool {
     guard let best else { return true }
-    switch (threshold, goal) {
+    switch (threshold, metric.goal) {
     case (.relative(let part), .smaller): return value < best * (1 - part)
     case (.relative(let part), .larger): return value > best * (1 + part)
     case (.absolute(let margin), .smaller): return value < best - margin
@@ -145,23 +126,11 @@ public final class ReduceOnPlateau: ResumableCallback, Sendable {
   /// - Throws: `missing` before the first step where epochs will have no such metric; as ``note(_:)``.
   public func handle(_ event: TrainingEvent, in run: any TrainingRun) throws -> Verdict {
     switch event {
-    case .epochBegan:
-      if let metric, !run.summaryMetrics.contains(metric) { throw missing(metric, run) }
-    case .epochEnded(let summary):
-      let result = summary.validation ?? summary.training
-      guard let value = metric.map({ result[$0] }) ?? result.loss else {
-        throw missing(metric ?? "loss", run)
-      }
-      try note(value)
+    case .epochBegan: try metric.check(run)
+    case .epochEnded(let summary): try note(try metric.value(of: summary, in: run))
     default: break
     }
     return .goOn
-  }
-
-  private func missing(_ metric: String, _ run: any TrainingRun) -> ApusError {
-    ApusError(
-      .missing, "ReduceOnPlateau looks at '\(metric)', which epochs will not have",
-      expected: "one of \((["loss"] + run.summaryMetrics).joined(separator: ", "))")
   }
 
   // MARK: Checkpoints
@@ -192,55 +161,6 @@ public final class ReduceOnPlateau: ResumableCallback, Sendable {
     }
     progress.withLock {
       $0 = Progress(rate: rate, best: state["best"], badEpochs: bad, cooldown: cooldown)
-    }
-  }
-}
-
-/// The states of callbacks in a checkpoint's header.
-struct CallbackStates {
-  static let key = "apus.callbacks"
-  /// By name, numbered from the second of a name on.
-  private var states: [String: [String: Double]] = [:]
-
-  private static func named(
-    _ callbacks: [any Callback]
-  ) -> [(name: String, callback: any ResumableCallback)] {
-    var counts: [String: Int] = [:]
-    return callbacks.compactMap { $0 as? any ResumableCallback }.map { callback in
-      let count = counts[callback.checkpointName, default: 0] + 1
-      counts[callback.checkpointName] = count
-      return (callback.checkpointName + (count == 1 ? "" : "#\(count)"), callback)
-    }
-  }
-
-  init(of callbacks: [any Callback]) {
-    for (name, callback) in Self.named(callbacks) { states[name] = callback.state }
-  }
-
-  /// - Throws: `invalidFile` where the header is damaged.
-  init(_ metadata: [String: String], at path: String) throws {
-    guard let text = metadata[Self.key] else { return }
-    do {
-      states = try JSONDecoder().decode([String: [String: Double]].self, from: Data(text.utf8))
-    } catch {
-      throw ApusError(
-        .invalidFile, "the checkpoint is damaged: '\(Self.key)' is no JSON of numbers", at: path,
-        expected: "what a trainer wrote")
-    }
-  }
-
-  /// As the header has it; nil where there is nothing to say.
-  var text: String? {
-    guard !states.isEmpty else { return nil }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = .sortedKeys
-    return (try? encoder.encode(states)).map { String(decoding: $0, as: UTF8.self) }
-  }
-
-  /// Gives each callback what was kept under its name.
-  func restore(_ callbacks: [any Callback]) throws {
-    for (name, callback) in Self.named(callbacks) {
-      if let state = states[name] { try callback.restore(state) }
     }
   }
 }

@@ -45,6 +45,13 @@ package enum StandardError {
     StandardStream.write(text, to: STDERR_FILENO) == 0
   }
 
+  /// The width of the terminal that it is; nil where it is none, or the terminal does not tell.
+  package static var columns: Int? {
+    var size = winsize()
+    guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
+    return Int(size.ws_col)
+  }
+
   /// Writes a line that warns, below a bar that stands on a terminal.
   @discardableResult
   package static func warn(_ text: String) -> Bool {

@@ -56,12 +56,15 @@ public final class StepRecorder {
   /// - `checksGradients`: whether a gradient that is not finite keeps the step from changing anything, as a
   ///   loss that is not finite always does. What it costs is a look at each gradient, or at the two factors
   ///   of its product where they are smaller; where gradients are clipped, nothing.
+  /// - `reportsNorm`: whether ``StepResult/gradientNorm`` is wanted where nothing is clipped. It costs a look at each
+  ///   gradient, which then is the check as well.
   /// - Returns: the gradients, for who wants to report them.
   @discardableResult
   public func minimize(
     _ loss: Tensor, over model: some Module, with optimizer: any Optimizer,
     groups: ParameterGroups = [:], named name: String? = nil, clipNorm: Double? = nil,
-    checksGradients: Bool = true, file: StaticString = #fileID, line: UInt = #line
+    checksGradients: Bool = true, reportsNorm: Bool = false, file: StaticString = #fileID,
+    line: UInt = #line
   ) -> Minimization {
     let location = sourceLocation(file, line)
     do {
@@ -72,7 +75,8 @@ public final class StepRecorder {
         let name =
           name ?? (optimizers.isEmpty ? "optimizer" : "optimizer\(optimizers.count + 1)")
         return try record(
-          loss, Learners(model), Rules(optimizer, groups), name, clipNorm, checksGradients)
+          loss, Learners(model), Rules(optimizer, groups), name, clipNorm, checksGradients,
+          reportsNorm)
       }
     } catch {
       trace.record(
@@ -105,6 +109,9 @@ public final class StepRecorder {
 
   // MARK: Recording
 
+  /// Behind an optimiser's name.
+  static let gradientNormName = ".gradient_norm"
+
   /// The rule of each parameter.
   struct Rules {
     let all: [(pattern: String, optimizer: any Optimizer)]
@@ -125,7 +132,7 @@ public final class StepRecorder {
 
   private func record(
     _ loss: Tensor, _ model: Learners, _ rules: Rules, _ name: String,
-    _ clipNorm: Double?, _ checksGradients: Bool
+    _ clipNorm: Double?, _ checksGradients: Bool, _ reportsNorm: Bool
   ) throws -> Minimization {
     guard loss.dtype.isFloat, loss.type.count == 1 else {
       throw ApusError(
@@ -152,10 +159,10 @@ public final class StepRecorder {
     }
     var gradients = zip(trained, tables).map { $1?.sums ?? $0.gradient }
     let looked = gradients
-    if let clipNorm {
+    if clipNorm != nil || reportsNorm {
       let norm = jointNorm(gradients)
-      norms.append(("\(name).gradient_norm", norm))
-      gradients = clipped(gradients, norm, to: clipNorm)
+      norms.append((name + Self.gradientNormName, norm))
+      if let clipNorm { gradients = clipped(gradients, norm, to: clipNorm) }
     } else if checksGradients {
       norms.append(("\(name).gradient_bound", magnitudeBound(gradients)))
     }

@@ -147,6 +147,8 @@ struct ResultLayout {
   var required: [(name: String, value: Int)] = []
   /// Whether a number has a weight of its own.
   private(set) var isWeighted = false
+  /// The place of the joint norm of the gradients.
+  private(set) var gradientNorm: Int?
 
   /// Makes losses, metrics and arrays outputs of the graph.
   ///
@@ -171,7 +173,9 @@ struct ResultLayout {
     }
     for (name, value) in losses { number(name, value, nil) }
     for (name, value) in norms {
-      required.append((name, output(name, value.reshaped([]).cast(to: .f32), isRequired: true)))
+      let place = output(name, value.reshaped([]).cast(to: .f32), isRequired: true)
+      required.append((name, place))
+      if name.hasSuffix(StepRecorder.gradientNormName) { gradientNorm = gradientNorm ?? place }
     }
     if metrics { for (name, value, weight) in reports.metrics { number(name, value, weight) } }
     perplexities = reports.perplexities
@@ -188,6 +192,9 @@ public struct StepResult: Sendable {
   public var metrics: [(name: String, value: Double)]
   /// Whole arrays, by the names given to ``StepRecorder/output(_:_:file:line:)``.
   public var arrays: [String: NDArray]
+  /// The joint L2 norm of all gradients, before clipping, where the step computes it: with `clipNorm`, or where
+  /// ``StepOptions/reportsGradientNorm`` asks for it. Of several calls of `minimize`, the first.
+  public internal(set) var gradientNorm: Double?
   /// Whether the step changed nothing: there was nothing to learn from, such as a batch in which all
   /// labels are ignored.
   public var wasSkipped = false
@@ -216,6 +223,7 @@ public struct StepResult: Sendable {
       }
     }
     for (name, place) in layout.arrays { arrays[name] = results.array(place) }
+    gradientNorm = layout.gradientNorm.map { results.number($0) }
     if layout.isWeighted {
       weights = layout.numbers.map { $0.weight.map { results.number($0) } }
     }
@@ -227,8 +235,8 @@ public struct StepResult: Sendable {
 
 /// The mean of results over several batches.
 struct ResultMean {
-  private var sums: [(name: String, total: Double, weight: Double)] = []
-  private var perplexities: Set<String> = []
+  var sums: [(name: String, total: Double, weight: Double)] = []
+  var perplexities: Set<String> = []
 
   /// - `count`: the examples of the batch, which weigh where a number says nothing else.
   mutating func add(_ result: StepResult, count: Int) {

@@ -10,26 +10,29 @@ extension Trainer {
 
   private var checkpoint: Checkpoint { Checkpoint(model, steps: [Self.stepName: trainingStep]) }
 
-  /// Writes parameters, buffers, optimiser slots, the random key, the counts of steps, epochs and batches, and
-  /// what the run was: the optimiser's rule, the data and its order, and what a ``ResumableCallback`` remembers. See
-  /// ``Checkpoint``.
+  /// Writes parameters, buffers, optimiser slots, the random key, the counts of steps, epochs and batches, the means
+  /// of the epoch under way, and what the run was: the optimiser's rule, the data and its order, and what a
+  /// ``ResumableCallback`` remembers. See ``Checkpoint``.
   ///
   /// `metadata` is more to keep in the file's header, such as the settings of the run; names that begin
   /// with `apus.` and are used here are overwritten.
   ///
   /// - Throws: as ``Checkpoint/save(_:metadata:allowingNonFinite:)``; an existing checkpoint then stays.
   public func saveCheckpoint(_ path: String, metadata: [String: String] = [:]) throws {
-    try checkpoint.save(path, metadata: metadata.merging(header) { $1 })
+    let states = callbackStates
+    try checkpoint.save(
+      path, metadata: metadata.merging(header(states)) { $1 }, callbacks: states.arrays)
   }
 
-  private var header: [String: String] {
+  private func header(_ states: CallbackStates) -> [String: String] {
     let counters = counters
     var header = [
       "apus.step": "\(step)", "apus.epoch": "\(counters.epoch)",
       "apus.batches_done": "\(counters.batch)", "apus.optimizer": rule,
     ]
     if let data = dataIdentity { header["apus.data"] = data }
-    if let states = callbackStates.text { header[CallbackStates.key] = states }
+    if let states = states.text { header[CallbackStates.key] = states }
+    if let progress = epochProgress { header[EpochProgress.key] = progress.text }
     return header
   }
 
@@ -61,9 +64,13 @@ extension Trainer {
         .invalidFile, "the checkpoint is damaged: it was written at step \(step)", at: path,
         expected: "the count of its step, \(index.steps.first?.count ?? 0)")
     }
-    let states = try CallbackStates(file.metadata, at: path)
+    // All is read before anything is changed.
+    let states = try CallbackStates(
+      file.metadata, index.rememberedArrays(file), at: path)
+    let progress = try EpochProgress(file.metadata, at: path)
     try checkpoint.load(file, index)
-    goOn(fromEpoch: epoch, batch: batch, data: file.metadata["apus.data"], states)
+    goOn(
+      fromEpoch: epoch, batch: batch, data: file.metadata["apus.data"], states, progress)
   }
 }
 
@@ -71,6 +78,7 @@ extension Trainer: SizedRun {
   package var weightBytes: Int { FileSize(model, [:]).bytes }
 
   package func checkpointBytes(metadata: [String: String]) -> Int {
-    checkpoint.byteCount(metadata: metadata.merging(header) { $1 })
+    checkpoint.byteCount(
+      metadata: metadata.merging(header(callbackStates)) { $1 }, callbacks: runningCallbacks)
   }
 }

@@ -44,6 +44,9 @@ public final class Trainer<Model: Module>: TrainingRun {
   private var callbacks: [any Callback] = []
   /// What the checkpoint that is resumed has of callbacks, until `fit` brings them.
   private var resumedStates: CallbackStates?
+  /// The means of the epoch under way, or of one whose end a checkpoint precedes.
+  private var progress = EpochProgress()
+  private let optimizers: [(pattern: String, optimizer: any Optimizer)]
 
   /// Gives the model first values where it has none. What has values keeps them: a second trainer goes on
   /// with what a first one learnt, and weights that were loaded stay.
@@ -62,7 +65,9 @@ public final class Trainer<Model: Module>: TrainingRun {
     self.model = model
     self.seed = seed
     trainingMetrics = options.trainingMetrics
-    rule = try StepRecorder.Rules(optimizer, options.groups).text(clipNorm: options.clipNorm)
+    let rules = try StepRecorder.Rules(optimizer, options.groups)
+    rule = rules.text(clipNorm: options.clipNorm)
+    optimizers = rules.all
     trainingStep = try TrainingStep(
       model, optimizer: optimizer, training: part, seed: seed, options: options, compile: compile,
       file: file, line: line, loss: loss)
@@ -74,6 +79,12 @@ public final class Trainer<Model: Module>: TrainingRun {
   /// Steps taken so far; schedules count them.
   public var step: Int { trainingStep.count }
   public var trainedModel: any Module { model }
+  public var learningRates: [(name: String, rate: Double)] {
+    // The rule of all others stands last there and first here.
+    (optimizers.suffix(1) + optimizers.dropLast()).compactMap { pattern, optimizer in
+      optimizer.schedule.map { (pattern, $0.value(at: max(step - 1, 0))) }
+    }
+  }
   public var summaryMetrics: [String] {
     isValidating || trainingMetrics ? trainingStep.outline?.metrics ?? [] : []
   }
@@ -85,8 +96,11 @@ public final class Trainer<Model: Module>: TrainingRun {
   public func train(on batch: Batch) throws -> StepResult { try trainingStep.run(batch) }
 
   /// Trains for `epochs` epochs, evaluating on `validation` after each. An epoch that was interrupted,
-  /// in this process or in the one that wrote the checkpoint, is finished first and counts as one.
+  /// in this process or in the one that wrote the checkpoint, is finished first and counts as one. One that lacked its
+  /// end alone is ended first (validated, and callbacks hear of that) and does not count.
   ///
+  /// - `epochs`: at least 1; or 0 after ``resume(from:)`` of a run that has all its epochs behind it: callbacks then
+  ///   hear that it ends, and early stopping gives the best weights back.
   /// - `data`: shuffled anew in each epoch, by the trainer's seed, unless it has an order of its own.
   /// - `callbacks`: hear of every step and epoch, and may end the run; a bar on standard error by default.
   /// - Returns: a summary of each epoch that was finished.
@@ -99,8 +113,9 @@ public final class Trainer<Model: Module>: TrainingRun {
     _ data: any BatchSource, validation: (any BatchSource)? = nil, epochs: Int,
     callbacks: [any Callback] = [ProgressBar()]
   ) throws -> [EpochSummary] {
-    guard epochs >= 1 else {
-      throw ApusError(.invalidArgument, "\(epochs) epochs", expected: "at least 1")
+    guard epochs >= 1 || epochs == 0 && resumedStates != nil else {
+      throw ApusError(
+        .invalidArgument, "\(epochs) epochs", expected: "at least 1, or 0 after resume(from:)")
     }
     let data = data.forTraining(seed: seed)
     guard data.exampleCount > 0 else {
@@ -119,10 +134,14 @@ public final class Trainer<Model: Module>: TrainingRun {
     self.data = (data.identity, data.batchCount)
     stopReason = nil
     isValidating = validation != nil
+    if progress.isWhole,
+      try tell(callbacks, .epochBegan(epoch: 0, of: max(epochs, 1), batches: data.batchCount))
+    {
+      try end(0, steps: 0, seconds: 0, validation, callbacks)
+    }
     let start = history.count
-    for index in 0..<epochs {
+    for index in 0..<epochs where stopReason == nil {
       try run(index, of: epochs, data, validation, callbacks)
-      if stopReason != nil { break }
     }
     _ = try tell(callbacks, .ended(reason: stopReason))
     return Array(history[start...])
@@ -141,22 +160,35 @@ public final class Trainer<Model: Module>: TrainingRun {
     if try !tell(callbacks, .epochBegan(epoch: index, of: epochs, batches: data.batchCount)) {
       return
     }
-    var total = ResultMean()
+    if batch == 0 { progress = EpochProgress() }
     var count = 0
     while let next = ahead {
       let result = try train(on: next)
-      if !result.wasSkipped { total.add(result, count: next.count) }
+      if !result.wasSkipped { progress.total.add(result, count: next.count) }
       count += 1
       batch += 1
       if try !tell(callbacks, .stepEnded(step: batch, result)), batch < data.batchCount { return }
       ahead = try iterator.next()
     }
-    let seconds = (ContinuousClock.now - start) / .seconds(1)
     epoch += 1
     batch = 0
+    progress.isWhole = true
+    try end(
+      index, steps: count, seconds: (ContinuousClock.now - start) / .seconds(1), validation,
+      callbacks)
+  }
+
+  /// What comes after the last step of an epoch.
+  ///
+  /// - `seconds`: of the steps.
+  private func end(
+    _ index: Int, steps: Int, seconds: Double, _ validation: (any BatchSource)?,
+    _ callbacks: [any Callback]
+  ) throws {
     let summary = EpochSummary(
-      epoch: index, steps: count, seconds: seconds, training: total.mean,
+      epoch: index, steps: steps, seconds: seconds, training: progress.total.mean,
       validation: try validation.map(evaluate))
+    progress = EpochProgress()
     history.append(summary)
     _ = try tell(callbacks, .epochEnded(summary))
   }
@@ -196,12 +228,33 @@ public final class Trainer<Model: Module>: TrainingRun {
   /// What its callbacks remember.
   var callbackStates: CallbackStates { resumedStates ?? CallbackStates(of: callbacks) }
 
+  /// Those of the call of `fit` under way, or of the last one.
+  var runningCallbacks: [any Callback] { callbacks }
+
+  /// The means so far of an epoch that has begun and has not ended; nil between epochs.
+  var epochProgress: EpochProgress? {
+    var progress = progress
+    if batch > 0 && batch == data?.batches { progress.isWhole = true }
+    return batch > 0 || progress.isWhole ? progress : nil
+  }
+
   /// Moves the counters of a run that is being resumed.
-  func goOn(fromEpoch epoch: Int, batch: Int, data: String?, _ states: CallbackStates) {
+  func goOn(
+    fromEpoch epoch: Int, batch: Int, data: String?, _ states: CallbackStates,
+    _ progress: EpochProgress
+  ) {
     resumedStates = states
+    self.progress = progress
     self.epoch = epoch
     self.batch = batch
     self.data = nil
     expectedData = data
+  }
+}
+
+extension Optimizer {
+  /// The schedule that it has as `learningRate`, as all of the library's have and a user's rule may.
+  fileprivate var schedule: LearningRate? {
+    Mirror(reflecting: self).children.first { $0.label == "learningRate" }?.value as? LearningRate
   }
 }

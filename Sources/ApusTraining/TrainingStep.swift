@@ -18,13 +18,18 @@ public struct StepOptions: Sendable {
   public var groups: ParameterGroups
   /// Whether metrics are computed in training steps too, not only in evaluation.
   public var trainingMetrics = false
+  /// Whether each step tells the joint norm of its gradients, ``StepResult/gradientNorm``, also where nothing is
+  /// clipped.
+  public var reportsGradientNorm = false
 
   public init(
-    clipNorm: Double? = nil, groups: ParameterGroups = [:], trainingMetrics: Bool = false
+    clipNorm: Double? = nil, groups: ParameterGroups = [:], trainingMetrics: Bool = false,
+    reportsGradientNorm: Bool = false
   ) {
     self.clipNorm = clipNorm
     self.groups = groups
     self.trainingMetrics = trainingMetrics
+    self.reportsGradientNorm = reportsGradientNorm
   }
 }
 
@@ -101,7 +106,8 @@ public final class TrainingStep {
       let learner: any Module = part ?? model
       step.minimize(
         try loss(model, batch), over: learner, with: optimizer, groups: options.groups,
-        clipNorm: options.clipNorm, file: file, line: line)
+        clipNorm: options.clipNorm, reportsNorm: options.reportsGradientNorm, file: file,
+        line: line)
     }
   }
 

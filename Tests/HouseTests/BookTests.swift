@@ -6,7 +6,8 @@ import Testing
 @Suite struct BookTests {
   static let pages = [
     "GettingStarted", "FirstModel", "LayersAndShapes", "Recurrent", "Data", "ALoopOfYourOwn",
-    "Optimizers", "SavingLoadingResuming", "TransferLearning", "Transformers", "Pictures",
+    "Optimizers", "SavingLoadingResuming", "Records", "TransferLearning", "Transformers",
+    "Pictures",
     "PrecisionAndSpeed",
     "DebuggingAWrongModel", "FromPyTorch",
   ]

@@ -11,6 +11,8 @@ import ApusRuntime
 public struct ModelSnapshot: Sendable {
   /// By path.
   public let arrays: [String: NDArray]
+
+  package init(arrays: [String: NDArray]) { self.arrays = arrays }
 }
 
 extension Module {
@@ -28,7 +30,16 @@ extension Module {
   /// - Throws: `missing` or `shapeMismatch` where it is not of this model; nothing is changed then.
   public func restore(_ snapshot: ModelSnapshot) throws {
     let states = ModelTree(self).states
-    for (path, state) in states {
+    try requireFit(snapshot)
+    let lock = states.lazy.compactMap { $0.state.cell?.lock }.first ?? StateLock()
+    for (path, state) in states { try state.give(snapshot.arrays[path]!, lock: lock) }
+  }
+
+  /// Looks whether ``restore(_:)`` could give the snapshot.
+  ///
+  /// - Throws: as ``restore(_:)``.
+  package func requireFit(_ snapshot: ModelSnapshot) throws {
+    for (path, state) in ModelTree(self).states {
       guard let array = snapshot.arrays[path] else {
         throw ApusError(
           .missing, "the snapshot has no '\(path)'", expected: "a snapshot of this model")
@@ -38,7 +49,5 @@ extension Module {
           .shapeMismatch, "'\(path)' is \(array.type) in the snapshot", expected: "\(state.type)")
       }
     }
-    let lock = states.lazy.compactMap { $0.state.cell?.lock }.first ?? StateLock()
-    for (path, state) in states { try state.give(snapshot.arrays[path]!, lock: lock) }
   }
 }

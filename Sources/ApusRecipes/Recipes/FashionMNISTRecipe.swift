@@ -4,7 +4,7 @@ import Apus
 import Foundation
 
 /// A perceptron with one hidden layer on 28 x 28 grey images of clothes in ten classes.
-struct FashionMNISTRecipe: SupervisedRecipe {
+struct FashionMNISTRecipe: ClassifierRecipe {
   static let hidden = RecipeOption(
     "hidden", default: 128, .between(1, 1 << 16), "Units of the hidden layer.")
 
@@ -20,6 +20,8 @@ struct FashionMNISTRecipe: SupervisedRecipe {
     CommonOption.learningRate.with(default: 2e-3), CommonOption.seed, CommonOption.data, hidden,
   ]
   let metric = RecipeMetric("accuracy", isFraction: true, goal: .larger)
+
+  var classNames: [String] { FashionMNIST.classNames }
 
   func model(_ options: RecipeOptions) -> Perceptron {
     Perceptron(784, hidden: [("hidden", options[Self.hidden])], classes: 10)
@@ -37,6 +39,8 @@ struct FashionMNISTRecipe: SupervisedRecipe {
   func loss(_ model: Perceptron, _ batch: SymbolicBatch) -> Tensor {
     classificationLoss(model(batch.images), batch)
   }
+
+  func scores(_ model: Perceptron, _ images: Tensor) -> Tensor { model(images) }
 
   func fields(_ options: RecipeOptions) -> [RandomField] {
     [
