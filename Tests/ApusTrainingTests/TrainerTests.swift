@@ -286,6 +286,55 @@ struct RingClassifier: Module {
     #expect(!log.text.contains("\u{1b}"))
   }
 
+  @Test(arguments: [10, 20, 40, 60, 200])
+  func lines_fitTheTerminal(columns: Int) {
+    let log = Log()
+    let bar = ProgressBar(
+      isTerminal: true, hasColor: true, columns: { columns },
+      output: {
+        log.text += $0
+        return true
+      }, now: { log.time })
+    bar.show(.epochBegan(epoch: 0, of: 1, batches: 3))
+    for step in 1...3 {
+      log.time += 2.5
+      bar.show(.stepEnded(step: step, StepResult(loss: 0.5)))
+    }
+    bar.show(
+      .epochEnded(
+        EpochSummary(
+          epoch: 0, steps: 3, seconds: 7.5, training: StepResult(loss: 0.5),
+          validation: StepResult(loss: 0.25, metrics: [("accuracy", 0.75)]))))
+    let lines = log.text.replacing(/\u{1b}\[\d+m/, with: "").split { $0 == "\r" || $0 == "\n" }
+    #expect(lines.count == 4)
+    #expect(lines.allSatisfy { $0.count < max(columns, 12) }, "\(lines)")
+    if columns == 200 {
+      #expect(lines[1].contains("2/3  2.50 s/step  loss 0.5000  5.0 s, eta 2.5 s"), "\(lines)")
+      #expect(lines[1].contains("━"))
+    }
+  }
+
+  @Test func speed_isAMovingMean() {
+    let log = Log()
+    let bar = ProgressBar(
+      isTerminal: true,
+      output: {
+        log.text = $0
+        return true
+      }, now: { log.time })
+    bar.show(.epochBegan(epoch: 0, of: 1, batches: 100))
+    // Ten steps a second, then one.
+    for step in 1...10 {
+      log.time += 0.1001
+      bar.show(.stepEnded(step: step, StepResult(loss: 0.5)))
+    }
+    #expect(log.text.contains("10.0 steps/s"))
+    log.time += 1
+    bar.show(.stepEnded(step: 11, StepResult(loss: 0.5)))
+    // 0.3 x 1 + 0.7 x 10.
+    #expect(log.text.contains("7.3 steps/s"), "\(log.text)")
+  }
+
   @Test func file_seesPlainLines() {
     let log = Log()
     Self.run(isTerminal: false, log)

@@ -38,6 +38,7 @@ public final class GradientNorms<Model: Module> {
   /// Of the loss.
   private let location: String
   private let shapes = CompiledShapes<Compiled>("a measurement of gradients")
+  private let wholeShapes = CompiledShapes<Compiled>("gradients")
 
   /// - `seed`: of dropout and all other random numbers.
   /// - `loss`: maps model and batch to one float, as a trainer's.
@@ -76,27 +77,42 @@ public final class GradientNorms<Model: Module> {
     return GradientReport(loss: results[0].scalar, parameters: parameters, steps: steps)
   }
 
+  /// The gradients themselves for one batch, of each parameter that is trained, in the model's order.
+  ///
+  ///     let recorder = try RunRecorder("runs/a", histogramsEvery: 1) { try norms.gradients(batch) }
+  ///
+  /// - Throws: as ``measure(_:)``.
+  public func gradients(_ batch: Batch) throws -> [(path: String, gradient: NDArray)] {
+    let batch = try batch.checked(at: location)
+    try batch.requireExamples(at: location)
+    let compiled = try wholeShapes.entry(for: batch.fields, where: { $0.assumptions.hold }) {
+      try compile(batch.fields, isWhole: true)
+    }
+    return Array(zip(compiled.paths, try compiled.executable.run(batch.arrays).dropFirst()))
+  }
+
   // MARK: Recording
 
-  private func compile(_ fields: [BatchField]) throws -> Compiled {
+  /// - `isWhole`: whether the results are the gradients and not their norms.
+  private func compile(_ fields: [BatchField], isWhole: Bool = false) throws -> Compiled {
     let freezes = Assumptions.now
     // Another model that holds this one may have named its parts since.
     ModelTree(model).name()
     let trace = Trace(at: location)
     trace.mode = .training
-    let names = try Trace.$current.withValue(trace) { try record(fields, trace) }
+    let names = try Trace.$current.withValue(trace) { try record(fields, trace, isWhole) }
     var graph = try trace.finish()
     graph.assignments = []
     let executable = try Executable(
       graph, states: try StateStore(of: trace, random: random.cell), options: compileOptions,
-      arena: shapes.arena)
+      arena: (isWhole ? wholeShapes : shapes).arena)
     return Compiled(
       executable: executable, paths: names.paths, layers: names.layers,
       assumptions: Assumptions(of: trace, from: freezes))
   }
 
   private func record(
-    _ fields: [BatchField], _ trace: Trace
+    _ fields: [BatchField], _ trace: Trace, _ isWhole: Bool
   ) throws -> (paths: [String], layers: [String]) {
     let batch = SymbolicBatch(trace, fields)
     let watch = RecurrenceWatch()
@@ -105,7 +121,7 @@ public final class GradientNorms<Model: Module> {
     let trained = model.parameters.filter(\.parameter.isTrainable).flatMap { path, parameter in
       (parameter.cell.map(trace.versions(of:)) ?? []).map { (path: path, tensor: $0) }
     }
-    let layers = watch.layers
+    let layers = isWhole ? [] : watch.layers
     let all = try flows(
       of: value.reshaped([]),
       into: trained.map(\.tensor) + layers.flatMap { $0.sums + [$0.outputs] + $0.last })
@@ -117,7 +133,9 @@ public final class GradientNorms<Model: Module> {
     }
     trace.output("loss", value.reshaped([]).cast(to: .f32))
     for (place, parameter) in known.enumerated() {
-      trace.output("parameter \(place)", parameter.gradient.norm().cast(to: .f32))
+      trace.output(
+        "parameter \(place)",
+        isWhole ? parameter.gradient : parameter.gradient.norm().cast(to: .f32))
     }
     var rest = all.dropFirst(trained.count)
     func next(_ count: Int) -> [Tensor?] {

@@ -23,16 +23,20 @@ import ApusNN
 /// | `learning_rate`, `learning_rate/PATTERN` | of the optimiser, and of groups |
 /// | `gradient_norm` | where steps compute it: `clipNorm`, or `StepOptions(reportsGradientNorm: true)` |
 /// | `steps_per_second` | of an epoch, without validation |
-/// | `parameters/PATH` | histograms, every so many epochs |
+/// | `parameters/PATH`, `gradients/PATH` | histograms, every so many epochs |
 ///
 /// Records that cannot be written (the disk is full) cost the run nothing: one line on standard error says so.
 ///
 /// In a loop of your own: `begin(at:)`, then `scalar`, `histogram`, `image` and `text`.
 public final class RunRecorder: Callback {
+  /// The gradients of some batch, now; see ``GradientNorms/gradients(_:)``.
+  public typealias Gradients = () throws -> [(path: String, gradient: NDArray)]
+
   private let queue: RecordQueue
   private let interval: Int
   private let histogramInterval: Int?
   private let hyperparameters: [String: Hyperparameter]
+  private let gradients: Gradients?
   private let recordsGraph: Bool
   /// The last step that records may be of; nil before the run has begun.
   private var lastStep: Int?
@@ -45,33 +49,37 @@ public final class RunRecorder: Callback {
   /// - `histogramsEvery`: so many epochs are between two histograms of each parameter; nil for none.
   /// - `recordsGraph`: whether TensorBoard gets the recorded step as a graph.
   /// - `hyperparameters`: the settings of the run, for TensorBoard's table and for comparing runs.
+  /// - `gradients`: asked for the gradients where histograms are noted, which then have them too.
   /// - Throws: `invalidArgument` for numbers below 1.
   public convenience init(
     _ folder: String, every steps: Int = 10, histogramsEvery epochs: Int? = nil,
-    recordsGraph: Bool = true, hyperparameters: [String: Hyperparameter] = [:]
+    recordsGraph: Bool = true, hyperparameters: [String: Hyperparameter] = [:],
+    gradients: Gradients? = nil
   ) throws {
     let files = RunFolder(folder)
     try self.init(
       [TensorBoardWriter(folder), JSONLinesWriter(files.metrics)], every: steps,
-      histogramsEvery: epochs, recordsGraph: recordsGraph, hyperparameters: hyperparameters)
+      histogramsEvery: epochs, recordsGraph: recordsGraph, hyperparameters: hyperparameters,
+      gradients: gradients)
   }
 
-  /// Notes by writers of your choice; see ``init(_:every:histogramsEvery:recordsGraph:hyperparameters:)``.
+  /// Notes by writers of your choice; as into a folder.
   ///
   /// - Throws: `invalidArgument` for numbers below 1.
   public convenience init(
     _ writers: [any RecordWriter], every steps: Int = 10, histogramsEvery epochs: Int? = nil,
-    recordsGraph: Bool = true, hyperparameters: [String: Hyperparameter] = [:]
+    recordsGraph: Bool = true, hyperparameters: [String: Hyperparameter] = [:],
+    gradients: Gradients? = nil
   ) throws {
     try self.init(
       writers, every: steps, histogramsEvery: epochs, recordsGraph: recordsGraph,
-      hyperparameters: hyperparameters, warn: { StandardError.warn($0) })
+      hyperparameters: hyperparameters, gradients: gradients, warn: { StandardError.warn($0) })
   }
 
   /// - `warn`: hears of records that are lost, on another thread.
   package init(
     _ writers: [any RecordWriter], every steps: Int, histogramsEvery epochs: Int?,
-    recordsGraph: Bool, hyperparameters: [String: Hyperparameter],
+    recordsGraph: Bool, hyperparameters: [String: Hyperparameter], gradients: Gradients?,
     warn: @escaping @Sendable (String) -> Void
   ) throws {
     guard steps >= 1, epochs ?? 1 >= 1 else {
@@ -84,6 +92,7 @@ public final class RunRecorder: Callback {
     histogramInterval = epochs
     self.recordsGraph = recordsGraph
     self.hyperparameters = hyperparameters
+    self.gradients = gradients
   }
 
   deinit { queue.settle() }
@@ -219,11 +228,13 @@ public final class RunRecorder: Callback {
     // The values of now: training goes on while they are counted. What was copied before is counted first, so that
     // there are two copies at most.
     queue.settle()
-    let arrays = try run.trainedModel.snapshot().arrays.sorted { $0.key < $1.key }
-    queue.add {
+    var arrays = try run.trainedModel.snapshot().arrays.sorted { $0.key < $1.key }.map {
+      ("parameters/\($0.key)", $0.value)
+    }
+    arrays += try gradients?().map { ("gradients/\($0.path)", $0.gradient) } ?? []
+    queue.add { [arrays] in
       arrays.map {
-        RunRecord(
-          "parameters/\($0.key)", step: step, time: time, .histogram(RecordHistogram($0.value)))
+        RunRecord($0.0, step: step, time: time, .histogram(RecordHistogram($0.1)))
       }
     }
   }

@@ -66,6 +66,30 @@ import Testing
     #expect(try plain.train(on: batch).gradientNorm == nil)
   }
 
+  @Test func gradientsAreNotedAsTheyAre() throws {
+    let memory = Memory()
+    let trainer = try TrainerTests.trainer()
+    let norms = try GradientNorms(trainer.model, loss: RingClassifier.loss)
+    let data = try RingClassifier.data(40).batched(8, shuffle: 1)
+    let batch = try #require(try data.makeIterator(epoch: 0).next())
+    let recorder = try RunRecorder([memory], histogramsEvery: 1) { try norms.gradients(batch) }
+    try trainer.fit(data, epochs: 1, callbacks: [recorder])
+    let report = try norms.measure(batch), whole = try norms.gradients(batch)
+    #expect(whole.map(\.path) == report.parameters.map(\.path))
+    for ((path, gradient), (_, norm)) in zip(whole, report.parameters) {
+      let squares = gradient.doubles.reduce(0) { $0 + $1 * $1 }
+      #expect(abs(squares.squareRoot() - norm) < 1e-5 * norm)
+      #expect(memory.steps("gradients/\(path)") == [5])
+      let noted = memory.records.withLock { $0.first { $0.tag == "gradients/\(path)" } }
+      guard case .histogram(let histogram)? = noted?.value else {
+        Issue.record("no histogram of \(path)")
+        continue
+      }
+      #expect(abs(histogram.sumOfSquares - squares) < 1e-9 * squares)
+      #expect(histogram.count == gradient.count)
+    }
+  }
+
   @Test func recordingChangesNoBit() throws {
     let data = try RingClassifier.data(40).batched(8, shuffle: 1)
     let plain = try TrainerTests.trainer(), noted = try TrainerTests.trainer()
@@ -123,6 +147,7 @@ import Testing
     let words = Mutex<[String]>([])
     let recorder = try RunRecorder(
       [memory], every: 1, histogramsEvery: nil, recordsGraph: false, hyperparameters: [:],
+      gradients: nil,
       warn: { text in words.withLock { $0.append(text) } })
     final class Fill: Callback {
       let memory: Memory
