@@ -19,12 +19,14 @@ let package = Package(
     .executable(name: "apus", targets: ["ApusCommand"]),
   ],
   traits: [
-    .trait(name: "Command", description: "The command line, which needs swift-argument-parser."),
+    .trait(
+      name: "Command", description: "The command line, which needs swift-argument-parser and Yams."),
     // Who only wants the library says `traits: []` and fetches nothing else.
     .default(enabledTraits: ["Command"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
   ],
   targets: [
@@ -57,6 +59,7 @@ let package = Package(
         .product(
           name: "ArgumentParser", package: "swift-argument-parser",
           condition: .when(traits: ["Command"])),
+        .product(name: "Yams", package: "Yams", condition: .when(traits: ["Command"])),
       ]),
 
     .target(

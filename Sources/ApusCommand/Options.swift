@@ -16,9 +16,10 @@ struct ExecutionOptions: ParsableArguments {
   @Option(
     help: """
       Arithmetic of matrix products: highest (as f32), high (errors near 2^-16 where that is faster) \
-      or mixed (operands rounded to bf16 where that is faster).
+      or mixed (operands rounded to bf16 where that is faster). Default: highest, or what a \
+      configuration says.
       """)
-  var precision = "highest"
+  var precision: String?
 
   func validate() throws {
     if let threads, !(1...Environment.mostThreads).contains(threads) {
@@ -29,7 +30,7 @@ struct ExecutionOptions: ParsableArguments {
       let names = Environment.availableISAs.map(\.name).joined(separator: ", ")
       throw ValidationError("--isa is '\(isa)': this machine has \(names).")
     }
-    guard Precision(rawValue: precision) != nil else {
+    if let precision, Precision(rawValue: precision) == nil {
       let names = Precision.allCases.map(\.rawValue).joined(separator: ", ")
       throw ValidationError("--precision is '\(precision)': one of \(names) is expected.")
     }
@@ -70,7 +71,7 @@ struct ExecutionOptions: ParsableArguments {
     var options = CompileOptions()
     options.threads = threads
     // `validate` has refused all other names.
-    options.precision = Precision(rawValue: precision) ?? .highest
+    options.precision = precision.flatMap { Precision(rawValue: $0) } ?? .highest
     options.isa = isa.flatMap { name in Environment.availableISAs.first { $0.name == name } }
     return options
   }

@@ -16,6 +16,9 @@ struct RecipeArguments: ParsableArguments {
       valueName: "recipe"))
   var words: [String] = []
 
+  /// The configuration file that stands in a recipe's place, if one does.
+  var configurationFile: String? { words.first.flatMap { ConfigurationFile.isOne($0) ? $0 : nil } }
+
   private static var names: String { recipes.map(\.name).joined(separator: ", ") }
 
   /// The recipe.

@@ -16,6 +16,10 @@ struct TrainCommand: ParsableCommand {
       --list tells what each learns and which options it has, with their defaults. Options of a recipe's \
       own come after its name: apus train fashion-mnist --hidden 256.
 
+      A file that ends in .yaml, .yml or .json describes a run, a model of its own or a recipe, with all its \
+      settings: apus train run.yaml --set optimizer.rate=3e-4. The run's folder then has all of them, in \
+      config.json, of which the same run can be made again; apus evaluate, predict and export read it.
+
       The weights depend on the options alone, not on the number of threads; nor, in the highest \
       precision and without AMX, on the kernels' level. \
       Ctrl-C, SIGTERM and a hang-up write a checkpoint and exit with 128 and the signal's number, 130 for \
@@ -27,6 +31,21 @@ struct TrainCommand: ParsableCommand {
 
   @Flag(help: "Tell all about the recipes, or the one that is named, and train nothing.")
   var list = false
+
+  @Option(
+    name: .customLong("set"),
+    help: ArgumentHelp(
+      "Sets a key of the configuration, such as optimizer.rate=3e-4; repeatable.",
+      valueName: "key=value"))
+  var settings: [String] = []
+
+  @Flag(
+    name: .customLong("gradient-check"),
+    help: """
+      Compare the gradients of the first weights with differences in double, on the first examples, and train \
+      nothing: every parameter, the worst first.
+      """)
+  var gradientCheck = false
 
   @Flag(
     help:
@@ -99,8 +118,15 @@ struct TrainCommand: ParsableCommand {
       if !recipe.words.isEmpty { _ = try recipe.recipe() }
       return
     }
-    _ = try usage { try recipe.recipe().trainable() }
-    _ = try options()
+    if recipe.configurationFile == nil {
+      guard settings.isEmpty else {
+        throw ValidationError("--set without a configuration: a file such as run.yaml is expected.")
+      }
+      _ = try usage { try recipe.recipe().trainable() }
+      _ = try options()
+    } else {
+      try validateConfigured()
+    }
     guard output != "" else { throw ValidationError("--output is empty: a file is expected.") }
     if let gradientNorms, !GradientFile.endings.contains(where: gradientNorms.hasSuffix) {
       throw ValidationError(
@@ -111,18 +137,23 @@ struct TrainCommand: ParsableCommand {
       throw ValidationError("--checkpoint is empty: a folder is expected.")
     }
     guard resume != "" else { throw ValidationError("--resume is empty: a file is expected.") }
-    guard resume != Self.folderOfCheckpoint || checkpoint != nil || records.run != nil else {
+    guard resume != Self.folderOfCheckpoint || keepsRun else {
       throw ValidationError(
         "--resume has no file or folder: one is expected, or --checkpoint, or --run.")
     }
-    guard every == nil || checkpoint != nil || records.run != nil else {
+    guard every == nil || keepsRun else {
       throw ValidationError(
         "--every without --checkpoint or --run: a folder for checkpoints is expected.")
     }
   }
 
+  /// Whether there is a folder for checkpoints.
+  private var keepsRun: Bool {
+    checkpoint != nil || records.run != nil || recipe.configurationFile != nil
+  }
+
   /// What a `--resume` without a value has: no argument can be this.
-  private static let folderOfCheckpoint = "\0"
+  static let folderOfCheckpoint = "\0"
 
   /// Gives a `--resume` that stands alone the value that means the folder of `--checkpoint`.
   static func completed(_ arguments: [String]) -> [String] {
@@ -138,10 +169,12 @@ struct TrainCommand: ParsableCommand {
   func run() throws {
     if list { return try tellRecipes() }
     try execution.warnOfManyThreads()
-    let output = RunOutput()
-    let gradients = try gradientNorms.map { try GradientFile($0, title: recipe.words[0]) }
+    if let file = recipe.configurationFile { return try trainConfigured(file) }
     var compile = execution.compileOptions
     compile.memoryLimit = memory.memoryLimit?.bytes
+    if gradientCheck { return try check(recipe.recipe(), options(), compile) }
+    let gradients = try gradientNorms.map { try GradientFile($0, title: recipe.words[0]) }
+    let output = RunOutput()
     let recording = try records.recording(
       of: recipe.recipe(), options(), compile: compile, execution)
     let run = RecipeRun(
@@ -153,6 +186,13 @@ struct TrainCommand: ParsableCommand {
       progress: [CommandProgress(json: json, output)] + (recording.map { [$0] } ?? []),
       isInterrupted: { Interruption.signal != nil }, hearGradients: gradients?.add,
       hearEvidence: recording?.hear)
+    try carryOut(run, output, gradients, recording)
+  }
+
+  /// Trains, and tells what came of it.
+  func carryOut(
+    _ run: RecipeRun, _ output: RunOutput, _ gradients: GradientFile?, _ recording: RunRecording?
+  ) throws {
     do {
       let outcome = try run.start()
       try gradients?.write()

@@ -53,10 +53,7 @@ extension RecipeOutcome {
               ("weights", .string(weights)),
             ]))
     } else {
-      let figures = figures.map {
-        $0.isFraction
-          ? "\($0.name) \(decimals(100 * $0.value, 2)) %" : "\($0.name) \(decimals($0.value, 4))"
-      }
+      let figures = figures.map(\.text)
       // Many stand one below the other, and the one that decides in the last line too.
       let isLong = figures.count > 5
       if isLong { for figure in figures { output.line(figure) } }
@@ -66,6 +63,13 @@ extension RecipeOutcome {
           "weights in \(weights)",
         ]).joined(separator: ", "))
     }
+  }
+}
+
+extension RecipeOutcome.Figure {
+  /// `test accuracy 87.60 %`, for people.
+  var text: String {
+    isFraction ? "\(name) \(decimals(100 * value, 2)) %" : "\(name) \(decimals(value, 4))"
   }
 }
 

@@ -126,6 +126,16 @@ package enum JSON: Sendable {
     var parser = JSONParser(bytes: Array(bytes))
     self = try parser.document()
   }
+
+  /// As ``init(parsing:)``, telling where everything stands, for errors about what the text says.
+  ///
+  /// - `offsets`: byte offsets of all values and names, in the order of the text: an object's own, then for each
+  ///   member its name's and its value's.
+  package init(parsing bytes: some Collection<UInt8>, notingIn offsets: inout [Int]) throws {
+    var parser = JSONParser(bytes: Array(bytes))
+    self = try parser.document()
+    offsets = parser.offsets
+  }
 }
 
 extension JSON: Equatable {
@@ -160,6 +170,8 @@ private struct JSONParser {
   let bytes: [UInt8]
   var offset = 0
   var depth = 0
+  /// Where values and names begin.
+  var offsets: [Int] = []
   /// Deeper nesting is refused: the parser recurses.
   static let depthLimit = 128
 
@@ -189,6 +201,7 @@ private struct JSONParser {
   mutating func value() throws -> JSON {
     skipSpace()
     defer { skipSpace() }
+    offsets.append(offset)
     switch next {
     case UInt8(ascii: "{"): return try object()
     case UInt8(ascii: "["): return try array()
@@ -254,6 +267,7 @@ private struct JSONParser {
     repeat {
       skipSpace()
       let start = offset
+      offsets.append(start)
       guard next == UInt8(ascii: "\"") else {
         throw fail("a member has no name", expected: "a name in quotes")
       }

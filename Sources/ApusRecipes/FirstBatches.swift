@@ -53,6 +53,8 @@ struct FirstBatches: BatchSource {
 extension RecipeData {
   /// For a short look: so much of both as takes seconds.
   var beginning: RecipeData {
-    RecipeData(training: FirstBatches(training, 50), validation: FirstBatches(validation, 10))
+    RecipeData(
+      training: FirstBatches(training, 50), validation: FirstBatches(validation, 10),
+      test: test.map { FirstBatches($0, 10) })
   }
 }

@@ -30,6 +30,10 @@ package protocol SupervisedRecipe: ModelRecipe, TrainableRecipe {
   ///
   /// - Throws: `io` naming what is not there and the package that has it, and what else reading throws.
   func data(_ options: RecipeOptions) throws -> RecipeData
+  /// How it learns: the optimiser, and what else there is beside it. Of the optimiser alone by default.
+  ///
+  /// - `stepsPerEpoch`: as for `optimizer`.
+  func update(_ options: RecipeOptions, stepsPerEpoch: Int?) -> RecipeUpdate
   /// What else is told of a model that has learnt, such as the overlap of each class, or what it is good for besides:
   /// figures that are no means over examples. They go before metric and loss. None by default. The weights are
   /// written by then: `run.output`.
@@ -48,10 +52,35 @@ package struct RecipeData: Sendable {
   /// Shuffled by the run's seed, unless it has an order of its own.
   package var training: any BatchSource
   package var validation: any BatchSource
+  /// What the model is judged by at the end, where validation decides when that is.
+  package var test: (any BatchSource)?
 
-  package init(training: any BatchSource, validation: any BatchSource) {
+  package init(
+    training: any BatchSource, validation: any BatchSource, test: (any BatchSource)? = nil
+  ) {
     self.training = training
     self.validation = validation
+    self.test = test
+  }
+}
+
+/// How a model learns.
+package struct RecipeUpdate {
+  package var optimizer: any Optimizer
+  /// Other rules for parameters whose paths match a pattern; the first that matches counts.
+  package var groups: [(pattern: String, optimizer: any Optimizer)] = []
+  /// What the joint norm of gradients is clipped to.
+  package var clipNorm: Double?
+  /// The decay of an average of the weights, which is judged and saved in their place.
+  package var movingAverage: Double?
+  /// Who hears of the run besides its progress, such as what ends it early.
+  package var callbacks: [any Callback] = []
+
+  package init(_ optimizer: any Optimizer) { self.optimizer = optimizer }
+
+  var stepOptions: StepOptions {
+    StepOptions(
+      clipNorm: clipNorm, groups: ParameterGroups(groups.map { ($0.pattern, $0.optimizer) }))
   }
 }
 
@@ -86,6 +115,10 @@ extension ModelRecipe {
 extension SupervisedRecipe {
   package var otherMetrics: [RecipeMetric] { [] }
 
+  package func update(_ options: RecipeOptions, stepsPerEpoch: Int?) -> RecipeUpdate {
+    RecipeUpdate(optimizer(options, stepsPerEpoch: stepsPerEpoch))
+  }
+
   package func judge(
     _ model: Model, _ data: RecipeData, _ run: RecipeRun
   ) throws -> [RecipeOutcome.Figure] { [] }
@@ -94,25 +127,34 @@ extension SupervisedRecipe {
     _ model: Model, _ data: RecipeData, _ run: RecipeRun
   ) throws -> RunEvidence { RunEvidence(model: model.summary) }
 
-  package func train(_ run: RecipeRun) throws -> RecipeOutcome {
+  package func train(_ run: RecipeRun) throws -> RecipeOutcome { try fit(run) }
+
+  /// Trains by a `Trainer`, for a recipe that does something before or after.
+  ///
+  /// - `more`: hear of the run too, before all others.
+  func fit(_ run: RecipeRun, telling more: [any Callback] = []) throws -> RecipeOutcome {
     let options = run.options
     let whole = try data(options)
     let data = run.isQuick ? whole.beginning : whole
+    let update = update(options, stepsPerEpoch: data.training.batchCount)
     let trainer = try Trainer(
-      model(options), optimizer: optimizer(options, stepsPerEpoch: data.training.batchCount),
-      seed: options.seed, compile: run.compile, loss: loss)
+      model(options), optimizer: update.optimizer, movingAverage: update.movingAverage,
+      seed: options.seed, options: update.stepOptions, compile: run.compile, loss: loss)
+    // What is found at the end is that of what is written, which need not be the last epoch's.
+    func figures() throws -> [RecipeOutcome.Figure] {
+      let test = try trainer.evaluate(data.test ?? data.validation)
+      return try judge(trainer.judgedModel, data, run)
+        + RecipeOutcome.figures(test, [metric] + otherMetrics)
+    }
     if let resume = run.resume {
       try trainer.resume(from: resume)
       // The run may have ended between its last checkpoint and its weights.
       if trainer.epoch == options.epochs && trainer.batch == 0 {
         try trainer.fit(
           data.training, validation: data.validation, epochs: 0, callbacks: run.callbacks)
-        let test = try trainer.evaluate(data.validation)
         try run.save(trainer)
-        try run.hearEvidence?(evidence(trainer.model, data, run))
-        let figures =
-          try judge(trainer.model, data, run) + RecipeOutcome.figures(test, [metric] + otherMetrics)
-        return RecipeOutcome(figures: figures, seconds: 0, stepsPerSecond: 0)
+        try run.hearEvidence?(evidence(trainer.judgedModel, data, run))
+        return RecipeOutcome(figures: try figures(), seconds: 0, stepsPerSecond: 0)
       }
       guard trainer.epoch < options.epochs else {
         throw ApusError(
@@ -123,12 +165,17 @@ extension SupervisedRecipe {
     let start = ContinuousClock.now
     let history = try trainer.fit(
       data.training, validation: data.validation, epochs: options.epochs - trainer.epoch,
-      callbacks: try gradientLog(trainer.model, data, run) + run.callbacks)
+      callbacks: more + update.callbacks + (try gradientLog(trainer.model, data, run))
+        + run.callbacks)
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     try run.save(trainer)
-    try run.hearEvidence?(evidence(trainer.model, data, run))
+    try run.hearEvidence?(evidence(trainer.judgedModel, data, run))
     var outcome = RecipeOutcome(history, [metric] + otherMetrics, seconds: seconds)
-    outcome.figures = try judge(trainer.model, data, run) + outcome.figures
+    if data.test != nil || !update.callbacks.isEmpty {
+      outcome.figures = try figures()
+    } else {
+      outcome.figures = try judge(trainer.judgedModel, data, run) + outcome.figures
+    }
     return outcome
   }
 }

@@ -40,6 +40,17 @@ package struct RecipeOptions: Sendable {
     values[name] = try option.value(text)
   }
 
+  /// These options with the values that others have for the same names, epochs and seed aside: those a
+  /// configuration says itself.
+  func taking(_ others: RecipeOptions) -> RecipeOptions {
+    var result = self
+    let aside = [CommonOption.epochs.name, CommonOption.seed.name]
+    for option in declarations where !aside.contains(option.name) {
+      if let value = others.values[option.name] { result.values[option.name] = value }
+    }
+    return result
+  }
+
   /// What determines the bits of a run, as checkpoints keep it, with the options' names.
   var settings: [(key: String, option: String, value: String)] {
     declarations.compactMap { option in

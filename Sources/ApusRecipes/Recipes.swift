@@ -2,7 +2,7 @@
 
 import Apus
 
-/// All recipes: those that learn from real data first, then those of the benchmarks, smallest first.
+/// All recipes: those that learn from real data first, then those for learners, then those of the benchmarks, smallest first.
 package let recipes: [any Recipe] = [
   FashionMNISTRecipe(),
   FashionMNISTImageRecipe.leNet,
@@ -18,6 +18,9 @@ package let recipes: [any Recipe] = [
   ForecastRecipe(),
   KingJamesRecipe(),
   KingJamesLSTMRecipe(),
+  LogicGatesRecipe(),
+  LossLandscapeRecipe(),
+  OverFittingRecipe(),
   PerceptronBenchmark.tiny,
   PerceptronBenchmark.small,
   PerceptronBenchmark.large,

@@ -11,9 +11,15 @@ extension RecipeRun {
   }
 
   static func checkpoint(beside output: String) -> String {
+    path(beside: output, ending: ".checkpoint.safetensors")
+  }
+
+  /// A file beside the weights: `fashion-mnist.svg`.
+  func path(ending: String) -> String { Self.path(beside: output, ending: ending) }
+
+  private static func path(beside output: String, ending: String) -> String {
     let suffix = ".safetensors"
-    let stem = output.hasSuffix(suffix) ? String(output.dropLast(suffix.count)) : output
-    return stem + ".checkpoint" + suffix
+    return (output.hasSuffix(suffix) ? String(output.dropLast(suffix.count)) : output) + ending
   }
 
   /// - `files`: the run's folder, whose checkpoint is not named by the recipe.

@@ -6,14 +6,6 @@ import ApusNN
 import ApusOps
 import ApusRuntime
 
-/// Parameters that one optimiser trains otherwise than the rest: those whose paths match a pattern.
-///
-///     groups: ["*.bias": AdamW(weightDecay: 0), "*norm*": AdamW(weightDecay: 0)]
-///
-/// The first pattern that matches counts; `*` stands for any run of characters, and `*.bias` is every bias, also
-/// one that the model has itself.
-public typealias ParameterGroups = KeyValuePairs<String, any Optimizer>
-
 /// Records a training step. See ``TrainingStep``.
 public final class StepRecorder {
   public let trace: Trace

@@ -8,7 +8,9 @@ extension Trainer {
   /// What its step is called in files.
   private static var stepName: String { "training" }
 
-  private var checkpoint: Checkpoint { Checkpoint(model, steps: [Self.stepName: trainingStep]) }
+  private var checkpoint: Checkpoint {
+    Checkpoint(wholeModel, steps: [Self.stepName: trainingStep])
+  }
 
   /// Writes parameters, buffers, optimiser slots, the random key, the counts of steps, epochs and batches, the means
   /// of the epoch under way, and what the run was: the optimiser's rule, the data and its order, and what a
@@ -57,7 +59,7 @@ extension Trainer {
     let isOld = file.metadata["apus.checkpoint"] == "2"
     let index =
       isOld
-      ? try CheckpointIndex(version2: file, ModelTree(model), step: Self.stepName)
+      ? try CheckpointIndex(version2: file, ModelTree(wholeModel), step: Self.stepName)
       : try CheckpointIndex(file)
     guard index.steps.allSatisfy({ $0.count == step }) else {
       throw ApusError(
@@ -75,7 +77,7 @@ extension Trainer {
 }
 
 extension Trainer: SizedRun {
-  package var weightBytes: Int { FileSize(model, [:]).bytes }
+  package var weightBytes: Int { FileSize(judgedModel, [:]).bytes }
 
   package func checkpointBytes(metadata: [String: String]) -> Int {
     checkpoint.byteCount(

@@ -18,6 +18,8 @@ import Foundation
 /// (the last partial batch); all compiled steps share the same parameters.
 public final class Trainer<Model: Module>: TrainingRun {
   public let model: Model
+  /// The moving average of the model's weights, where one is kept: what is evaluated and saved.
+  public let average: Model?
   /// What is run for each batch.
   public let trainingStep: TrainingStep
   /// Epochs finished so far; the order of the data follows from it.
@@ -52,33 +54,56 @@ public final class Trainer<Model: Module>: TrainingRun {
   /// with what a first one learnt, and weights that were loaded stay.
   ///
   /// - `training`: the part of the model that learns; all of it by default.
+  /// - `movingAverage`: in 0..<1, the decay β of an average of the weights, `a ← β·a + (1-β)·w` after each step (Polyak &
+  ///   Juditsky 1992), which begins as the first weights. Evaluation looks at it and `save` writes it; the average's
+  ///   buffers are the model's. PyTorch's `AveragedModel` with `get_ema_multi_avg_fn(β)`, but that it begins with the
+  ///   weights before the first step.
   /// - `seed`: determines first values, the order of the data and dropout; equal seeds and data give equal
   ///   bits, whatever the number of threads.
   /// - `loss`: maps model and batch to one float; may call `batch.report`.
   /// - Throws: `invalidArgument` for settings that make no sense, and as
   ///   `Module.initialize`.
   public init(
-    _ model: Model, optimizer: any Optimizer, training part: (any Module)? = nil, seed: UInt64 = 0,
-    options: StepOptions = StepOptions(), compile: CompileOptions = CompileOptions(),
-    file: StaticString = #fileID, line: UInt = #line, loss: @escaping LossFunction<Model>
+    _ model: Model, optimizer: any Optimizer, training part: (any Module)? = nil,
+    movingAverage decay: Double? = nil, seed: UInt64 = 0, options: StepOptions = StepOptions(),
+    compile: CompileOptions = CompileOptions(), file: StaticString = #fileID, line: UInt = #line,
+    loss: @escaping LossFunction<Model>
   ) throws {
+    if let decay, !(0..<1).contains(decay) {
+      throw ApusError(
+        .invalidArgument, "movingAverage is \(decay)", at: sourceLocation(file, line),
+        expected: "0 ≤ movingAverage < 1")
+    }
     self.model = model
     self.seed = seed
     trainingMetrics = options.trainingMetrics
     let rules = try StepRecorder.Rules(optimizer, options.groups)
-    rule = rules.text(clipNorm: options.clipNorm)
+    rule =
+      rules.text(clipNorm: options.clipNorm) + (decay.map { ", movingAverage: \($0)" } ?? "")
     optimizers = rules.all
+    try model.initialize(seed: seed, file: file, line: line)
+    let average = try decay.map { _ in try model.copy(file: file, line: line) }
+    self.average = average
     trainingStep = try TrainingStep(
       model, optimizer: optimizer, training: part, seed: seed, options: options, compile: compile,
-      file: file, line: line, loss: loss)
-    try model.initialize(seed: seed, file: file, line: line)
+      afterwards: {
+        if let decay { average?.follow(model, rate: 1 - decay, file: file, line: line) }
+      }, file: file, line: line, loss: loss)
     evaluation = try EvaluationStep(
-      model, seed: seed, compile: compile, file: file, line: line, loss: loss)
+      average ?? model, seed: seed, compile: compile, file: file, line: line, loss: loss)
+  }
+
+  /// What is evaluated and saved: the average where there is one, else the model.
+  public var judgedModel: Model { average ?? model }
+
+  /// All that training changes.
+  var wholeModel: any Module {
+    average.map { AveragedModel(model: model, average: $0) } ?? model
   }
 
   /// Steps taken so far; schedules count them.
   public var step: Int { trainingStep.count }
-  public var trainedModel: any Module { model }
+  public var trainedModel: any Module { wholeModel }
   public var learningRates: [(name: String, rate: Double)] {
     // The rule of all others stands last there and first here.
     (optimizers.suffix(1) + optimizers.dropLast()).compactMap { pattern, optimizer in

@@ -95,6 +95,17 @@ public final class TrainingStep {
     options: StepOptions = StepOptions(), compile: CompileOptions = CompileOptions(),
     file: StaticString = #fileID, line: UInt = #line, loss: @escaping LossFunction<Model>
   ) throws {
+    try self.init(
+      model, optimizer: optimizer, training: part, seed: seed, options: options, compile: compile,
+      afterwards: {}, file: file, line: line, loss: loss)
+  }
+
+  /// - `afterwards`: records what follows the update, which reads the new parameters.
+  convenience init<Model: Module>(
+    _ model: Model, optimizer: any Optimizer, training part: (any Module)?, seed: UInt64,
+    options: StepOptions, compile: CompileOptions, afterwards: @escaping () -> Void,
+    file: StaticString, line: UInt, loss: @escaping LossFunction<Model>
+  ) throws {
     try optimizer.validate()
     for (_, optimizer) in options.groups { try optimizer.validate() }
     if let norm = options.clipNorm, !(norm > 0) {
@@ -108,6 +119,7 @@ public final class TrainingStep {
         try loss(model, batch), over: learner, with: optimizer, groups: options.groups,
         clipNorm: options.clipNorm, reportsNorm: options.reportsGradientNorm, file: file,
         line: line)
+      afterwards()
     }
   }
 

@@ -19,9 +19,17 @@ extension Module {
   public func save(
     _ path: String, allowingNonFinite: Bool = false, layout: WeightLayout = .channelsLast
   ) throws {
-    let arrays = try modelArrays(allowingNonFinite: allowingNonFinite, for: path)
-    try SafetensorsFile.write(
-      arrays.mapValues(layout.saved), metadata: ["format": "pt"], to: path)
+    let arrays = try savedArrays(layout, allowingNonFinite: allowingNonFinite, for: path)
+    try SafetensorsFile.write(arrays, metadata: ["format": "pt"], to: path)
+  }
+
+  /// All values by all their paths, as a file of weights has them.
+  ///
+  /// - Throws: as ``save(_:allowingNonFinite:layout:)``.
+  package func savedArrays(
+    _ layout: WeightLayout, allowingNonFinite: Bool = false, for path: String
+  ) throws -> [String: NDArray] {
+    try modelArrays(allowingNonFinite: allowingNonFinite, for: path).mapValues(layout.saved)
   }
 
   /// All values by all their paths.
@@ -83,16 +91,20 @@ extension Module {
 }
 
 extension Trainer {
-  /// Writes the model's parameters and buffers as safetensors; see
+  /// Writes the parameters and buffers of ``judgedModel`` as safetensors; see
   /// ``ApusNN/Module/save(_:allowingNonFinite:layout:)``.
-  public func save(_ path: String) throws { try model.save(path) }
+  public func save(_ path: String) throws { try judgedModel.save(path) }
 
-  /// Reads the model's parameters and buffers; see ``ApusNN/Module/load(_:strict:layout:renaming:except:)``.
+  /// Reads the model's parameters and buffers; see ``ApusNN/Module/load(_:strict:layout:renaming:except:)``. A moving
+  /// average begins with them.
   @discardableResult
   public func load(
     _ path: String, strict: Bool = true, layout: WeightLayout = .channelsLast,
     renaming: KeyValuePairs<String, String> = [:], except: [String] = []
   ) throws -> LoadReport {
-    try model.load(path, strict: strict, layout: layout, renaming: renaming, except: except)
+    let report = try model.load(
+      path, strict: strict, layout: layout, renaming: renaming, except: except)
+    try average?.copyParameters(from: model)
+    return report
   }
 }

@@ -31,6 +31,8 @@ private let layers: [String: any Layer & Sendable] = [
   "LogSigmoid": LogSigmoid(), "LogSoftmax": LogSoftmax(), "GLU": GLU(), "Identity": Identity(),
   "GLU relu": GLU(.relu), "GLU gelu": GLU(.gelu), "GLU silu": GLU(.silu),
   "GLU identity": GLU(.identity), "PReLU": PReLU(6), "PReLU one": PReLU(),
+  "HardShrink": HardShrink(lambda: 0.7), "SoftShrink": SoftShrink(lambda: 0.7),
+  "TanhShrink": TanhShrink(), "Threshold": Threshold(0.3, value: -2), "Softmin": Softmin(),
 ]
 
 @Suite struct LayerVectorTests {
@@ -199,7 +201,8 @@ private let layers: [String: any Layer & Sendable] = [
     try prelu.initialize()
     let mistakes: [(Tensor) -> Tensor] = [
       { prelu($0) }, { GLU()($0) }, { CELU(alpha: 0)($0) }, { AlphaDropout(1)($0) },
-      { GaussianNoise(-1)($0) }, { bilinear($0, $0) }, { model.l1Penalty(-1) + $0 },
+      { GaussianNoise(-1)($0) }, { SoftShrink(lambda: -1)($0) }, { bilinear($0, $0) },
+      { model.l1Penalty(-1) + $0 },
       { model.l2Penalty(1, "*.wait") + $0 },
       { x in Residual { Lambda { $0.sum(axis: 0) } }(x) },
       { x in

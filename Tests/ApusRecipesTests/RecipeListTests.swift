@@ -103,10 +103,12 @@ private let names = recipes.map(\.name)
 
   @Test func whatTrainsHasData_andWhatDoesNotIsABenchmarks() throws {
     let trainable = [
-      "fashion-mnist", "fashion-mnist-cnn", "fashion-mnist-resnet", "fashion-mnist-transfer",
+      "fashion-mnist", "fashion-mnist-cnn",
+      "fashion-mnist-resnet", "fashion-mnist-transfer",
       "fashion-mnist-multitask", "fashion-mnist-segmentation", "fashion-mnist-detection",
       "fashion-mnist-denoising", "japanese-vowels", "japanese-vowels-gru", "turkish-tags",
-      "el-nino", "king-james-gpt", "king-james-lstm",
+      "el-nino", "king-james-gpt", "king-james-lstm", "logic-gates", "loss-landscape",
+      "over-fitting",
     ]
     #expect(recipes.trainable.map(\.name) == trainable)
     #expect(

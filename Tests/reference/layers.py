@@ -37,7 +37,8 @@ for name, layer in {
     "ReLU6": nn.ReLU6(), "HardTanh": nn.Hardtanh(), "HardSigmoid": nn.Hardsigmoid(),
     "HardSwish": nn.Hardswish(), "Softplus": nn.Softplus(threshold=1e9), "Softsign": nn.Softsign(),
     "LogSigmoid": nn.LogSigmoid(), "LogSoftmax": nn.LogSoftmax(-1), "GLU": nn.GLU(),
-    "Identity": nn.Identity(),
+    "Identity": nn.Identity(), "HardShrink": nn.Hardshrink(0.7), "SoftShrink": nn.Softshrink(0.7),
+    "TanhShrink": nn.Tanhshrink(), "Threshold": nn.Threshold(0.3, -2.0), "Softmin": nn.Softmin(-1),
 }.items():
     # Where a slope has a step there are two right answers.
     x = X + 0.03 if name.startswith("Hard") or name == "ReLU6" else X

@@ -76,6 +76,7 @@ public class ModelState: @unchecked Sendable {  // all that changes is behind th
         like: Tensor(trace: Trace(), value: nil, type: type))
     }
     guard let cell else {
+      if Self.isOutlined { return trace.input("state \(trace.graph.inputs.count)", type) }
       return .poisoned(uninitialized, like: Tensor(trace: trace, value: nil, type: type))
     }
     return trace.state(of: cell, named: path ?? kind, type)

@@ -53,14 +53,6 @@ extension Module {
     total(of: parameters.lazy.filter(\.parameter.isTrainable).map(\.parameter.type.count))
   }
 
-  /// A sum that stops at `Int.max`, as `Shape.count` does.
-  func total(of counts: some Sequence<Int>) -> Int {
-    counts.reduce(0) { sum, count in
-      let (next, overflows) = sum.addingReportingOverflow(count)
-      return overflows ? .max : next
-    }
-  }
-
   /// Names all parameters and buffers by their paths and gives first values to those that have none. What
   /// has a value keeps it: weights that were loaded, or that a part learnt within another model.
   ///
@@ -148,5 +140,13 @@ extension Layer {
     _ x: Tensor, file: StaticString = #fileID, line: UInt = #line
   ) -> Tensor {
     scoped(file: file, line: line) { forward(x) }
+  }
+}
+
+/// A sum that stops at `Int.max`, as `Shape.count` does.
+func total(of counts: some Sequence<Int>) -> Int {
+  counts.reduce(0) { sum, count in
+    let (next, overflows) = sum.addingReportingOverflow(count)
+    return overflows ? .max : next
   }
 }
