@@ -265,10 +265,55 @@ private func withTable<R>(
       #expect(run.status == 0, "\(run.errors)")
       let result = try JSON(parsing: try #require(run.lines.last))
       #expect(try #require(result["test_accuracy"]?.double) > 0.6)
+      let own = "\(folder.path)/run"
       let config = try JSON(
-        parsing: String(contentsOfFile: "\(folder.path)/run/config.json", encoding: .utf8))
+        parsing: String(contentsOfFile: "\(own)/config.json", encoding: .utf8))
       #expect(config["optimizer"]?["name"] == "adamw" && config["quick"] == true)
       #expect(config["early_stopping"]?["restore_best"] == true)
+
+      // What is said of each image, counted, is what the evaluation counts.
+      let evaluation = try JSON(parsing: apus("evaluate", own, "--json").output)
+      #expect(evaluation["examples"] == 10000)
+      let images = "\(FashionMNIST.packageFolder)/t10k-images-idx3-ubyte.gz"
+      let predictions = try apus("predict", own, images)
+      #expect(predictions.status == 0, "\(predictions.errors)")
+      #expect(predictions.lines[0] == "class,name,probability" && predictions.lines.count == 10001)
+      let labels = try IDX.read("\(FashionMNIST.packageFolder)/t10k-labels-idx1-ubyte.gz").integers
+      let hits = zip(predictions.lines.dropFirst(), labels).count {
+        $0.prefix { $0 != "," } == "\($1)"
+      }
+      let accuracy = try #require(evaluation["test_accuracy"]?.double)
+      #expect(abs(Double(hits) / 10000 - accuracy) < 1e-6)
+      #expect(evaluation["classes"]?.elements?[9]["name"] == "Ankle boot")
+    }
+  }
+
+  @Test func aRecipeIsTrainedFromAFile_andEvaluated() throws {
+    try withFolder { folder in
+      let file = folder.appending(path: "gates.json").path
+      try """
+      {"recipe": "logic-gates", "epochs": 20, "options": {"hidden": 6},
+       "optimizer": {"name": "rmsprop", "rate": 0.02}, "folder": "\(folder.path)/run"}
+      """.write(toFile: file, atomically: true, encoding: .utf8)
+      let run = try apus("train", file, "--json")
+      #expect(run.status == 0, "\(run.errors)")
+      let own = "\(folder.path)/run"
+      let figures = try JSON(parsing: apus("evaluate", own, "--json").output)
+      let result = try JSON(parsing: try #require(run.lines.last))
+      #expect(figures["test_XOR_with_hidden_units"] == result["test_XOR_with_hidden_units"])
+      #expect(figures["test_AND_by_a_perceptron"] == 1.0)
+      for command in ["predict", "export"] {
+        let refused = try CommandProcess(
+          command == "predict" ? [command, own, file] : [command, own, "--output", "\(own)/x"]
+        ).finish()
+        #expect(refused.status == 1 && refused.errors.contains("logic-gates is a recipe"))
+      }
+      let elsewhere = try apus("train", file, "--set", "folder=\(own)2", "--set", "optimizer=null")
+      #expect(elsewhere.status == 0, "\(elsewhere.errors)")
+      let weights = try ["", "2"].map {
+        try Data(contentsOf: URL(filePath: "\(own)\($0)/weights.safetensors"))
+      }
+      #expect(weights[0] != weights[1])
     }
   }
 }

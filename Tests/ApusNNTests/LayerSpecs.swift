@@ -74,7 +74,10 @@ private let specs: [LayerSpec] = [
   LayerSpec("LayerNorm", row, nil, affine) { LayerNorm(4) },
   LayerSpec("RMSNorm", row, nil, ["weight"]) { RMSNorm(4) },
   LayerSpec("WeightNorm", row, .f32(3, 5), affine + ["weight_g"]) { WeightNorm(Linear(4, 5)) },
-  LayerSpec("SpectralNorm", row, .f32(3, 5), affine) { SpectralNorm(Linear(4, 5)) },
+  // No gradient goes through the singular vectors, which counts for nothing where they have been found.
+  LayerSpec("SpectralNorm", row, .f32(3, 5), affine) {
+    SpectralNorm(Linear(4, 5), iterations: 100)
+  },
   LayerSpec("LearnedPositions", series, nil, ["weight"]) { LearnedPositions(8, 4) },
   LayerSpec("SinusoidalPositions", series) { SinusoidalPositions() },
   LayerSpec("ResidualBlock", image, .f32(2, 2, 3, 2), blockParameters, differs: true) {
@@ -185,7 +188,7 @@ private struct Probe: Module {
     let layer = spec.make()
     #expect(layer.parameters.map(\.path).sorted() == spec.parameters.sorted())
     let model = Sequential([layer])
-    #expect(try model.summary(for: spec.input).rows.last?.output?.shape == spec.output.shape)
+    #expect(try model.summary(for: spec.input).parameters == layer.parameterCount)
     try model.initialize(seed: 3)
     let x = values(spec.input)
     func run(_ mode: Mode, _ seed: UInt64) throws -> NDArray {

@@ -192,4 +192,38 @@ private let small = """
     #expect(try mistake(text, ["options.hiden=9"]).expected?.hasPrefix("hidden") == true)
     #expect(try mistake(text, ["recipe=fashion"]).expected?.contains("fashion-mnist") == true)
   }
+
+  /// Whatever a text says, it is a configuration or an error of ours with its place.
+  @Test func mutatedTextsAreConfigurationsOrErrors() throws {
+    var state: UInt64 = 7
+    func random(_ below: Int) -> Int {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Int(state >> 33) % below
+    }
+    let whole = try run(small, ["schedule=cosine", "early_stopping={}"]).resolved.text
+    let extremes = ["-1", "1e308", "9223372036854775807", "null", "[]", "{}", "\"\"", "1e-320"]
+    var refused = 0
+    for _ in 0..<400 {
+      var bytes = Array(whole.utf8)
+      switch random(4) {
+      case 0: bytes[random(bytes.count)] ^= UInt8(1 << random(8))
+      case 1: bytes.removeSubrange(random(bytes.count)...)
+      case 2:
+        let start = random(bytes.count)
+        let end = min(start + 1 + random(20), bytes.count)
+        bytes.insert(contentsOf: bytes[start..<end], at: random(bytes.count))
+      default:
+        let colons = bytes.indices.filter { bytes[$0] == UInt8(ascii: ":") }
+        let start = colons[random(colons.count)] + 1
+        let end = bytes[start...].firstIndex { ",}]".utf8.contains($0) } ?? bytes.count
+        bytes.replaceSubrange(start..<end, with: Array(extremes[random(extremes.count)].utf8))
+      }
+      guard let text = String(validating: bytes, as: UTF8.self) else { continue }
+      do { _ = try run(text) } catch let error as ApusError {
+        refused += 1
+        #expect(error.location?.isEmpty == false, "\(error)\n\(text)")
+      }
+    }
+    #expect(refused > 100)
+  }
 }

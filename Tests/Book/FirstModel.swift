@@ -26,6 +26,10 @@ import Testing
       return mse(prediction, batch.y)
     }
     print(trainer.model.summary)
+    let table = try Curve().summary(for: [.f32(16, 1)]) { model, inputs in [model(inputs[0])] }
+    print(table)
+    #expect(table.rows.prefix(3).map(\.path) == ["first", "second", "last"])
+    #expect(table.parameters == 1153)
     let history = try trainer.fit(training, validation: validation, epochs: 60, callbacks: [])
     for epoch in history.suffix(3) {
       print(epoch.training.loss, epoch.validation!.loss, epoch.validation!["mae"]!)

@@ -58,6 +58,11 @@ import Testing
     }
     try trainer.fit(data, epochs: 4, callbacks: [plateau])
     let plain = try trainer.evaluate(data).loss
+    let averaged = try Trainer(model, optimizer: Adam(), movingAverage: 0.999) { model, batch in
+      mse(model(batch.x), batch.y)
+    }
+    let smooth = averaged.judgedModel
+    #expect(try smooth.weight.value() == model.weight.value())
     let penalized = try Trainer(model, optimizer: SGD(learningRate: 0.1)) { model, batch in
       mse(model(batch.x), batch.y) + model.l2Penalty(1e-4, "*weight")
     }
