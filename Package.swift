@@ -16,6 +16,8 @@ let package = Package(
   name: "Apus",
   products: [
     .library(name: "Apus", targets: ["Apus"]),
+    // Apart, since it needs libpng and libjpeg of the system.
+    .library(name: "ApusImages", targets: ["ApusImages"]),
     .executable(name: "apus", targets: ["ApusCommand"]),
   ],
   traits: [
@@ -35,6 +37,9 @@ let package = Package(
       cSettings: kernelSettings,
       linkerSettings: [.linkedLibrary(":libomp.so.5"), .linkedLibrary("m")]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+    .systemLibrary(name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg-dev"])]),
+    .target(name: "CImageCodecs", dependencies: ["CPNG", "CJPEG"]),
 
     .target(name: "ApusGraph"),
     .target(name: "ApusOps", dependencies: ["ApusGraph", "CKernels"]),
@@ -44,6 +49,7 @@ let package = Package(
       name: "ApusRuntime", dependencies: ["ApusGraph", "ApusOps", "ApusPasses", "CKernels"]),
     .target(name: "ApusNN", dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusRuntime"]),
     .target(name: "ApusData", dependencies: ["ApusGraph", "CZlib"]),
+    .target(name: "ApusImages", dependencies: ["ApusGraph", "ApusData", "CImageCodecs"]),
     .target(
       name: "ApusTraining",
       dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusRuntime", "ApusNN", "ApusData"]),
@@ -82,6 +88,9 @@ let package = Package(
       name: "ApusDataTests", dependencies: ["ApusData", "Apus", "TestSupport"],
       exclude: ["Fixtures"]),
     .testTarget(
+      name: "ApusImagesTests", dependencies: ["ApusImages", "Apus", "TestSupport"],
+      exclude: ["Fixtures"]),
+    .testTarget(
       name: "ApusTrainingTests", dependencies: ["Apus", "ApusTraining", "TestSupport"],
       exclude: ["Reference"]),
     .testTarget(name: "ApusRecipesTests", dependencies: ["Apus", "ApusRecipes"]),
@@ -92,11 +101,13 @@ let package = Package(
       dependencies: ["Apus", "ApusCommand", "ApusRecipes", "TestSupport"]),
     // As a package of somebody else's sees the library: public names alone.
     .testTarget(
-      name: "BookTests", dependencies: ["Apus"], path: "Tests/Book", packageAccess: false),
+      name: "BookTests", dependencies: ["Apus", "ApusImages"], path: "Tests/Book",
+      packageAccess: false),
     .testTarget(name: "HouseTests", exclude: ["PublicNames.txt"]),
     // Random cases: a few in `make test`, for a given time under sanitizers in `make fuzz`.
     .testTarget(
-      name: "FuzzTests", dependencies: ["Apus", "ApusData", "ApusPasses", "TestSupport"]),
+      name: "FuzzTests",
+      dependencies: ["Apus", "ApusData", "ApusImages", "ApusPasses", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]
 )
@@ -109,9 +120,9 @@ if Context.environment["APUS_STRICT"] != nil {
   }
 }
 
-// `make fuzz`: undefined behaviour in the kernels ends the process.
+// `make fuzz`: undefined behaviour in our C ends the process.
 if Context.environment["APUS_SANITIZE"] != nil {
-  for target in package.targets where target.name == "CKernels" {
+  for target in package.targets where ["CKernels", "CImageCodecs"].contains(target.name) {
     target.cSettings =
       (target.cSettings ?? []) + [
         .unsafeFlags([

@@ -69,9 +69,16 @@ public struct AnchoredDataset: Dataset {
   }
 
   public var count: Int { base.count }
+  public var identity: String { base.identity }
 
   public func fill(
     _ targets: [UnsafeMutableRawBufferPointer], with examples: ArraySlice<Int>
+  ) throws {
+    try fill(targets, with: examples, in: EpochKey())
+  }
+
+  public func fill(
+    _ targets: [UnsafeMutableRawBufferPointer], with examples: ArraySlice<Int>, in epoch: EpochKey
   ) throws {
     let most = base.fields[places.boxes].type.shape[0]
     var boxes = try NDArray(checking: .f32(examples.count, most, 4))
@@ -81,7 +88,7 @@ public struct AnchoredDataset: Dataset {
         var own = targets
         own[places.boxes] = boxBytes
         own[places.labels] = labelBytes
-        try base.fill(own, with: examples)
+        try base.fill(own, with: examples, in: epoch)
       }
     }
     let classNumbers = targets[places.labels].bindMemory(to: Int32.self)

@@ -1,6 +1,7 @@
 // The examples of Docs/Data.md.
 
 import Apus
+import ApusImages
 import Foundation
 import Testing
 
@@ -114,5 +115,132 @@ import Testing
       "words": words, "tags": NDArray([Int32](repeating: -100, count: 24), shape: [4, 6]),
     ])
     #expect(try trainer.train(on: none).wasSkipped)
+  }
+
+  @Test func otherFiles() throws {
+    let folder = try Book.folder()
+    let lines =
+      "{\"text\": \"good\", \"label\": 1, \"ids\": [3, 4]}\n{\"text\": \"bad\", \"label\": 0, \"ids\": [5]}"
+    try Data(lines.utf8).write(to: URL(fileURLWithPath: "\(folder)/train.jsonl"))
+    let rows = try JSONLines.read(
+      "\(folder)/train.jsonl",
+      columns: ["text": .text, "label": .array(.i32()), "ids": .list(.i32)])
+    print(try rows.texts("text"), try rows.array("label"), try rows.lists("ids"))
+    #expect(try rows.lists("ids").map(\.integers) == [[3, 4], [5]])
+    let head: [UInt8] = [
+      0x52, 0x49, 0x46, 0x46, 40, 0, 0, 0, 0x57, 0x41, 0x56, 0x45, 0x66, 0x6d, 0x74, 0x20, 16, 0, 0,
+      0,
+      1, 0, 1, 0, 0x40, 0x1f, 0, 0, 0x80, 0x3e, 0, 0, 2, 0, 16, 0, 0x64, 0x61, 0x74, 0x61, 4, 0, 0,
+      0,
+    ]
+    try Data(head + [0, 0x40, 0, 0x80]).write(to: URL(fileURLWithPath: "\(folder)/speech.wav"))
+    let sound = try WAV.read("\(folder)/speech.wav")
+    print(sound.sampleRate, sound.samples.shape)
+    #expect(sound.sampleRate == 8000 && sound.samples.floats == [0.5, -1])
+  }
+
+  @Test func partsFoldsAndSamplers() throws {
+    let data = try ArrayDataset(["x": NDArray((0..<50).map { Float($0) }, shape: [50, 1])])
+    let classes = (0..<50).map { $0 % 10 == 0 ? 1 : 0 }
+    let weights = (0..<50).map { Double($0) }
+    let parts = try data.split([0.7, 0.2, 0.1], seed: 7)  // at random, as PyTorch's random_split
+    let alike = try data.split([0.8, 0.2], stratifiedBy: classes)  // each class in its proportion
+    for fold in try data.folds(5, stratifiedBy: classes, seed: 1) {
+      print(fold.training.count, fold.validation.count)
+    }
+    let some = try data.selecting([3, 1, 4])
+    #expect(parts.map(\.count) == [35, 10, 5] && some.count == 3)
+    #expect(alike.map { $0.examples.count { $0 % 10 == 0 } } == [4, 1])
+    let sampler = try WeightedSampler(weights: weights, count: 100)
+    let fair = try WeightedSampler(balancing: classes)  // all classes alike
+    let drawn = try data.batched(32, sampler: fair)
+    #expect(drawn.batchCount == 2 && !sampler.examples(seed: 0, epoch: 0).contains(0))
+  }
+
+  @Test func imagesInFiles() throws {
+    let folder = try Book.folder()
+    for (name, level) in [("cat", 10), ("dog", 200)] {
+      try FileManager.default.createDirectory(
+        atPath: "\(folder)/\(name)", withIntermediateDirectories: true)
+      for number in 0..<2 {
+        let pixels = NDArray([UInt8](repeating: UInt8(level), count: 48), shape: [4, 4, 3])
+        try Picture(pixels).write(png: "\(folder)/\(name)/\(number).png")
+      }
+    }
+    let pets = try ImageFolder(folder, height: 64, width: 64)
+    let halves = try pets.split([0.5, 0.5], stratifiedBy: pets.labels)
+    let image = try ImageFile.read(pets.paths[0], channels: .rgb)  // u8[height,width,3]
+    print(pets.classNames, halves[0].count, image.shape)
+    #expect(pets.classNames == ["cat", "dog"] && image.integers[0] == 10)
+    let batch = try pets.batched(4, shuffle: nil).makeIterator(epoch: 0).next()!
+    #expect(batch.images!.shape == [4, 64, 64, 3] && batch.labels!.integers == [0, 0, 1, 1])
+  }
+
+  @Test func transforms() throws {
+    let pixels = NDArray((0..<2 * 16).map { UInt8($0 * 8) }, shape: [2, 4, 4])
+    let images = try LabeledImages(
+      pixels: pixels, labels: NDArray([3, 9] as [Int32], shape: [2]), classCount: 10)
+    let data = try ArrayDataset(["x": NDArray([1, 2, 3, 4], shape: [2, 2])])
+    let train = try images.transformed([
+      .randomCrop(4, 4, padding: 1, mode: .reflect), .randomHorizontalFlip(),
+      .colorJitter(brightness: 0.2, contrast: 0.2), .randomErasing(),
+    ])
+    let augmented = try train.batched(64)
+    let mixed = try train.batched(64).mixing([.mixup(alpha: 0.2), .cutmix(alpha: 1)], classes: 10)
+    let invert = ImageTransform("invert") { image, _ in
+      for place in image.values.indices { image.values[place] = 1 - image.values[place] }
+    }
+    let inverted = try images.transformed([invert])
+    let noisy = try data.map("noise of 0.1") { example, random in
+      var example = example
+      let x = example["x"]!
+      let values = x.floats.map { $0 + Float(random.uniform(in: -0.1...0.1)) }
+      example["x"] = try NDArray(checking: values, shape: x.shape)
+      return example
+    }
+    func first(_ source: any BatchSource) throws -> Batch {
+      try source.makeIterator(epoch: 0).next()!
+    }
+    #expect(try first(augmented).arrays == first(augmented).arrays)
+    #expect(try first(mixed).labels!.shape == [2, 10])
+    let (plain, other) = (try first(images.batched(2)), try first(inverted.batched(2)))
+    #expect(other.images!.floats == plain.images!.floats.map { 1 - $0 })
+    #expect(try abs(first(noisy.batched(2)).x!.floats[3] - 4) <= 0.1)
+  }
+
+  @Test func sequencesOfUnequalLengths() throws {
+    let ids = [[1, 2, 3], [4, 5], Array(1...20)]
+    let tags = ids.map { $0.map { $0 % 4 } }
+    let topics = NDArray([0, 1, 0] as [Int32], shape: [3])
+    let sequences = try SequenceDataset(
+      ["words": .tokens(ids), "tags": .labels(tags)], fixed: ["topic": topics])
+    let buckets = try sequences.batched(32, lengths: [8, 16, 32], mask: true)
+    let first = try buckets.makeIterator(epoch: 0).next()!
+    print(first.words!.shape, first.lengths!.integers, first.mask!.type)
+    #expect(first.words!.shape == [2, 8] && first.tags!.integers[4] == -100)
+    #expect(try sequences.batched(tokens: 64, lengths: [8, 32]).sizes == [3, 2])
+    let folder = try Book.folder()
+    for (name, text) in [("neg", "bad"), ("pos", "good, very good and more")] {
+      try FileManager.default.createDirectory(
+        atPath: "\(folder)/\(name)", withIntermediateDirectories: true)
+      try Data(text.utf8).write(to: URL(fileURLWithPath: "\(folder)/\(name)/a.txt"))
+    }
+    let reviews = try TextFolder(folder)
+    let set = try reviews.sequences { text in text.utf8.map { Int($0) } }.truncated(to: 16)
+    #expect(set.lengths == [3, 16] && reviews.classNames == ["neg", "pos"])
+  }
+
+  @Test func arraysLargerThanMemory() throws {
+    let folder = try Book.folder()
+    try NPY.write(NDArray((0..<600).map { Float($0) }, shape: [300, 2]), to: "\(folder)/x.npy")
+    try SafetensorsFile.write(
+      ["y": NDArray((0..<300).map { Int32($0) }, shape: [300])], to: "\(folder)/y.safetensors")
+    let stored = try StoredDataset([
+      "x": StoredArray(npy: "\(folder)/x.npy"),
+      "y": StoredArray(safetensors: "\(folder)/y.safetensors", "y"),
+    ])
+    let fromDisk = try stored.batched(256)
+    let batch = try fromDisk.makeIterator(epoch: 0).next()!
+    #expect(batch.x!.shape == [256, 2] && batch.y!.integers[7] == 7 && batch.x!.floats[15] == 15)
   }
 }

@@ -29,6 +29,21 @@ import Testing
     #expect(batch?.count == 20)
   }
 
+  @Test func dataSets() throws {
+    let set = try LabeledImages(
+      pixels: NDArray((0..<80).map { UInt8($0) }, shape: [5, 4, 4]),
+      labels: NDArray([0, 1, 0, 1, 1] as [Int32], shape: [5]), classCount: 2)
+    let sampler = try WeightedSampler(weights: [1, 1, 1, 1, 4], count: 100)
+    let sequences = try SequenceDataset(["words": .tokens([[1, 2], Array(1...20)])])
+    let i = [3, 1]
+    #expect(try set.batched(64, sampler: sampler).exampleCount == 100)
+    #expect(try sequences.batched(64, lengths: [16, 32]).batchCount == 2)
+    #expect(try set.selecting(i).count == 2)
+    #expect(try set.split([0.8, 0.2]).map(\.count) == [4, 1])
+    let moved = try set.transformed([.randomCrop(4, 4, padding: 1)])
+    #expect(moved.fields[0].type == .f32(4, 4, 1))
+  }
+
   @Test func tensors() throws {
     let array = NDArray([1, 2], shape: [2])
     #expect(array.floats == [1, 2] && array.scalar == 1)

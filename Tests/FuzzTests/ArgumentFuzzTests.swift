@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 /// What a call is made of.
-private struct Arguments {
+struct Arguments {
   private var random: SplitMix
   /// A tensor of floats, and one of indices.
   let x: Tensor

@@ -4,7 +4,8 @@ import Foundation
 
 /// Random rounds of one test.
 ///
-/// In `make test` a test runs a few rounds from a new seed; with `APUS_FUZZ_SECONDS` it runs that long.
+/// In `make test` a test runs a few rounds from a new seed; with `APUS_FUZZ_SECONDS` it runs that long, and at least
+/// as many rounds as it asks for.
 /// Each round has a seed of its own, which is written to `fuzz-NAME.seed` in the temporary folder before it
 /// starts, so that a round that ends the process is known too. `APUS_FUZZ_SEED=N` begins with that round.
 ///
@@ -17,9 +18,10 @@ import Foundation
 package enum Fuzz {
   /// Runs `round` until the rounds or the time are over, or a round throws.
   ///
+  /// - `least`: rounds that are run even where the time is over before.
   /// - Throws: `Failure`, with the seed that repeats the round.
   package static func run(
-    _ name: String, rounds: Int, _ round: (inout SplitMix) throws -> Void
+    _ name: String, rounds: Int, atLeast least: Int = 0, _ round: (inout SplitMix) throws -> Void
   ) throws {
     let environment = ProcessInfo.processInfo.environment
     let seconds = environment["APUS_FUZZ_SECONDS"].flatMap(Double.init)
@@ -29,7 +31,9 @@ package enum Fuzz {
     let note = FileManager.default.temporaryDirectory.appendingPathComponent("fuzz-\(name).seed")
     let start = ContinuousClock.now
     var count = 0
-    while seconds.map({ ContinuousClock.now - start < .seconds($0) }) ?? (count < rounds) {
+    while seconds.map({ ContinuousClock.now - start < .seconds($0) || count < least })
+      ?? (count < rounds)
+    {
       let seed = first &+ UInt64(count)
       try Data("\(seed)\n".utf8).write(to: note)
       var random = SplitMix(seed: seed)

@@ -46,7 +46,8 @@ public enum NPY {
     return try elements.array(from: stream, limit: limit, name: name)
   }
 
-  private static func header(from stream: some ByteStream) throws -> StoredElements {
+  /// Reads what stands before the elements.
+  static func header(from stream: some ByteStream) throws -> StoredElements {
     guard try stream.take(6, "the magic string") == magic else {
       throw stream.fail("this is not an .npy file", at: 0, expected: "\\x93NUMPY")
     }

@@ -12,6 +12,15 @@ public enum PixelScale: Sendable, Hashable {
 }
 
 extension PixelScale {
+  /// - Throws: `invalidArgument` for a deviation that is not above 0.
+  package func check() throws {
+    if case .normalized(let mean, let deviation) = self, !(deviation > 0 && mean.isFinite) {
+      throw ApusError(
+        .invalidArgument, "pixels scaled with mean \(mean) and deviation \(deviation)",
+        expected: "a deviation above 0")
+    }
+  }
+
   /// Writes the floats of bytes.
   func apply(_ target: UnsafeMutablePointer<Float>, _ source: UnsafePointer<UInt8>, _ count: Int) {
     scaleToUnit(target, source, count)
@@ -57,11 +66,7 @@ public struct LabeledImages: Dataset {
         .outOfRange, "the label \(values[index]) of example \(index) is not a class",
         expected: "labels in 0..<\(classCount)")
     }
-    if case .normalized(let mean, let deviation) = scale, !(deviation > 0 && mean.isFinite) {
-      throw ApusError(
-        .invalidArgument, "pixels scaled with mean \(mean) and deviation \(deviation)",
-        expected: "a deviation above 0")
-    }
+    try scale.check()
     let image = Shape(pixels.shape.dimensions.dropFirst() + (pixels.shape.rank == 3 ? [1] : []))
     count = pixels.shape[0]
     self.pixels = try pixels.reshaped(Shape([count] + image.dimensions))

@@ -33,7 +33,7 @@ public struct SafetensorsFile: Sendable {
   public let metadata: [String: String]
   /// The arrays in the order of their bytes.
   public let entries: [Entry]
-  private let file: OpenFile
+  let file: OpenFile
   private let index: [ByteName: Int]
   private let equivalentPairs: [(key: String, value: String)]
 
@@ -75,6 +75,24 @@ public struct SafetensorsFile: Sendable {
   /// - Throws: `missing` where there is none of that name, `unsupported` where its element type is one
   ///   that arrays do not have, `invalidFile` for a bool that is neither 0 nor 1.
   public func array(_ name: String) throws -> NDArray {
+    let (dtype, entry) = try described(name)
+    var array = try NDArray(checking: TensorType(dtype, entry.shape))
+    try array.withUnsafeMutableBytes { target in
+      try file.read(into: target, at: entry.bytes.lowerBound)
+      // Kernels count on it; a byte of 2 would be true to some of them and false to others.
+      if dtype == .bool, let offset = target.firstIndex(where: { $0 > 1 }) {
+        throw ApusError(
+          .invalidFile, "a bool of tensor '\(name)' is \(target[offset])",
+          at: place(path, entry.bytes.lowerBound + offset), expected: "0 or 1")
+      }
+    }
+    return array
+  }
+
+  /// The description of an array that can be read.
+  ///
+  /// - Throws: `missing` where there is none of that name, `unsupported` for an element type that arrays do not have.
+  func described(_ name: String) throws -> (dtype: DType, entry: Entry) {
     guard let entry = entry(name) else {
       let near = names.prefix(8).joined(separator: ", ")
       throw ApusError(
@@ -88,17 +106,7 @@ public struct SafetensorsFile: Sendable {
         at: place(path, entry.bytes.lowerBound),
         expected: "one of \(Layout.supportedNames.joined(separator: ", "))")
     }
-    var array = try NDArray(checking: TensorType(dtype, entry.shape))
-    try array.withUnsafeMutableBytes { target in
-      try file.read(into: target, at: entry.bytes.lowerBound)
-      // Kernels count on it; a byte of 2 would be true to some of them and false to others.
-      if dtype == .bool, let offset = target.firstIndex(where: { $0 > 1 }) {
-        throw ApusError(
-          .invalidFile, "a bool of tensor '\(name)' is \(target[offset])",
-          at: place(path, entry.bytes.lowerBound + offset), expected: "0 or 1")
-      }
-    }
-    return array
+    return (dtype, entry)
   }
 
   /// Reads all arrays, in the order of their bytes.

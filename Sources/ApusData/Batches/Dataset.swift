@@ -46,9 +46,25 @@ public protocol Dataset: Sendable {
   ///
   /// - Throws: what reading an example throws; it ends the epoch.
   func fill(_ targets: [UnsafeMutableRawBufferPointer], with examples: ArraySlice<Int>) throws
+  /// As ``fill(_:with:)``, in an epoch: what is random in the examples is drawn from its key. By default nothing is.
+  /// A set that reads another one hands the key on.
+  func fill(
+    _ targets: [UnsafeMutableRawBufferPointer], with examples: ArraySlice<Int>, in epoch: EpochKey
+  ) throws
+  /// What the examples are, in words, for a checkpoint to compare: their number by default. A set that transforms
+  /// another one says how.
+  var identity: String { get }
 }
 
 extension Dataset {
+  public func fill(
+    _ targets: [UnsafeMutableRawBufferPointer], with examples: ArraySlice<Int>, in epoch: EpochKey
+  ) throws {
+    try fill(targets, with: examples)
+  }
+
+  public var identity: String { "\(count) examples" }
+
   /// The set cut into batches of `size` examples, the last one smaller where the set does not divide.
   ///
   /// - `shuffle`: a seed, for a random order that depends on it and the epoch alone; nil for the order of the
@@ -60,6 +76,22 @@ extension Dataset {
     _ size: Int, shuffle: Shuffle = .whenTraining, prefetch: Int? = nil
   ) throws -> Batches {
     try Batches(self, size: size, shuffle: shuffle, prefetch: prefetch)
+  }
+
+  /// The set cut into batches of `size` examples that a sampler draws.
+  ///
+  ///     let sampler = try WeightedSampler(balancing: data.labels.integers)
+  ///     let batches = try data.batched(64, sampler: sampler)   // each class as often as any other
+  ///
+  /// - `seed`: what is drawn depends on it and the epoch alone; nil for the trainer's where one learns from it.
+  /// - Throws: as ``batched(_:shuffle:prefetch:)``, and `invalidArgument` for another number of weights than
+  ///   there are examples.
+  public func batched(
+    _ size: Int, sampler: WeightedSampler, seed: UInt64? = nil, prefetch: Int? = nil
+  ) throws -> Batches {
+    try Batches(
+      self, size: size, shuffle: seed.map { .seed($0) } ?? .whenTraining, sampler: sampler,
+      prefetch: prefetch)
   }
 
   /// The examples of a range as a set of their own, such as a part kept back for validation.
@@ -82,12 +114,19 @@ public struct DatasetSlice: Dataset {
 
   public var count: Int { range.count }
   public var fields: [ExampleField] { base.fields }
+  public var identity: String { "examples \(range) of \(base.identity)" }
 
-  public func fill(_ targets: [UnsafeMutableRawBufferPointer], with examples: ArraySlice<Int>)
-    throws
-  {
+  public func fill(
+    _ targets: [UnsafeMutableRawBufferPointer], with examples: ArraySlice<Int>
+  ) throws {
+    try fill(targets, with: examples, in: EpochKey())
+  }
+
+  public func fill(
+    _ targets: [UnsafeMutableRawBufferPointer], with examples: ArraySlice<Int>, in epoch: EpochKey
+  ) throws {
     let moved = examples.map { $0 + range.lowerBound }
-    try base.fill(targets, with: moved[...])
+    try base.fill(targets, with: moved[...], in: epoch)
   }
 }
 

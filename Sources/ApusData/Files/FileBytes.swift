@@ -72,6 +72,11 @@ final class OpenFile: Sendable {
     }
   }
 
+  /// Tells the system that a range will be read soon.
+  func willRead(_ offset: Int, _ count: Int) {
+    posix_fadvise(descriptor, off_t(offset), off_t(count), POSIX_FADV_WILLNEED)
+  }
+
   /// The bytes of a range that lies within the file.
   func bytes(_ range: Range<Int>) throws -> [UInt8] {
     var failure: (any Error)?
@@ -83,6 +88,22 @@ final class OpenFile: Sendable {
     }
     if let failure { throw failure }
     return result
+  }
+}
+
+/// Files that are read whole.
+package enum FileContents {
+  /// All bytes of a file.
+  ///
+  /// - Throws: `io` where it cannot be read, `resource` where it has more than `limit`.
+  package static func bytes(of path: String, limit: Int, expected: String) throws -> [UInt8] {
+    let file = try OpenFile(path, expected: expected)
+    guard file.byteCount <= limit else {
+      throw ApusError(
+        .resource, "the file has \(file.byteCount) bytes", at: path,
+        expected: "at most \(limit) bytes, the limit")
+    }
+    return try file.bytes(0..<file.byteCount)
   }
 }
 
@@ -143,6 +164,8 @@ struct ByteCursor {
   }
 
   var remaining: Int { bytes.count - at }
+  /// The byte that comes next, nil at the end.
+  var next: UInt8? { at < bytes.count ? bytes[at] : nil }
   /// The place in the file.
   var offset: Int { base + at }
 

@@ -6,11 +6,13 @@ import ApusGraph
 ///
 /// The key is the seed; the counter's words are {block, 0x73687566 ("shuf"), epoch low, epoch high}, so
 /// that an epoch's order is drawn from numbers no other epoch uses. A bounded number is made from 32
-/// bits by Lemire's multiplication with rejection, so that every order is equally likely.
-func permutation(of count: Int, seed: UInt64, epoch: Int) -> [Int] {
+/// bits by Lemire's multiplication with rejection, so that every order is equally likely. `purpose` takes the place of
+/// "shuf" for orders of other things.
+func permutation(
+  of count: Int, seed: UInt64, epoch: Int, purpose: UInt32 = 0x7368_7566
+) -> [Int] {
   var order = Array(0..<count)
-  // "shuf"
-  var words = PhiloxWords(seed: seed, purpose: 0x7368_7566, number: epoch)
+  var words = PhiloxWords(seed: seed, purpose: purpose, number: epoch)
   order.withUnsafeMutableBufferPointer { order in
     for last in stride(from: count - 1, to: 0, by: -1) {
       order.swapAt(last, words.next(below: last + 1))
@@ -21,7 +23,7 @@ func permutation(of count: Int, seed: UInt64, epoch: Int) -> [Int] {
 
 /// The words of successive counters, one by one: the counter's words are {block, purpose, number low, number
 /// high}, so that no two purposes and no two numbers of one share any.
-struct PhiloxWords {
+struct PhiloxWords: Sendable {
   private let key: Philox.Key
   private let purpose: UInt32
   private let number: UInt64
