@@ -36,6 +36,11 @@ extension RecipeRun {
       if let found { try checkSettings(of: found) }
       return found
     }
+    if let files, FileManager.default.fileExists(atPath: files.metrics) {
+      throw ApusError(
+        .invalidArgument, "there is an earlier run in the folder", at: files.path,
+        expected: "--resume to go on with it, or another folder")
+    }
     // Two checkpoints later nothing would be left of the other run.
     if folder != nil, Self.hasCheckpoint(checkpoint) {
       throw ApusError(

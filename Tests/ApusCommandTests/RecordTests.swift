@@ -48,7 +48,10 @@ import Testing
       }
       #expect(try text(files.curves).contains("<polyline"))
 
-      // Without --resume nothing is written over; nor is the run of other weights than without records.
+      // Nothing is written over without --resume.
+      let again = try train(folder, ["--epochs", "1"])
+      #expect(again.status == 1 && again.errors.contains("earlier run"), "\(again.errors)")
+      // The weights are those of a run without records.
       let weights = root.appendingPathComponent("w.safetensors").path
       let plain = try apus(
         "train", "fashion-mnist", "--batch", "4096", "--seed", "7", "--epochs", "2", "--output",

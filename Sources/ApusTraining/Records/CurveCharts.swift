@@ -13,6 +13,12 @@ package struct CurveCharts {
   }
 
   package private(set) var charts: [Chart] = []
+  /// Curves that have no place in the charts: there are too many.
+  package private(set) var leftOut = 0
+
+  private static let mostCharts = 40
+  /// Of one chart.
+  private static let mostCurves = 48
 
   /// More points of a curve are thinned out, so that what is least and greatest stays.
   private static let mostPoints = 2000
@@ -30,16 +36,27 @@ package struct CurveCharts {
     }
     // What is trained on comes first.
     kinds.sort { ($0 == "loss" ? 0 : 1) < ($1 == "loss" ? 0 : 1) }
-    charts = kinds.map { kind in
+    charts = kinds.prefix(Self.mostCharts).map { kind in
       var curves: [LinePlot.Curve] = []
       for (place, run) in runs.enumerated() {
         curves += Self.curves(
           of: kind, run.history, of: runs.count == 1 ? nil : (place, run.name))
       }
+      leftOut += max(curves.count - Self.mostCurves, 0)
+      curves.removeLast(max(curves.count - Self.mostCurves, 0))
       let plot = LinePlot(
         title: kind, xTitle: "steps", hasLogY: Self.isWide(curves), curves: curves)
       return Chart(kind: kind, plot: plot)
     }
+    let late = Set(kinds.dropFirst(Self.mostCharts))
+    for (_, history) in runs {
+      leftOut += history.curves.count { late.contains(Self.kind($0.tag)) }
+    }
+  }
+
+  /// What is to be said of curves that are not shown; empty where all are.
+  package var remark: String {
+    leftOut == 0 ? "" : "\(leftOut) more curves are not drawn: there are too many."
   }
 
   private static func kind(_ tag: String) -> String {

@@ -131,7 +131,7 @@ package struct RunComparison {
       body: HTMLPage.section("Settings that differ", settings)
         + HTMLPage.section(
           "Last values, and from the least to the greatest", HTMLPage.table(columns, numbers))
-        + HTMLPage.section("Curves", pictures)
+        + HTMLPage.section("Curves", pictures + HTMLPage.paragraph(charts.remark))
     ).text
   }
 }

@@ -130,7 +130,8 @@ struct ReportPage {
   private var curves: String {
     guard !charts.charts.isEmpty else { return "" }
     let elements = charts.charts.enumerated().map { $1.element($0) }
-    return HTMLPage.section("Curves", elements.joined())
+    return HTMLPage.section(
+      "Curves", elements.joined() + HTMLPage.paragraph(charts.remark))
   }
 
   private func className(_ index: Int) -> String {

@@ -37,8 +37,8 @@ public final class TensorBoardWriter: RecordWriter {
         defer { opened += 1 }
         return opened
       }
-      let host = ProcessInfo.processInfo.hostName.split(separator: "/").joined()
-      let name = "events.out.tfevents.\(Int(time)).\(host).\(getpid()).\(number)"
+      let seconds = Int(exactly: time.rounded(.down)) ?? 0
+      let name = "events.out.tfevents.\(seconds).\(Self.host).\(getpid()).\(number)"
       let new = try AppendedFile(RunFolder.path(name, in: folder), isNew: true)
       var first = ProtocolBuffer()
       first.double(1, time)
@@ -64,6 +64,14 @@ public final class TensorBoardWriter: RecordWriter {
       }
       try file.append(bytes)
     }
+  }
+
+  /// This machine's name as the kernel has it: Foundation would ask the network.
+  private static var host: String {
+    var system = utsname()
+    guard uname(&system) == 0 else { return "localhost" }
+    let bytes = withUnsafeBytes(of: &system.nodename) { $0.prefix { $0 != 0 }.map { $0 } }
+    return String(decoding: bytes, as: UTF8.self).split(separator: "/").joined()
   }
 
   /// A record of the file.

@@ -130,6 +130,17 @@ private let browser = ChildProgram.inPath("chromium", "chromium-headless-shell",
     #expect(CurveCharts.thinned(Array(points.prefix(10))).count == 10)
   }
 
+  @Test func tooManyCurves_areCountedAndNotDrawn() throws {
+    let point = RunHistory.Curve.Point(step: 1, time: 0, value: 1)
+    let many = RunHistory(
+      (0..<50).map { .init(tag: "kind \($0)", points: [point]) }
+        + (0..<60).map { .init(tag: "loss/\($0)", points: [point]) })
+    let charts = CurveCharts([("x", many)])
+    #expect(charts.charts.count == 40 && charts.charts[0].kind == "loss")
+    #expect(charts.charts[0].plot.curves.count == 48 && charts.leftOut == 12 + 11)
+    #expect(try RunReport("x", many).html.contains("23 more curves are not drawn"))
+  }
+
   @Test func axesAreReadable_whateverTheNumbersAre() {
     let cases: [[(Double, Double)]] = [
       [], [(0, 0)], [(1, .nan)], [(0, 1e300), (1, -1e300)], [(0, .leastNonzeroMagnitude), (1, 0)],
