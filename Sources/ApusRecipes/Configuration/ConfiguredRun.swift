@@ -56,7 +56,7 @@ package struct ConfiguredRun {
   ) throws -> RecipeRun {
     // A model that cannot be made leaves nothing behind.
     let signature = try (recipe as? ConfiguredRecipe)?.signatureText()
-    try RecipeRun.makeFolder(folder, for: "the run")
+    try RunFolder.make(folder, for: "the run")
     let text = configuration.resolved.lines + "\n"
     if resume == nil, hasResults {
       let old = try? JSON(parsing: TextFile.contents(configurationFile, expected: "JSON"))

@@ -27,7 +27,7 @@ extension ConfiguredRun {
         expected: "another folder")
     }
     let (model, signature) = try model(weights)
-    try RecipeRun.makeFolder(target, for: "the export")
+    try RunFolder.make(target, for: "the export")
     let file = "\(target)/weights.\(format.rawValue)"
     let arrays = try model.savedArrays(layout, for: file)
     switch format {
