@@ -116,6 +116,45 @@ private func all(_ iterator: any BatchIterator) throws -> [[Int]] {
     }
   }
 
+  /// In a process of its own, where no other test's epochs are under way.
+  @Test func anEpochHasOneThread_thatSleepsWhenItIsAhead_andIsGoneAfterwards() async {
+    await #expect(processExitsWith: .success) {
+      func makers() throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").filter { id in
+          let name = try? String(contentsOfFile: "/proc/self/task/\(id)/comm", encoding: .utf8)
+          return name == PrefetchingIterator.threadName + "\n"
+        }
+      }
+      func expect(_ count: Int, _ code: Int32) throws {
+        // A thread has its name, and is gone, a moment after.
+        for _ in 0..<500 where try makers().count != count { usleep(10_000) }
+        if try makers().count != count { exit(code) }
+      }
+      /// Whether the thread comes to wait.
+      func sleeps(_ id: String) throws -> Bool {
+        for _ in 0..<500 {
+          let stat = try String(contentsOfFile: "/proc/self/task/\(id)/stat", encoding: .utf8)
+          if stat.split(separator: " ")[2] == "S" { return true }
+          usleep(10_000)
+        }
+        return false
+      }
+      let batches = try Numbers(count: 100_000).batched(10, prefetch: 4)
+      try expect(0, 1)
+      do {
+        let iterator = try batches.makeIterator(epoch: 0)
+        _ = try iterator.next()
+        try expect(1, 2)
+        if try !sleeps(try makers()[0]) { exit(3) }
+        _ = try iterator.next()
+      }
+      try expect(0, 4)
+      let direct = try Numbers(count: 100).batched(10, prefetch: 0).makeIterator(epoch: 0)
+      _ = try direct.next()
+      try expect(0, 5)
+    }
+  }
+
   @Test func askingAfterTheEndGivesNilAgain() throws {
     let iterator = try Numbers(count: 10).batched(5, prefetch: 2).makeIterator(epoch: 0)
     while try iterator.next() != nil {}

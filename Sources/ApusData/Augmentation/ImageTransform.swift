@@ -7,7 +7,7 @@ import ApusGraph
 ///     let train = try data.train.transformed([.randomCrop(32, 32, padding: 4), .randomHorizontalFlip()])
 ///     try trainer.fit(train.batched(128), validation: data.test.batched(1000), epochs: 30)
 ///
-/// Names, arguments and defaults are those of torchvision where it has them (<doc:Data> lists them). One of your own:
+/// Names, arguments and defaults are those of torchvision where it has them. One of your own:
 ///
 ///     let invert = ImageTransform("invert") { image, _ in
 ///       for place in image.values.indices { image.values[place] = 1 - image.values[place] }

@@ -1,8 +1,9 @@
 // Batches made ahead on a thread of their own.
 //
 // A plain thread and not a task: the step occupies the thread that calls it, and a pool of as many
-// threads as cores may have none left. The maker sleeps until half of its batches are used up and then
-// makes them all, so that a short step is not woken past at every batch.
+// threads as cores may have none left. It is one for each epoch under way, with the priority of any other: with a lower
+// one it would wait behind whatever else the machine does, and the step for it. The maker sleeps until half of its
+// batches are used up and then makes them all, so that a short step is not woken past at every batch.
 
 import ApusGraph
 
@@ -21,6 +22,17 @@ final class PrefetchingIterator: BatchIterator {
   private var last: Batch?
   private let thread: pthread_t
 
+  /// What the system calls the thread, for whoever looks at a process's threads.
+  static let threadName = "apus-batches"
+
+  private static func nameThread() {
+    let descriptor = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    defer { close(descriptor) }
+    // A thread without a name works as well.
+    _ = threadName.withCString { write(descriptor, $0, threadName.utf8.count) }
+  }
+
   /// Starts the thread.
   ///
   /// - Throws: `resource` where the system gives none.
@@ -37,6 +49,7 @@ final class PrefetchingIterator: BatchIterator {
     let status = pthread_create(
       &thread, nil,
       { context in
+        PrefetchingIterator.nameThread()
         Unmanaged<Shared>.fromOpaque(context!).takeRetainedValue().makeBatches()
         return nil
       }, context.toOpaque())

@@ -42,7 +42,7 @@ public struct JSONLines: Sendable {
   /// - `columns`: the keys that are wanted and what they hold.
   /// - `limit`: the most bytes that the columns may take, texts and lists with what holds them and numbers as 8 bytes
   ///   each; nil stands for a fifth of the free memory. Numbers are held twice for a moment at the end. A line may have
-  ///   2^24 bytes, and takes up to some fifty times as much while it is read.
+  ///   2^24 bytes, and takes up to some thirty times as much while it is read.
   /// - Throws: `io` where the file cannot be read; `invalidFile` naming line and key where a line is no JSON object, a key
   ///   is missing or null, or holds something else; `outOfRange` for a number that its type does not have;
   ///   `invalidArgument` for a key that is asked for twice; `resource` beyond `limit`.
