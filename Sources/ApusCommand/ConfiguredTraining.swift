@@ -27,6 +27,8 @@ extension TrainCommand {
       ("epochs", epochs ?? (quick ? "1" : nil)), ("seed", seed), (batchKey, batch),
       (rateKey, learningRate), (dataKey, data), ("precision", execution.precision),
       ("memory_limit", memory.memoryLimit.map { "\($0.bytes)" }), ("quick", quick ? "true" : nil),
+      ("folder", records.run), ("records.every", records.recordEvery.map { "\($0)" }),
+      ("records.histograms_every", records.histogramsEvery.map { "\($0)" }),
       every?.setting.map { ($0.key, $0.value) } ?? ("checkpoint", nil),
     ]
     return all.compactMap { key, value in value.map { "\(key)=\($0)" } }
@@ -44,12 +46,20 @@ extension TrainCommand {
     }
     let gradients = try gradientNorms.map { try GradientFile($0, title: configuration.name) }
     let output = RunOutput()
+    let recording = try configuration.records.map {
+      try RunRecording(
+        configured.folder, configured.recipe, configured.options,
+        compile: configuration.compileOptions(execution.compileOptions),
+        threads: execution.threadCount, level: execution.level.isa, every: $0.every,
+        histogramsEvery: $0.histogramsEvery, described: configuration)
+    }
     let run = try configured.prepared(
       compile: execution.compileOptions,
       resume: resume == Self.folderOfCheckpoint ? configured.folder : resume,
-      progress: [CommandProgress(json: json, output)],
-      isInterrupted: { Interruption.signal != nil }, hearGradients: gradients?.add)
-    try carryOut(run, output, gradients, nil)
+      progress: [CommandProgress(json: json, output)] + (recording.map { [$0] } ?? []),
+      isInterrupted: { Interruption.signal != nil }, hearGradients: gradients?.add,
+      hearEvidence: recording?.hear)
+    try carryOut(run, output, gradients, recording)
   }
 
   /// `--gradient-check`: tells what was compared; where a gradient is off, that is the error.

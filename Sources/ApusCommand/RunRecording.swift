@@ -13,15 +13,19 @@ final class RunRecording: Callback {
   private let compile: CompileOptions
   private let threads: ThreadCount
   private let level: ISA
+  /// What a configuration says, where one describes the run: the file is written by then.
+  private let described: RunConfiguration?
   private var evidence: RunEvidence?
   private var isBegun = false
 
   /// - `every`: steps between two points of the curves of steps.
   /// - `histogramsEvery`: epochs between histograms of parameters; nil for none.
+  /// - `described`: the configuration that describes the run.
   /// - Throws: `invalidArgument` for numbers below 1.
   init(
     _ folder: String, _ recipe: any Recipe, _ options: RecipeOptions, compile: CompileOptions,
-    threads: ThreadCount, level: ISA, every: Int, histogramsEvery: Int?
+    threads: ThreadCount, level: ISA, every: Int, histogramsEvery: Int?,
+    described: RunConfiguration? = nil
   ) throws {
     files = RunFolder(folder)
     self.recipe = recipe
@@ -29,10 +33,13 @@ final class RunRecording: Callback {
     self.compile = compile
     self.threads = threads
     self.level = level
+    self.described = described
     var settings: [String: Hyperparameter] = [
       "recipe": .string(recipe.name), "precision": .string(compile.precision.rawValue),
     ]
-    for (name, value) in options.texts { settings[name] = Hyperparameter(text: value) }
+    for (name, value) in described?.settings ?? options.texts {
+      settings[name] = Hyperparameter(text: value)
+    }
     recorder = try RunRecorder(
       folder, every: every, histogramsEvery: histogramsEvery, hyperparameters: settings)
   }
@@ -40,7 +47,9 @@ final class RunRecording: Callback {
   func handle(_ event: TrainingEvent, in run: any TrainingRun) throws -> Verdict {
     if case .epochBegan = event, !isBegun {
       isBegun = true
-      try AtomicFile.write(configuration.text + "\n", to: files.configuration)
+      if described == nil {
+        try AtomicFile.write(configuration.text + "\n", to: files.configuration)
+      }
       try AtomicFile.checkWritable(files.report)
     }
     return try recorder.handle(event, in: run)
@@ -72,7 +81,7 @@ final class RunRecording: Callback {
     let history = try RunHistory(files.path)
     var report = RunReport(recipe.name, history)
     report.configuration =
-      options.texts + [
+      (described?.settings ?? options.texts) + [
         ("precision", compile.precision.rawValue), ("apus", apusVersion),
       ]
     report.machine =

@@ -28,14 +28,27 @@ extension ClassifierRecipe {
   /// - Throws: what reading the data, compiling and running throw.
   package func evidence(_ model: Model, _ data: RecipeData, _ run: RecipeRun) throws -> RunEvidence
   {
-    let classify = try Predictor(model, compile: run.compile) { model, images in
+    try evidence(
+      of: model, on: data.validation, classNames, compile: run.compile, scores: scores)
+  }
+}
+
+extension SupervisedRecipe {
+  /// What a classifier of images makes of held-out data: batches have `images` and `labels`.
+  ///
+  /// - `scores`: a score for each class, `[n, classes]`.
+  func evidence(
+    of model: Model, on held: any BatchSource, _ classNames: [String], compile: CompileOptions,
+    scores: @escaping (Model, Tensor) -> Tensor
+  ) throws -> RunEvidence {
+    let classify = try Predictor(model, compile: compile) { model, images in
       scores(model, images).argmax(axis: -1)
     }
     var evidence = RunEvidence(model: model.summary)
     evidence.classNames = classNames
     var matrix = ConfusionMatrix(classes: classNames.count)
     var right: [RunReport.Sample] = [], wrong: [RunReport.Sample] = []
-    let iterator = try data.validation.makeIterator(epoch: 0)
+    let iterator = try held.makeIterator(epoch: 0)
     while let batch = try iterator.next() {
       guard let images = batch.images, let labels = batch.labels else {
         throw ApusError(

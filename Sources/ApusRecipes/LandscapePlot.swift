@@ -50,7 +50,12 @@ struct LandscapePlot {
       let points = path.points.filter { $0.0.isFinite && $0.1.isFinite }.map(place)
       guard let last = points.last, let end = path.points.last else { continue }
       svg.polyline(points, colour: colour, width: 2)
-      for point in points { svg.circle(point, radius: 1.8, fill: colour, title: path.name) }
+      // A step a dot, where there is room for dots.
+      var dot = (x: -Double.infinity, y: 0.0)
+      for point in points where Foundation.hypot(point.x - dot.x, point.y - dot.y) > 7 {
+        svg.circle(point, radius: 2.4, fill: colour, title: path.name)
+        dot = point
+      }
       svg.circle(
         last, radius: 5, fill: colour,
         title:

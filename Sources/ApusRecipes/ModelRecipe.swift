@@ -146,12 +146,14 @@ extension SupervisedRecipe {
       return try judge(trainer.judgedModel, data, run)
         + RecipeOutcome.figures(test, [metric] + otherMetrics)
     }
+    let callbacks =
+      more + update.callbacks + (try gradientLog(trainer.model, data, run)) + run.callbacks
     if let resume = run.resume {
       try trainer.resume(from: resume)
       // The run may have ended between its last checkpoint and its weights.
       if trainer.epoch == options.epochs && trainer.batch == 0 {
         try trainer.fit(
-          data.training, validation: data.validation, epochs: 0, callbacks: run.callbacks)
+          data.training, validation: data.validation, epochs: 0, callbacks: callbacks)
         try run.save(trainer)
         try run.hearEvidence?(evidence(trainer.judgedModel, data, run))
         return RecipeOutcome(figures: try figures(), seconds: 0, stepsPerSecond: 0)
@@ -165,8 +167,7 @@ extension SupervisedRecipe {
     let start = ContinuousClock.now
     let history = try trainer.fit(
       data.training, validation: data.validation, epochs: options.epochs - trainer.epoch,
-      callbacks: more + update.callbacks + (try gradientLog(trainer.model, data, run))
-        + run.callbacks)
+      callbacks: callbacks)
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     try run.save(trainer)
     try run.hearEvidence?(evidence(trainer.judgedModel, data, run))

@@ -34,6 +34,7 @@ private func withTable<R>(
     schedule: {name: cosine, warm_up: 5}
     epochs: 12
     moving_average: 0.9
+    records: {keep: false}
     \(more)
     """.write(to: file, atomically: true, encoding: .utf8)
     return try body(folder, file.path)
@@ -266,6 +267,16 @@ private func withTable<R>(
       let result = try JSON(parsing: try #require(run.lines.last))
       #expect(try #require(result["test_accuracy"]?.double) > 0.6)
       let own = "\(folder.path)/run"
+      // What programs and people read of it.
+      let files = try names(in: URL(filePath: own))
+      #expect(files.contains { $0.hasPrefix("events.out.tfevents.") })
+      for name in ["metrics.jsonl", "report.html", "curves.svg", "model.json"] {
+        #expect(files.contains(name), "\(name)")
+      }
+      let report = try String(contentsOfFile: "\(own)/report.html", encoding: .utf8)
+      #expect(report.contains("optimizer.weight_decay") && report.contains("Ankle boot"))
+      let again = try apus("train", "\(own)/config.json")
+      #expect(again.status == 1 && again.errors.contains("an earlier run"))
       let config = try JSON(
         parsing: String(contentsOfFile: "\(own)/config.json", encoding: .utf8))
       #expect(config["optimizer"]?["name"] == "adamw" && config["quick"] == true)

@@ -125,6 +125,7 @@ private let small = """
       ("schedule=[\"cosine\", \"constant\"]", "schedule.0 has no length", "steps or epochs"),
       ("schedule={\"steps\": 5, \"epochs\": 1}", "both schedule.steps and schedule.epochs", "one"),
       ("groups={\"*.bias\": {\"rat\": 1}}", "there is no key 'groups.'*.bias'.rat'", "rate"),
+      ("records.every=0", "records.every is 0", "from 1"),
       ("checkpoint={}", "checkpoint says 0 times", "one of every_steps"),
       ("data.validation=1", "data.validation is 1", "up to 1"),
       ("metrics=[\"accuracy\", \"Accuracy\"]", "metrics names one twice", "each once"),

@@ -113,6 +113,24 @@ struct ConfiguredRecipe: SupervisedRecipe {
   }
 }
 
+extension ConfiguredRecipe {
+  /// The table of the layers; of images their confusion and examples too.
+  func evidence(
+    _ model: ConfiguredModel, _ data: RecipeData, _ run: RecipeRun
+  ) throws -> RunEvidence {
+    let signature = try signature()
+    let table = try model.summary(for: [signature.type(of: 1)]) { [$0($1[0])] }
+    guard let names = signature.classNames, signature.inputName == "images" else {
+      return RunEvidence(model: "\(table)")
+    }
+    var evidence = try evidence(
+      of: model, on: data.test ?? data.validation, names, compile: run.compile
+    ) { $0($1) }
+    evidence.model = "\(table)"
+    return evidence
+  }
+}
+
 extension DataConfiguration {
   var inputField: String { name == "fashion_mnist" ? "images" : "x" }
   var targetField: String { name == "fashion_mnist" ? "labels" : "y" }
@@ -159,6 +177,10 @@ struct TunedRecipe<Base: SupervisedRecipe>: SupervisedRecipe {
   func judge(
     _ model: Base.Model, _ data: RecipeData, _ run: RecipeRun
   ) throws -> [RecipeOutcome.Figure] { try base.judge(model, data, run) }
+
+  func evidence(
+    _ model: Base.Model, _ data: RecipeData, _ run: RecipeRun
+  ) throws -> RunEvidence { try base.evidence(model, data, run) }
 }
 
 /// The options of a run that is configured.
@@ -169,7 +191,7 @@ enum ConfigurationOption {
       CommonOption.epochs.with(default: configuration.epochs),
       CommonOption.seed.with(default: configuration.seed),
       RecipeOption<String>(
-        "configuration", default: configuration.settings, .any, "All keys with their values.",
+        "configuration", default: configuration.fingerprint, .any, "All keys with their values.",
         setting: "apus.configuration"),
     ]
   }

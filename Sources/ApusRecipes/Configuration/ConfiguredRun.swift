@@ -8,24 +8,24 @@ import Foundation
 ///     runs/fashion/config.json            every key with its value: `apus train` makes the same run of it
 ///     runs/fashion/model.json             what goes into the model and what comes out
 ///     runs/fashion/weights.safetensors    at the end
+///
+/// and what `RunFolder` has besides.
 package struct ConfiguredRun {
   package let configuration: RunConfiguration
-  package let folder: String
-  let recipe: any TrainableRecipe
-  let options: RecipeOptions
+  package let files: RunFolder
+  package let recipe: any TrainableRecipe
+  package let options: RecipeOptions
 
-  package var weights: String { "\(folder)/weights.safetensors" }
-  package var configurationFile: String { Self.configurationFile(in: folder) }
-  var signatureFile: String { "\(folder)/model.json" }
+  package var folder: String { files.path }
+  var signatureFile: String { Self.signatureFile(in: files) }
 
-  /// The configuration's file in a folder.
-  package static func configurationFile(in folder: String) -> String { "\(folder)/config.json" }
+  static func signatureFile(in files: RunFolder) -> String { files.file("model.json") }
 
   /// - `folder`: where the run stands, where that is not what the configuration says: it may have been moved.
   package init(_ configuration: RunConfiguration, in folder: String? = nil) throws {
     self.configuration = configuration
     let path = folder ?? configuration.folder
-    self.folder = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
+    files = RunFolder(path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path)
     (recipe, options) = try configuration.recipe()
   }
 
@@ -33,7 +33,7 @@ package struct ConfiguredRun {
   ///
   /// - Throws: `io` where there is none, `invalidFile` for a configuration that is damaged, and what reading it throws.
   package init(openedIn folder: String) throws {
-    let file = Self.configurationFile(in: folder)
+    let file = RunFolder(folder).configuration
     guard TextFile.exists(file) else {
       throw ApusError(
         .io, "there is no run: no file config.json", at: folder,
@@ -46,39 +46,41 @@ package struct ConfiguredRun {
 
   /// The run, ready to start. The folder is made, and what the run is stands in it.
   ///
-  /// - `resume`, `progress`, `isInterrupted`, `hearGradients`: as for `RecipeRun`.
+  /// - `resume`, `progress`, `isInterrupted`, `hearGradients`, `hearEvidence`: as for `RecipeRun`.
   /// - Throws: `invalidArgument` where the folder has another run; `io` where it cannot be written; what reading the data
   ///   throws.
   package func prepared(
     compile: CompileOptions, resume: String? = nil, progress: [any Callback] = [],
     isInterrupted: @escaping () -> Bool = { false },
-    hearGradients: ((Int, GradientReport) -> Void)? = nil
+    hearGradients: ((Int, GradientReport) -> Void)? = nil,
+    hearEvidence: ((RunEvidence) throws -> Void)? = nil
   ) throws -> RecipeRun {
     // A model that cannot be made leaves nothing behind.
     let signature = try (recipe as? ConfiguredRecipe)?.signatureText()
     try RunFolder.make(folder, for: "the run")
-    let text = configuration.resolved.lines + "\n"
     if resume == nil, hasResults {
-      let old = try? JSON(parsing: TextFile.contents(configurationFile, expected: "JSON"))
+      let old = try? JSON(parsing: TextFile.contents(files.configuration, expected: "JSON"))
       guard old?.isSameRun(as: configuration.resolved) == true else {
         throw ApusError(
           .invalidArgument, "the folder has another run", at: folder,
           expected: "another folder (--set folder=…), or --resume")
       }
     }
-    try AtomicFile.write(text, to: configurationFile)
+    try AtomicFile.write(configuration.text, to: files.configuration)
     if let signature { try AtomicFile.write(signature + "\n", to: signatureFile) }
     return RecipeRun(
-      recipe, options, compile: configuration.compileOptions(compile), output: weights,
-      resume: resume, checkpoints: folder,
-      every: configuration.checkpoint ?? .time(.seconds(600)), isQuick: configuration.isQuick,
-      progress: progress, isInterrupted: isInterrupted, hearGradients: hearGradients)
+      recipe, options, compile: configuration.compileOptions(compile), files: files,
+      resume: resume, every: configuration.checkpoint ?? .time(.seconds(600)),
+      isQuick: configuration.isQuick, progress: progress, isInterrupted: isInterrupted,
+      hearGradients: hearGradients, hearEvidence: hearEvidence)
   }
 
   /// Whether something was learnt in the folder.
   private var hasResults: Bool {
-    let checkpoint = RecipeRun.checkpoint(of: recipe, in: folder)
-    return [weights, checkpoint, AtomicFile.previous(checkpoint)].contains { TextFile.exists($0) }
+    let checkpoint = files.checkpoint
+    return [files.weights, files.metrics, checkpoint, AtomicFile.previous(checkpoint)].contains {
+      TextFile.exists($0)
+    }
   }
 
   /// The recipe, as one whose model is known.
@@ -111,7 +113,7 @@ package struct ConfiguredRun {
     let recipe = try configured()
     let signature = try signature()
     let model = try recipe.model(for: signature)
-    try model.load(weights ?? self.weights)
+    try model.load(weights ?? files.weights)
     return (model, signature)
   }
 }
@@ -127,11 +129,30 @@ extension ConfiguredRecipe {
   }
 }
 
+extension RunConfiguration {
+  /// All keys with their values, as `config.json` has them.
+  package var text: String { resolved.lines + "\n" }
+
+  /// Every value by the path of its key, for tables: `optimizer.rate`, `model.1.linear.units`.
+  package var settings: [(name: String, value: String)] { resolved.leaves("") }
+}
+
 extension JSON {
+  fileprivate func leaves(_ path: String) -> [(name: String, value: String)] {
+    func inner(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
+    switch self {
+    case .object(let members): return members.flatMap { $0.1.leaves(inner($0.0)) }
+    case .array(let values):
+      return values.enumerated().flatMap { $0.element.leaves(inner("\($0.offset)")) }
+    case .string(let text): return [(path, text)]
+    default: return [(path, text)]
+    }
+  }
+
   /// Whether two resolved configurations are one run, wherever it stands.
   func isSameRun(as other: JSON) -> Bool {
     func essence(_ json: JSON) -> JSON? {
-      json.members.map { .object($0.filter { !["name", "folder"].contains($0.0) }) }
+      json.members.map { .object($0.filter { !["name", "folder", "records"].contains($0.0) }) }
     }
     return essence(self) == essence(other)
   }

@@ -24,6 +24,8 @@ package struct RunConfiguration: Sendable {
   package let isQuick: Bool
   /// How often a checkpoint is written while training goes on; nil for never.
   package let checkpoint: Checkpointing.Interval?
+  /// Which records of the run are kept; nil for none.
+  package let records: RecordsConfiguration?
   /// All keys with their values.
   package let resolved: JSON
   let subject: Subject
@@ -70,6 +72,7 @@ package struct RunConfiguration: Sendable {
     seed = try reader.value("seed", 0)
     stopping = try reader.optionalGroup("early_stopping").map(StoppingConfiguration.init)
     checkpoint = try Self.checkpoint(reader)
+    records = try RecordsConfiguration(reader.group("records"))
     let precisions = Precision.allCases.map(\.rawValue)
     precision =
       Precision(rawValue: try reader.choice("precision", "highest", of: precisions)) ?? .highest
@@ -150,10 +153,27 @@ package struct RunConfiguration: Sendable {
   }
 
   /// What determines the bits of the run besides its length, for checkpoints.
-  var settings: String {
+  var fingerprint: String {
     let length = update?.dependsOnEpochs == true ? [] : ["epochs"]
-    let aside = ["name", "folder", "checkpoint"] + length
+    let aside = ["name", "folder", "checkpoint", "records"] + length
     return JSON.object((resolved.members ?? []).filter { !aside.contains($0.0) }).text
+  }
+}
+
+/// Which curves of a run are kept in its folder, for people and TensorBoard.
+package struct RecordsConfiguration: Sendable {
+  /// Steps between two points of a curve of steps.
+  package let every: Int
+  /// Epochs between two histograms of each parameter; nil for none.
+  package let histogramsEvery: Int?
+
+  /// Nil where none are kept.
+  init?(_ reader: ConfigurationReader) throws {
+    let isKept = try reader.value("keep", true)
+    every = try reader.value("every", 10, .between(1, 1_000_000_000))
+    histogramsEvery = try reader.optional("histograms_every", .between(1, 1_000_000_000))
+    try reader.finish()
+    if !isKept { return nil }
   }
 }
 

@@ -47,12 +47,11 @@ extension ConfiguredRun {
       ),
       ("layout", layout == .channelsFirst ? "channels_first" : "channels_last"),
     ]
-    let files = [
-      file, "\(target)/model.json", Self.configurationFile(in: target),
-    ]
+    let own = RunFolder(target)
+    let files = [file, Self.signatureFile(in: own), own.configuration]
     try AtomicFile.write(
       JSON.object((description.members ?? []) + layers).lines + "\n", to: files[1])
-    try AtomicFile.write(configuration.resolved.lines + "\n", to: files[2])
+    try AtomicFile.write(configuration.text, to: files[2])
     return files
   }
 }

@@ -45,7 +45,7 @@ extension ConfiguredRun {
     _ recipe: Recipe, _ weights: String?, _ compile: CompileOptions
   ) throws -> RunJudgement {
     let model = try recipe.model(options)
-    try model.load(weights ?? self.weights)
+    try model.load(weights ?? files.weights)
     let data = try recipe.data(options)
     let judge = data.test ?? data.validation
     let result = try EvaluationStep(model, seed: options.seed, compile: compile, loss: recipe.loss)

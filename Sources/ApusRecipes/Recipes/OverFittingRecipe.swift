@@ -141,7 +141,7 @@ struct OverFittingRecipe: SupervisedRecipe {
     }
     let plot = LinePlot(
       title: "Loss on 2000 images that were held out, and on those that were learnt",
-      xTitle: "epoch", curves: curves)
+      xTitle: "epoch", hasLogY: false, curves: curves)
     var svg = SVG(width: LinePlot.width, height: LinePlot.height + 40, title: "Over-fitting")
     svg.rectangle(x: 0, y: 0, width: LinePlot.width, height: LinePlot.height + 40, fill: "#fff")
     plot.draw(into: &svg, at: 20)
