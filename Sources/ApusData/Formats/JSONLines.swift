@@ -21,7 +21,8 @@ public struct JSONLines: Sendable {
   public enum Column: Sendable, Hashable {
     /// A string.
     case text
-    /// Numbers or bools of one shape: `.array(.i32())` for one number, `.array(.f32(3))` for a list of three.
+    /// Numbers or bools of one shape: `.array(.i32())` for one number, `.array(.f32(3))` for a list of three. Floats are
+    /// rounded to the nearest; whole numbers must be of the type's range.
     case array(TensorType)
     /// A list of numbers of any length, such as the ids of tokens.
     case list(DType)
