@@ -155,6 +155,8 @@ public final class Trainer<Model: Module>: TrainingRun {
     try resumedStates?.restore(callbacks)
     resumedStates = nil
     self.callbacks = callbacks
+    // Whatever ends it: what was noted until then is in its files.
+    defer { for case let recorder as RunRecorder in callbacks { recorder.settle() } }
     expectedData = nil
     self.data = (data.identity, data.batchCount)
     stopReason = nil

@@ -90,7 +90,9 @@ private let python = ProcessInfo.processInfo.environment["APUS_RECORDS_PYTHON"].
     #expect(error?.kind == .io && "\(error!)".contains("No space left"))
     let more = try AppendedFile(path, isNew: false)
     try more.append(Array("more\n".utf8))
-    #expect(try String(contentsOfFile: path, encoding: .utf8) == "whole\nmore\n")
+    // Two that add in turns do not write over each other.
+    try file.append(Array("again\n".utf8))
+    #expect(try String(contentsOfFile: path, encoding: .utf8) == "whole\nmore\nagain\n")
   }
 
   @Test func histogramsCountWhatIsFinite() {
