@@ -61,7 +61,7 @@ let package = Package(
     .executableTarget(
       name: "ApusCommand",
       dependencies: [
-        "Apus", "ApusBenchmarks", "ApusPasses", "ApusRecipes",
+        "Apus", "ApusBenchmarks", "ApusImages", "ApusPasses", "ApusRecipes",
         .product(
           name: "ArgumentParser", package: "swift-argument-parser",
           condition: .when(traits: ["Command"])),

@@ -1,6 +1,7 @@
 // `apus predict`: what a run's model says of new examples.
 
 import Apus
+import ApusImages
 import ApusRecipes
 import ArgumentParser
 
@@ -14,7 +15,8 @@ struct PredictCommand: ParsableCommand {
     commandName: "predict", abstract: "Let the model of a run look at new examples.",
     discussion: """
       Reads the folder that 'apus train run.yaml' wrote, and examples: a table with the columns of the training \
-      data (.csv), an archive with the array of the inputs (.npz), an array (.npy), or the images of an IDX file. \
+      data (.csv), an archive with the array of the inputs (.npz), an array (.npy), the images of an IDX file, or \
+      a picture (.png, .jpg, .ppm, .pgm) of the model's size. \
       A line an example goes to standard output, or to a file.
       """)
 
@@ -48,10 +50,21 @@ struct PredictCommand: ParsableCommand {
   func run() throws {
     let run = try ConfiguredRun(openedIn: folder)
     if let output { try AtomicFile.checkWritable(output) }
-    let predictions = try run.predictions(
-      of: examples, weights: weights, hasAll: probabilities, compile: execution.compileOptions)
+    let predictions = try predictions(run)
     let lines = format == .csv ? predictions.csv : predictions.jsonLines
     let text = lines.joined(separator: "\n") + "\n"
     if let output { try AtomicFile.write(text, to: output) } else { try Output.write(text) }
+  }
+
+  private func predictions(_ run: ConfiguredRun) throws -> RunPredictions {
+    let compile = execution.compileOptions
+    guard ImageFolder.suffixes.contains(where: examples.lowercased().hasSuffix) else {
+      return try run.predictions(
+        of: examples, weights: weights, hasAll: probabilities, compile: compile)
+    }
+    let picture = try ImageFile.read(
+      examples, channels: run.pictureChannels() == 1 ? .gray : .rgb)
+    return try run.predictions(
+      ofPicture: picture, at: examples, weights: weights, hasAll: probabilities, compile: compile)
   }
 }

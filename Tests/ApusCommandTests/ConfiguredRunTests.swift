@@ -296,6 +296,19 @@ private func withTable<R>(
       let accuracy = try #require(evaluation["test_accuracy"]?.double)
       #expect(abs(Double(hits) / 10000 - accuracy) < 1e-6)
       #expect(evaluation["classes"]?.elements?[9]["name"] == "Ankle boot")
+
+      // The first image as a picture is the first image.
+      let first = try IDX.read(images)[0]
+      let picture = "\(folder.path)/first.png"
+      try Picture(width: 28, height: 28, channels: 1, pixels: first.integers.map { UInt8($0) })
+        .write(png: picture)
+      let told = try apus("predict", own, picture)
+      #expect(told.status == 0 && told.lines.count == 2, "\(told.errors)")
+      let (one, all) = (
+        told.lines[1].split(separator: ","), predictions.lines[1].split(separator: ",")
+      )
+      #expect(one.prefix(2) == all.prefix(2))
+      #expect(abs(try #require(Double(one[2])) - (try #require(Double(all[2])))) < 1e-5)
     }
   }
 

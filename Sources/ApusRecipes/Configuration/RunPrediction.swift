@@ -43,8 +43,44 @@ extension ConfiguredRun {
   package func predictions(
     of file: String, weights: String? = nil, hasAll: Bool = false, compile: CompileOptions
   ) throws -> RunPredictions {
+    try predictions(weights, hasAll, compile) { try $0.examples(in: file) }
+  }
+
+  /// What the model says of a picture.
+  ///
+  /// - `picture`: bytes `[height, width, channels]`, of the size and the channels that the model takes.
+  /// - `path`: of its file, for errors.
+  /// - `weights`, `hasAll`: as for ``predictions(of:weights:hasAll:compile:)``.
+  /// - Throws: as that.
+  package func predictions(
+    ofPicture picture: NDArray, at path: String, weights: String? = nil, hasAll: Bool = false,
+    compile: CompileOptions
+  ) throws -> RunPredictions {
+    try predictions(weights, hasAll, compile) {
+      try $0.shaped(picture.reshaped(Shape([1] + picture.shape.dimensions)), path)
+    }
+  }
+
+  /// How many channels a picture has that the model takes.
+  ///
+  /// - Throws: what reading the run throws; `unsupported` where the model takes no pictures.
+  package func pictureChannels() throws -> Int {
+    _ = try configured()
+    let signature = try signature()
+    guard signature.input.count == 3, [1, 3].contains(signature.input[2]) else {
+      throw ApusError(
+        .unsupported, "the model takes no pictures but \(Shape(signature.input))", at: folder,
+        expected: "a model of pictures, [height, width, 1 or 3]")
+    }
+    return signature.input[2]
+  }
+
+  private func predictions(
+    _ weights: String?, _ hasAll: Bool, _ compile: CompileOptions,
+    _ examples: (ModelSignature) throws -> NDArray
+  ) throws -> RunPredictions {
     let (model, signature) = try model(weights)
-    let x = try signature.examples(in: file)
+    let x = try examples(signature)
     let loss = try configured().lossConfiguration.name
     let predict = try Predictor(model, compile: configuration.compileOptions(compile)) {
       model, x in
@@ -150,7 +186,7 @@ extension ModelSignature {
   }
 
   /// Bytes are pixels, as the run's data has them; a last axis of one channel may be left out.
-  private func shaped(_ array: NDArray, _ path: String) throws -> NDArray {
+  fileprivate func shaped(_ array: NDArray, _ path: String) throws -> NDArray {
     var own = Array(array.shape.dimensions.dropFirst())
     if own.count + 1 == input.count, input.last == 1 { own.append(1) }
     guard array.shape.rank > 0, own == input, array.shape[0] > 0 else {
