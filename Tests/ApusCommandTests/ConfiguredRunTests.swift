@@ -72,6 +72,28 @@ private func withTable<R>(
     }
   }
 
+  @Test func recordsOfARun_areThoseAskedFor_andChangeNoBit() throws {
+    try withTable { folder, file in
+      let files = RunFolder(folder.appending(path: "recorded").path)
+      let run = try apus(
+        "train", file, "--set", "folder=\(files.path)", "--set", "records.keep=true", "--set",
+        "records.every=5", "--set", "records.histograms_every=4")
+      #expect(run.status == 0, "\(run.errors)")
+      let history = try RunHistory(files.path)
+      #expect(try history.curve("loss/validation").points.count == 12)
+      // 180 steps; the first and the last may be there besides.
+      #expect(try (36...38).contains(history.curve("loss/step").points.count))
+      let plain = try apus("train", file)
+      #expect(plain.status == 0, "\(plain.errors)")
+      let own = RunFolder(folder.appending(path: "run").path)
+      #expect(
+        try Data(contentsOf: URL(filePath: files.weights))
+          == Data(contentsOf: URL(filePath: own.weights)))
+      let wrong = try apus("train", file, "--set", "records.every=0")
+      #expect(wrong.status != 0 && wrong.errors.contains("records.every"), "\(wrong.errors)")
+    }
+  }
+
   @Test func aRunIsEvaluated_itsFiguresCountedFromItsPredictions() throws {
     try withTable { folder, file in
       #expect(try apus("train", file).status == 0)
