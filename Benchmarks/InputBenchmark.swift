@@ -8,10 +8,12 @@ import ApusRecipes
 /// What the second takes more than the first is the share of input preparation: one thread makes the batches, on
 /// processors that the step's team has too.
 ///
+/// - `size`: examples of a batch; the recipe's own number, 64, where nil.
 /// - `images`: of the set, 28 x 28 bytes each; 60,000 are more than the caches hold.
 /// - Throws: what compiling and running throw.
 package func benchmarkInput(
-  images: Int = 60000, peaks known: MachinePeaks? = nil, options: BenchmarkOptions
+  batch size: Int? = nil, images: Int = 60000, peaks known: MachinePeaks? = nil,
+  options: BenchmarkOptions
 ) throws -> BenchmarkOutcome {
   try options.validate()
   let peaks = try known ?? MachinePeaks.measured(threads: options.threads, isa: options.isa)
@@ -19,8 +21,8 @@ package func benchmarkInput(
     peaks: peaks, lines: [peaks.json], points: [], precision: options.precision)
   options.print(options.json ? peaks.json.text : peaks.summary)
   let recipe = try recipes.named("mlp_small")
-  let steps = try CompiledSteps(recipe, batch: nil, options)
-  let size = try recipe.options(batch: nil).batch
+  let steps = try CompiledSteps(recipe, batch: size, options)
+  let size = try recipe.options(batch: size).batch
   let data = try FlatImages(count: images)
   let augmented = try data.base.transformed([
     .randomCrop(28, 28, padding: 2), .randomHorizontalFlip(),

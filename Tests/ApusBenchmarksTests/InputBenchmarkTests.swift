@@ -11,7 +11,7 @@ import Testing
     let options = BenchmarkOptions(
       threads: 1, isa: .ref, seconds: 0.01, json: true, print: { printed.append($0) })
     let outcome = try benchmarkInput(
-      images: 130, peaks: RooflineTests.outcome([]).peaks, options: options)
+      batch: 4, images: 10, peaks: RooflineTests.outcome([]).peaks, options: options)
     #expect(printed == outcome.lines.map(\.text))
     let lines = outcome.lines.dropFirst()
     #expect(
