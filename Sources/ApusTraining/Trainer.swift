@@ -280,8 +280,11 @@ public final class Trainer<Model: Module>: TrainingRun {
 }
 
 extension Optimizer {
-  /// The schedule that it has as `learningRate`, as all of the library's have and a user's rule may.
+  /// The schedule that it has as `learningRate`, as all of the library's have and a user's rule may; or the rule
+  /// that it is made of, its `base`.
   fileprivate var schedule: LearningRate? {
-    Mirror(reflecting: self).children.first { $0.label == "learningRate" }?.value as? LearningRate
+    let parts = Mirror(reflecting: self).children
+    func part(_ name: String) -> Any? { parts.first { $0.label == name }?.value }
+    return part("learningRate") as? LearningRate ?? (part("base") as? any Optimizer)?.schedule
   }
 }

@@ -78,6 +78,20 @@ import Testing
     #expect(try step.executable(for: batch) === first)
   }
 
+  /// What records note: of the rule for all others first, also where it is a part of another.
+  @Test func learningRates_areThoseOfTheStepBefore_ofEachRule() throws {
+    let rule = AdamW(learningRate: .linear(from: 0.4, to: 0, steps: 4)).decayingMatricesOnly()
+    let trainer = try Trainer(
+      TwoLayers(), optimizer: rule,
+      options: StepOptions(groups: ["*.bias": SGD(learningRate: 0.5)]), loss: LifeCycle.loss)
+    for expected in [0.4, 0.3, 0.2] {
+      try trainer.train(on: LifeCycle.batch())
+      #expect(trainer.learningRates.map(\.name) == ["*", "*.bias"])
+      #expect(abs(trainer.learningRates[0].rate - expected) < 1e-12)
+      #expect(trainer.learningRates[1].rate == 0.5)
+    }
+  }
+
   static let elementwise: [any Optimizer] = [
     Lion(), RMSProp(momentum: 0.9, centered: true), NAdam(), RAdam(), Adagrad(), Adadelta(),
     Adamax(), Adam(amsgrad: true), SGD(learningRate: 0.1, momentum: 0.9, dampening: 0.1),
