@@ -36,3 +36,13 @@ extension LabeledImages {
       scale: scale)
   }
 }
+
+extension RandomField {
+  /// A batch as the data set's: images in one channel and their classes.
+  static func fashionMNIST(_ batch: Int) -> [RandomField] {
+    [
+      RandomField("images", [batch, 28, 28, 1], .normal),
+      RandomField("labels", [batch], .integers(below: 10)),
+    ]
+  }
+}

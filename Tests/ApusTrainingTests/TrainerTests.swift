@@ -257,22 +257,27 @@ struct RingClassifier: Module {
     var time = 0.0
   }
 
-  static func run(isTerminal: Bool, _ log: Log) {
+  /// The second of five epochs.
+  static func run(
+    isTerminal: Bool, hasColor: Bool = false, columns: Int? = nil, steps: Int = 100,
+    secondsEach: Double = 0.11, _ log: Log
+  ) {
     let bar = ProgressBar(
-      isTerminal: isTerminal,
+      isTerminal: isTerminal, hasColor: hasColor, columns: { columns },
       output: {
         log.text += $0
         return true
       }, now: { log.time })
-    bar.show(.epochBegan(epoch: 1, of: 5, batches: 100))
-    for step in 1...100 {
-      log.time += 0.11
+    bar.show(.epochBegan(epoch: 1, of: 5, batches: steps))
+    for step in 1...steps {
+      log.time += secondsEach
       bar.show(.stepEnded(step: step, StepResult(loss: 0.5)))
     }
     bar.show(
       .epochEnded(
         EpochSummary(
-          epoch: 1, steps: 100, seconds: 11, training: StepResult(loss: 0.5),
+          epoch: 1, steps: steps, seconds: Double(steps) * secondsEach,
+          training: StepResult(loss: 0.5),
           validation: StepResult(loss: 0.25, metrics: [("accuracy", 0.75)]))))
   }
 
@@ -289,22 +294,8 @@ struct RingClassifier: Module {
   @Test(arguments: [10, 20, 40, 60, 200])
   func lines_fitTheTerminal(columns: Int) {
     let log = Log()
-    let bar = ProgressBar(
-      isTerminal: true, hasColor: true, columns: { columns },
-      output: {
-        log.text += $0
-        return true
-      }, now: { log.time })
-    bar.show(.epochBegan(epoch: 0, of: 1, batches: 3))
-    for step in 1...3 {
-      log.time += 2.5
-      bar.show(.stepEnded(step: step, StepResult(loss: 0.5)))
-    }
-    bar.show(
-      .epochEnded(
-        EpochSummary(
-          epoch: 0, steps: 3, seconds: 7.5, training: StepResult(loss: 0.5),
-          validation: StepResult(loss: 0.25, metrics: [("accuracy", 0.75)]))))
+    Self.run(
+      isTerminal: true, hasColor: true, columns: columns, steps: 3, secondsEach: 2.5, log)
     let lines = log.text.replacing(/\u{1b}\[\d+m/, with: "").split { $0 == "\r" || $0 == "\n" }
     #expect(lines.count == 4)
     #expect(lines.allSatisfy { $0.count < max(columns, 12) }, "\(lines)")

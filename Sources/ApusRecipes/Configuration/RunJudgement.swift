@@ -73,7 +73,13 @@ extension ConfiguredRun {
     while let batch = try iterator.next() {
       guard let x = batch[dynamicMember: recipe.dataConfiguration.inputField],
         let y = batch[dynamicMember: recipe.dataConfiguration.targetField]
-      else { continue }
+      else {
+        throw ApusError(
+          .missing,
+          "a batch of \(recipe.name) has the fields \(batch.names.joined(separator: ", "))",
+          expected: "\(recipe.dataConfiguration.inputField) and "
+            + recipe.dataConfiguration.targetField)
+      }
       try counts.add(predict(x), y)
     }
     counts.tell(&judgement, signature)

@@ -48,10 +48,7 @@ struct FashionMNISTImageRecipe<Model: ImageClassifier>: PicturedRecipe {
   }
 
   func fields(_ options: RecipeOptions) -> [RandomField] {
-    [
-      RandomField("images", [options.batch, 28, 28, 1], .normal),
-      RandomField("labels", [options.batch], .integers(below: 10)),
-    ]
+    RandomField.fashionMNIST(options.batch)
   }
 
   /// Pixels with the training set's mean and deviation taken away.

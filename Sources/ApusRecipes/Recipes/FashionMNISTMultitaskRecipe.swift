@@ -75,10 +75,7 @@ struct FashionMNISTMultitaskRecipe: SupervisedRecipe {
   }
 
   func fields(_ options: RecipeOptions) -> [RandomField] {
-    [
-      RandomField("images", [options.batch, 28, 28, 1], .normal),
-      RandomField("labels", [options.batch], .integers(below: 10)),
-    ]
+    RandomField.fashionMNIST(options.batch)
   }
 
   func data(_ options: RecipeOptions) throws -> RecipeData {

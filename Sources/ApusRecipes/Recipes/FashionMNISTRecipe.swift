@@ -43,10 +43,7 @@ struct FashionMNISTRecipe: ClassifierRecipe {
   func scores(_ model: Perceptron, _ images: Tensor) -> Tensor { model(images) }
 
   func fields(_ options: RecipeOptions) -> [RandomField] {
-    [
-      RandomField("images", [options.batch, 28, 28, 1], .normal),
-      RandomField("labels", [options.batch], .integers(below: 10)),
-    ]
+    RandomField.fashionMNIST(options.batch)
   }
 
   func data(_ options: RecipeOptions) throws -> RecipeData {

@@ -69,14 +69,7 @@ public final class JSONLinesWriter: RecordWriter {
       }
     }
     guard !bytes.isEmpty else { return }
-    try file.withLock { file in
-      guard let file else {
-        throw ApusError(
-          .invalidArgument, "records before the run has begun", at: path,
-          expected: "begin(at:time:) first")
-      }
-      try file.append(bytes)
-    }
+    try file.append(bytes, at: path)
   }
 
   private static func line(

@@ -56,14 +56,7 @@ public final class TensorBoardWriter: RecordWriter {
   public func write(_ records: [RunRecord]) throws {
     var bytes: [UInt8] = []
     for record in records { try bytes += Self.framed(Self.event(record)) }
-    try file.withLock { file in
-      guard let file else {
-        throw ApusError(
-          .invalidArgument, "records before the run has begun", at: folder,
-          expected: "begin(at:time:) first")
-      }
-      try file.append(bytes)
-    }
+    try file.append(bytes, at: folder)
   }
 
   /// This machine's name as the kernel has it: Foundation would ask the network.
