@@ -107,11 +107,15 @@ typedef struct conv_near {
 
 enum { CONV_LINE = 64 };
 
+/// The burst with which so many tiles of so many steps bring so many bytes near.
+static inline int64_t conv_burst(int64_t bytes, int64_t tiles, int64_t steps) {
+  const int64_t rest = greatest(bytes - tiles * steps * CONV_LINE, 0);
+  return ceiling(rest, greatest(tiles, 1) * CONV_LINE) * CONV_LINE;
+}
+
 /// So many bytes from there on, in so many tiles of so many steps.
 static inline conv_near conv_near_of(const void *at, int64_t bytes, int64_t tiles, int64_t steps) {
-  const int64_t rest = greatest(bytes - tiles * steps * CONV_LINE, 0);
-  return (conv_near){at, (const char *)at + bytes,
-                     ceiling(rest, greatest(tiles, 1) * CONV_LINE) * CONV_LINE};
+  return (conv_near){at, (const char *)at + bytes, conv_burst(bytes, tiles, steps)};
 }
 
 /// Lets a tile bring near what is next. True where something was left.
@@ -149,10 +153,10 @@ static inline void conv_weights_look_ahead(const ck_conv_args *g, range block, i
   // Rows that are stepped over are not.
   const bool reads_all = (g->kernel[1] - 1) * g->dilation[1] + 1 >= g->stride[1];
   const int64_t bytes = reads_all ? length(block) * image / rows : 0, more = length(block) * row;
-  const conv_near both = conv_near_of(NULL, bytes + more, tiles, steps);
+  const int64_t burst = conv_burst(bytes + more, tiles, steps);
   const char *a = (const char *)g->a + end, *b = (const char *)g->b + block.end * row;
-  near[0] = (conv_near){a, a + bytes, both.burst};
-  near[1] = (conv_near){b, b + more, both.burst};
+  near[0] = (conv_near){a, a + bytes, burst};
+  near[1] = (conv_near){b, b + more, burst};
 }
 
 // MARK: The drivers

@@ -36,6 +36,8 @@ public final class Trace: @unchecked Sendable {
   package private(set) var checkpointRegions: [Int: Int] = [:]
   /// How layers behave that are being recorded.
   public package(set) var mode = Mode.training
+  /// Whether parameters are updated; not where a step only keeps the gradients of its batch.
+  package var updatesParameters = true
   /// What the states stand for that have an owner, by their names.
   package private(set) var stateOwners: [String: any StateOwner] = [:]
   private var statesByOwner: [ObjectIdentifier: ValueID] = [:]

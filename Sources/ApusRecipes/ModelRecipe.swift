@@ -71,6 +71,11 @@ package struct RecipeUpdate {
   package var groups: [(pattern: String, optimizer: any Optimizer)] = []
   /// What the joint norm of gradients is clipped to.
   package var clipNorm: Double?
+  /// What each element of the gradients is clipped to.
+  package var clipValue: Double?
+  package var nonFinite = NonFinitePolicy.raise
+  /// The batches that share an update.
+  package var accumulated = 1
   /// The decay of an average of the weights, which is judged and saved in their place.
   package var movingAverage: Double?
   /// Who hears of the run besides its progress, such as what ends it early.
@@ -80,7 +85,8 @@ package struct RecipeUpdate {
 
   var stepOptions: StepOptions {
     StepOptions(
-      clipNorm: clipNorm, groups: ParameterGroups(groups.map { ($0.pattern, $0.optimizer) }))
+      clipNorm: clipNorm, clipValue: clipValue,
+      groups: ParameterGroups(groups.map { ($0.pattern, $0.optimizer) }), nonFinite: nonFinite)
   }
 }
 
@@ -139,7 +145,8 @@ extension SupervisedRecipe {
     let update = update(options, stepsPerEpoch: data.training.batchCount)
     let trainer = try Trainer(
       model(options), optimizer: update.optimizer, movingAverage: update.movingAverage,
-      seed: options.seed, options: update.stepOptions, compile: run.compile, loss: loss)
+      accumulating: update.accumulated, seed: options.seed, options: update.stepOptions,
+      compile: run.compile, loss: loss)
     // What is found at the end is that of what is written, which need not be the last epoch's.
     func figures() throws -> [RecipeOutcome.Figure] {
       let test = try trainer.evaluate(data.test ?? data.validation)

@@ -8,7 +8,7 @@ import ApusNN
 public enum TrainingEvent: Sendable {
   /// `epoch` counts from 0 within this call of `fit`.
   case epochBegan(epoch: Int, of: Int, batches: Int)
-  /// `step` counts from 1 within the epoch.
+  /// `step` counts the batches of the epoch, from 1 on; where several share an update, the event is the update's.
   case stepEnded(step: Int, StepResult)
   case epochEnded(EpochSummary)
   /// The call of `fit` ends, for that reason where a callback gave one.
@@ -72,15 +72,19 @@ public struct EpochSummary: Sendable {
   /// Means over the epoch, while the parameters were changing.
   public var training: StepResult
   public var validation: StepResult?
+  /// Batches that changed nothing since the loss or a gradient was not finite: ``NonFinitePolicy/skip``.
+  public var skipped: Int
 
   public init(
-    epoch: Int, steps: Int, seconds: Double, training: StepResult, validation: StepResult?
+    epoch: Int, steps: Int, seconds: Double, training: StepResult, validation: StepResult?,
+    skipped: Int = 0
   ) {
     self.epoch = epoch
     self.steps = steps
     self.seconds = seconds
     self.training = training
     self.validation = validation
+    self.skipped = skipped
   }
 
   public var stepsPerSecond: Double { Double(steps) / max(seconds, 1e-9) }

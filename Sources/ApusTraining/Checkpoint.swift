@@ -15,7 +15,7 @@ import ApusRuntime
 ///     }
 ///
 /// The file holds parameters and buffers under their paths, and of each step the slots of its optimisers, how
-/// often they have updated what, the count of its steps and its random key. A run that goes on from it in
+/// often they have updated what, gradients that wait for their update, the count of its steps and its random key. A run that goes on from it in
 /// another process gives the bits of one that was never interrupted. What is frozen, and the learning rates,
 /// are the program's.
 ///
@@ -104,7 +104,7 @@ public struct Checkpoint {
     for (name, step) in steps {
       // The random key.
       size.add(name, 16)
-      for slot in step.slots.cells {
+      for slot in step.slots.cells + step.kept.slots.cells {
         size.add(name + slot.name + (slot.parameter.path ?? ""), slot.cell.type.byteCount)
       }
     }
@@ -152,7 +152,7 @@ public struct Checkpoint {
     // From here on nothing can fail: all have their memory, and the types have been compared.
     for (state, array) in states { try state.set(array) }
     for (step, new) in loaded {
-      try step.goOn(from: new.outline, new.slots, count: new.count, key: new.key)
+      try step.goOn(from: new.outline, new.slots, new.kept, count: new.count, key: new.key)
     }
   }
 
@@ -263,14 +263,20 @@ extension TrainingStep {
       key: arrays.place(random.cell.array, "apus.random_key.\(name)"))
     step.fields = fields
     step.optimizers = outline?.optimizers ?? []
-    for slot in slots.cells {
-      guard let parameter = parts.paths[ObjectIdentifier(slot.parameter)] else {
-        throw parts.stranger(slot.parameter.path ?? slot.name, of: name, at: path)
+    func save(_ slots: OptimizerSlots) throws -> [CheckpointIndex.Slot] {
+      try slots.cells.map { slot in
+        guard let parameter = parts.paths[ObjectIdentifier(slot.parameter)] else {
+          throw parts.stranger(slot.parameter.path ?? slot.name, of: name, at: path)
+        }
+        let array = arrays.place(
+          slot.cell.array, "apus.slots.\(name).\(slot.name).\(parameter)")
+        return CheckpointIndex.Slot(name: slot.name, parameter: parameter, array: array)
       }
-      let array = arrays.place(
-        slot.cell.array, "apus.slots.\(name).\(slot.name).\(parameter)")
-      step.slots.append(
-        CheckpointIndex.Slot(name: slot.name, parameter: parameter, array: array))
+    }
+    step.slots = try save(slots)
+    if kept.batches > 0 {
+      step.kept = try save(kept.slots)
+      step.keptBatches = kept.batches
     }
     for (key, counter) in slots.counters {
       guard let parameter = parts.paths[key.parameter] else { continue }
@@ -287,6 +293,7 @@ private struct StepLoader {
   struct Loaded {
     var outline: StepOutline?
     var slots = OptimizerSlots()
+    var kept = KeptGradients()
     var count: Int
     var key: NDArray
   }
@@ -321,10 +328,36 @@ private struct StepLoader {
         file.array(slot.array), lock: parameter.home().lock, for: "'\(slot.name)'")
       new.slots.add(slot.name, parameter, cell)
     }
+    for slot in saved.kept { try load(slot, into: new.kept) }
+    new.kept.batches = saved.keptBatches
     for updates in saved.updates {
       new.slots.counter(updates.optimizer, try parameter(updates.parameter)).count = updates.count
     }
     return new
+  }
+
+  /// Takes over a sum of gradients, or what it is a sum over.
+  ///
+  /// - Throws: `invalidFile` for what is neither.
+  private func load(_ slot: CheckpointIndex.Slot, into kept: KeptGradients) throws {
+    let parameter = try parameter(slot.parameter)
+    let optimizer = saved.optimizers.first {
+      [KeptGradients.sumName($0.name), KeptGradients.countName($0.name)].contains(slot.name)
+    }
+    guard let optimizer else {
+      throw ApusError(
+        .invalidFile, "the checkpoint is damaged: '\(slot.name)' waits for an update",
+        at: file.path, expected: "gradients of an optimiser of step '\(saved.name)'")
+    }
+    let isSum = slot.name == KeptGradients.sumName(optimizer.name)
+    let type = TensorType(.f32, isSum ? parameter.shape : [])
+    let cell = try StateCell(
+      file.array(slot.array, like: type), lock: parameter.home().lock, for: "'\(slot.name)'")
+    kept.slots.add(slot.name, parameter, cell)
+    if isSum {
+      kept.learners.insert(
+        OptimizerSlots.Key(name: optimizer.name, parameter: ObjectIdentifier(parameter)))
+    }
   }
 
   private func rehearsal(

@@ -33,6 +33,9 @@ struct CheckpointIndex {
     var optimizers: [(name: String, rule: String)] = []
     var slots: [Slot] = []
     var updates: [Updates] = []
+    /// The sums of gradients that wait for their update, and the number of their batches.
+    var kept: [Slot] = []
+    var keptBatches = 0
   }
 
   /// An array that a callback remembers.
@@ -57,7 +60,7 @@ struct CheckpointIndex {
 
   /// The arrays that are not the model's.
   var arrays: [String] {
-    steps.flatMap { [$0.key] + $0.slots.map(\.array) } + remembered.map(\.array)
+    steps.flatMap { [$0.key] + ($0.slots + $0.kept).map(\.array) } + remembered.map(\.array)
   }
 
   /// What is written into the file's metadata.
@@ -164,15 +167,14 @@ extension CheckpointIndex.Step {
     func object(_ members: KeyValuePairs<String, String>) -> JSON {
       .object(members.map { ($0.key, .string($0.value)) })
     }
+    func list(_ slots: [CheckpointIndex.Slot]) -> JSON {
+      .array(slots.map { object(["name": $0.name, "parameter": $0.parameter, "array": $0.array]) })
+    }
     return .object([
       ("name", .string(name)), ("count", .integer(count)), ("key", .string(key)),
       ("batch", fields.map { .array($0.map(\.json)) } ?? .null),
       ("optimizers", .array(optimizers.map { object(["name": $0.name, "rule": $0.rule]) })),
-      (
-        "slots",
-        .array(
-          slots.map { object(["name": $0.name, "parameter": $0.parameter, "array": $0.array]) })
-      ),
+      ("slots", list(slots)), ("kept", list(kept)), ("kept_batches", .integer(keptBatches)),
       (
         "updates",
         .array(
@@ -203,11 +205,20 @@ extension CheckpointIndex.Step {
       guard let name = entry["name"]?.string, let rule = entry["rule"]?.string else { return nil }
       self.optimizers.append((name, rule))
     }
-    for entry in slots {
-      guard let name = entry["name"]?.string, let parameter = entry["parameter"]?.string,
-        let array = entry["array"]?.string
-      else { return nil }
-      self.slots.append(CheckpointIndex.Slot(name: name, parameter: parameter, array: array))
+    // Files of before gradients could wait do not have them.
+    let kept = json["kept"]?.elements ?? []
+    guard let keptBatches = CheckpointIndex.count(json["kept_batches"]?.integer ?? 0),
+      (keptBatches == 0) == kept.isEmpty
+    else { return nil }
+    self.keptBatches = keptBatches
+    for (list, path) in [(slots, \Self.slots), (kept, \Self.kept)] {
+      for entry in list {
+        guard let name = entry["name"]?.string, let parameter = entry["parameter"]?.string,
+          let array = entry["array"]?.string
+        else { return nil }
+        self[keyPath: path].append(
+          CheckpointIndex.Slot(name: name, parameter: parameter, array: array))
+      }
     }
     for entry in updates {
       guard let optimizer = entry["optimizer"]?.string,

@@ -19,7 +19,9 @@ struct EpochProgress {
 
   /// As the header has it.
   var text: String {
-    JSON.object([("whole", .bool(isWhole)), ("sums", total.json)]).text
+    JSON.object([
+      ("whole", .bool(isWhole)), ("sums", total.json), ("skipped", .integer(total.skipped)),
+    ]).text
   }
 
   /// An epoch of which nothing is known, where the header says nothing.
@@ -36,6 +38,8 @@ struct EpochProgress {
         expected: "what a trainer wrote")
     }
     (self.total, self.isWhole) = (total, isWhole)
+    // Files of before steps could be skipped do not have it.
+    self.total.skipped = json["skipped"]?.integer ?? 0
   }
 }
 

@@ -96,7 +96,9 @@ public final class ProgressBar: Callback {
 
   private func stepEnded(_ step: Int, _ result: StepResult) {
     // A moving mean: single batches jump about.
-    loss = loss.isNaN ? result.loss : 0.98 * loss + 0.02 * result.loss
+    if !result.wasSkipped {
+      loss = loss.isNaN ? result.loss : 0.98 * loss + 0.02 * result.loss
+    }
     if stepsBefore == nil {
       stepsBefore = step - 1
       lastStep = step - 1
@@ -123,6 +125,7 @@ public final class ProgressBar: Callback {
     var line =
       "\(head) \(summary.steps) steps in \(Self.seconds(summary.seconds))"
       + " (\(Self.rate(summary.stepsPerSecond)))  loss \(Self.number(summary.training.loss))"
+    if summary.skipped > 0 { line += "  \(summary.skipped) batches skipped (not finite)" }
     if let validation = summary.validation {
       line += "  validation loss \(Self.number(validation.loss))"
       for (name, value) in validation.metrics { line += "  \(name) \(Self.number(value))" }

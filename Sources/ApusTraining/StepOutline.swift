@@ -17,7 +17,7 @@ struct StepOutline {
 
   /// - `earlier`: of the recordings before, for other batches.
   init(
-    _ fields: [BatchField], _ trace: Trace, _ recorder: StepRecorder, _ slots: OptimizerSlots,
+    _ fields: [BatchField], _ trace: Trace, _ recorder: StepRecorder,
     after earlier: StepOutline? = nil
   ) {
     self.fields = fields
@@ -25,7 +25,9 @@ struct StepOutline {
     metrics = recorder.batch.reports.metrics.map(\.name)
     changed = earlier?.changed ?? []
     var known = Set(changed.map { ObjectIdentifier($0.cell) })
-    known.formUnion(slots.cells.map { ObjectIdentifier($0.cell) })
+    for slots in [recorder.slots, recorder.kept.slots] {
+      known.formUnion(slots.cells.map { ObjectIdentifier($0.cell) })
+    }
     let assigned = Set(trace.graph.assignments.map(\.state))
     for state in trace.graph.states where assigned.contains(state.value) {
       guard let cell = trace.stateOwners[state.name] as? StateCell,

@@ -10,7 +10,10 @@ import ApusRuntime
 public final class StepRecorder {
   public let trace: Trace
   let batch: SymbolicBatch
-  private let slots: OptimizerSlots
+  let slots: OptimizerSlots
+  /// The gradients of batches before this one, and what becomes of this one's.
+  let kept: KeptGradients
+  let use: GradientUse
   let scalars = HostScalars()
   private(set) var losses: [(name: String, value: Tensor)] = []
   /// What must be finite besides the losses: joint norms of gradients where they are computed anyway, bounds
@@ -19,13 +22,20 @@ public final class StepRecorder {
   private(set) var minimizations: [Minimization] = []
   /// Every parameter that a `minimize` looked at.
   private(set) var considered: [Parameter] = []
+  /// The parameters whose gradients are kept, with their optimisers.
+  var learners: Set<OptimizerSlots.Key> = []
   /// The optimisers so far, each with its name and the rule that it trains by.
   private(set) var optimizers: [(name: String, rule: String)] = []
 
-  init(_ trace: Trace, _ batch: SymbolicBatch, slots: OptimizerSlots) {
+  init(
+    _ trace: Trace, _ batch: SymbolicBatch, slots: OptimizerSlots, kept: KeptGradients,
+    use: GradientUse
+  ) {
     self.trace = trace
     self.batch = batch
     self.slots = slots
+    self.kept = kept
+    self.use = use
   }
 
   /// Trains the parameters of `model` to make `loss` smaller.
@@ -45,6 +55,8 @@ public final class StepRecorder {
   ///   `optimizer2`, … by default.
   /// - `clipNorm`: gradients are scaled down together so that their joint L2 norm is at most this:
   ///   Pascanu et al. 2013.
+  /// - `clipValue`: each element of each gradient is brought into -`clipValue`…`clipValue` by itself, as PyTorch's
+  ///   `clip_grad_value_` does it. Not together with `clipNorm`.
   /// - `checksGradients`: whether a gradient that is not finite keeps the step from changing anything, as a
   ///   loss that is not finite always does. What it costs is a look at each gradient, or at the two factors
   ///   of its product where they are smaller; where gradients are clipped, nothing.
@@ -55,6 +67,7 @@ public final class StepRecorder {
   public func minimize(
     _ loss: Tensor, over model: some Module, with optimizer: any Optimizer,
     groups: ParameterGroups = [:], named name: String? = nil, clipNorm: Double? = nil,
+    clipValue: Double? = nil,
     checksGradients: Bool = true, reportsNorm: Bool = false, file: StaticString = #fileID,
     line: UInt = #line
   ) -> Minimization {
@@ -67,8 +80,8 @@ public final class StepRecorder {
         let name =
           name ?? (optimizers.isEmpty ? "optimizer" : "optimizer\(optimizers.count + 1)")
         return try record(
-          loss, Learners(model), Rules(optimizer, groups), name, clipNorm, checksGradients,
-          reportsNorm)
+          loss, Learners(model), Rules(optimizer, groups), name,
+          GradientLimit(norm: clipNorm, value: clipValue), checksGradients, reportsNorm)
       }
     } catch {
       trace.record(
@@ -104,35 +117,14 @@ public final class StepRecorder {
   /// Behind an optimiser's name.
   static let gradientNormName = ".gradient_norm"
 
-  /// The rule of each parameter.
-  struct Rules {
-    let all: [(pattern: String, optimizer: any Optimizer)]
-
-    /// - Throws: `invalidArgument` for settings that make no sense.
-    init(_ optimizer: any Optimizer, _ groups: ParameterGroups) throws {
-      all = groups.map { ($0.key, $0.value) } + [("*", optimizer)]
-      for (_, optimizer) in all { try optimizer.validate() }
-    }
-
-    /// All of them in words, as checkpoints compare them.
-    func text(clipNorm: Double?) -> String {
-      all[all.count - 1].optimizer.rule
-        + all.dropLast().map { "; \($0.pattern): \($0.optimizer.rule)" }.joined()
-        + (clipNorm.map { ", clipNorm: \($0)" } ?? "")
-    }
-  }
-
   private func record(
     _ loss: Tensor, _ model: Learners, _ rules: Rules, _ name: String,
-    _ clipNorm: Double?, _ checksGradients: Bool, _ reportsNorm: Bool
+    _ limit: GradientLimit, _ checksGradients: Bool, _ reportsNorm: Bool
   ) throws -> Minimization {
     guard loss.dtype.isFloat, loss.type.count == 1 else {
       throw ApusError(
         .shapeMismatch, "the loss is \(loss.type)",
         expected: "one float, such as a mean over the batch")
-    }
-    if let clipNorm, !(clipNorm > 0) {
-      throw ApusError(.invalidArgument, "clipNorm is \(clipNorm)", expected: "a number above 0")
     }
     guard !optimizers.contains(where: { $0.name == name }) else {
       throw ApusError(
@@ -141,26 +133,38 @@ public final class StepRecorder {
     let loss = loss.reshaped([])
     considered += model.all.map(\.parameter)
     let groups = try model.groups(rules.all.map(\.pattern))
-    let trained = try trained(loss, model)
+    var trained = try trained(loss, model)
     losses.append((losses.isEmpty ? "loss" : name, loss))
-    optimizers.append((name, rules.text(clipNorm: clipNorm)))
+    optimizers.append((name, rules.text(limit)))
 
+    let rule = { (entry: Trained) in rules.all[groups[entry.path]!].optimizer }
+    if use != .updates {
+      let total = try withKept(trained, of: loss, by: name, rule)
+      guard let total else {
+        if checksGradients || limit.isSet || reportsNorm {
+          norms.append(("\(name).gradient_bound", magnitudeBound(trained.map(\.gradient))))
+        }
+        return noted(trained, normed: trained.map(\.gradient))
+      }
+      trained = total
+    }
+    // Sums over several batches have all rows.
     let tables = trained.map {
-      RowGradient(
-        $0.gradient, of: $0.parameter, for: rules.all[groups[$0.path]!].optimizer, in: trace)
+      use == .updates ? RowGradient($0.gradient, of: $0.parameter, for: rule($0), in: trace) : nil
     }
     var gradients = zip(trained, tables).map { $1?.sums ?? $0.gradient }
     let looked = gradients
-    if clipNorm != nil || reportsNorm {
+    if limit.norm != nil || reportsNorm {
       let norm = jointNorm(gradients)
       norms.append((name + Self.gradientNormName, norm))
-      if let clipNorm { gradients = clipped(gradients, norm, to: clipNorm) }
-    } else if checksGradients {
-      norms.append(("\(name).gradient_bound", magnitudeBound(gradients)))
+      gradients = limit.applied(to: gradients, norm)
+    } else {
+      if checksGradients || limit.isSet {
+        norms.append(("\(name).gradient_bound", magnitudeBound(gradients)))
+      }
+      gradients = limit.applied(to: gradients, nil)
     }
-    minimizations.append(
-      Minimization(
-        trace: trace, gradients: trained.map { ($0.path, $0.gradient) }, normed: looked))
+    let result = noted(trained, normed: looked)
     for (index, entry) in trained.enumerated() {
       let group = groups[entry.path]!
       let isLast = group == rules.all.count - 1
@@ -168,22 +172,30 @@ public final class StepRecorder {
         trace, entry.parameter, entry.cell, slots: slots, scalars: scalars, name: name,
         scalarName: isLast ? name : "\(name).\(rules.all[group].pattern)")
       trace.withScope(path: entry.path.split(separator: ".").dropLast().joined(separator: ".")) {
-        let (old, rule) = (entry.parameter.tensor, rules.all[group].optimizer)
+        let old = entry.parameter.tensor
         let new: Tensor
         if let table = tables[index] {
-          new = table.with(gradients[index]).update(old, by: rule, source)
+          new = table.with(gradients[index]).update(old, by: rule(entry), source)
         } else {
           var state = UpdateState(source, of: entry.parameter.type)
-          new = rule.update(old, gradients[index], &state)
+          new = rule(entry).update(old, gradients[index], &state)
         }
         trace.detach(new)
         trace.assign(entry.cell, new)
       }
     }
-    return minimizations[minimizations.count - 1]
+    return result
   }
 
-  private struct Trained {
+  private func noted(_ trained: [Trained], normed: [Tensor]) -> Minimization {
+    let result = Minimization(
+      trace: trace, gradients: trained.map { ($0.path, $0.gradient) }, normed: normed)
+    minimizations.append(result)
+    return result
+  }
+
+  /// A parameter that a loss teaches something.
+  struct Trained {
     var path: String
     var parameter: Parameter
     var cell: StateCell
@@ -230,13 +242,6 @@ public final class StepRecorder {
         expected: "a way back that is not cut by stopGradient, argmax, comparisons or integers")
     }
     return result
-  }
-
-  /// The gradients times min(1, most / norm).
-  private func clipped(_ gradients: [Tensor], _ norm: Tensor, to most: Double) -> [Tensor] {
-    // As PyTorch's clip_grad_norm_: 1e-6 keeps a zero gradient from dividing by zero.
-    let scale = minimum(norm.scalar(most) / (norm + 1e-6), norm.scalar(1))
-    return gradients.map { $0 * scale }
   }
 }
 

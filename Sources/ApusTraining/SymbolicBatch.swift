@@ -34,6 +34,9 @@ public struct SymbolicBatch {
     reports = Reports()
   }
 
+  /// As ``Batch/count``.
+  var exampleCount: Int { tensors.first?.tensor.shape[0] ?? 0 }
+
   public subscript(dynamicMember name: String) -> Tensor { self[name] }
 
   public subscript(name: String) -> Tensor {
@@ -198,6 +201,9 @@ public struct StepResult: Sendable {
   /// Whether the step changed nothing: there was nothing to learn from, such as a batch in which all
   /// labels are ignored.
   public var wasSkipped = false
+  /// What was not finite, where the step changed nothing for that reason and is one that skips such batches: see
+  /// ``NonFinitePolicy``.
+  public internal(set) var nonFinite: ApusError?
   /// What each number is a mean over, where that is not the number of examples: the loss's first.
   var weights: [Double?]
   /// The metrics whose logarithms are averaged over several batches.
@@ -229,6 +235,13 @@ public struct StepResult: Sendable {
     }
   }
 
+  /// This result with the loss and the metrics of that one.
+  func with(_ mean: StepResult) -> StepResult {
+    var result = self
+    (result.loss, result.metrics) = (mean.loss, mean.metrics)
+    return result
+  }
+
   /// The metric of that name, if there is one.
   public subscript(metric: String) -> Double? { metrics.first { $0.name == metric }?.value }
 }
@@ -237,9 +250,15 @@ public struct StepResult: Sendable {
 struct ResultMean {
   var sums: [(name: String, total: Double, weight: Double)] = []
   var perplexities: Set<String> = []
+  /// The batches whose numbers were not finite.
+  var skipped = 0
 
+  /// Adds what a batch came to; a step that changed nothing has no numbers.
+  ///
   /// - `count`: the examples of the batch, which weigh where a number says nothing else.
   mutating func add(_ result: StepResult, count: Int) {
+    if result.nonFinite != nil { skipped += 1 }
+    if result.wasSkipped { return }
     perplexities.formUnion(result.perplexities)
     let numbers =
       [("loss", result.loss)]

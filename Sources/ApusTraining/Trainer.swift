@@ -36,6 +36,7 @@ public final class Trainer<Model: Module>: TrainingRun {
   let rule: String
   private let evaluation: EvaluationStep<Model>
   private let trainingMetrics: Bool
+  private let batchesPerStep: Int
   /// Whether the call of `fit` under way evaluates after each epoch.
   private var isValidating = false
   /// The data of the epoch under way, or of the last one: its identity, and its number of batches.
@@ -46,6 +47,7 @@ public final class Trainer<Model: Module>: TrainingRun {
   private var callbacks: [any Callback] = []
   /// What the checkpoint that is resumed has of callbacks, until `fit` brings them.
   private var resumedStates: CallbackStates?
+  private var hasWarnedOfSkipping = false
   /// The means of the epoch under way, or of one whose end a checkpoint precedes.
   private var progress = EpochProgress()
   private let optimizers: [(pattern: String, optimizer: any Optimizer)]
@@ -58,6 +60,8 @@ public final class Trainer<Model: Module>: TrainingRun {
   ///   Juditsky 1992), which begins as the first weights. Evaluation looks at it and `save` writes it; the average's
   ///   buffers are the model's. PyTorch's `AveragedModel` with `get_ema_multi_avg_fn(β)`, but that it begins with the
   ///   weights before the first step.
+  /// - `accumulating`: so many batches share an update, as if they were one: what does not fit into memory at once. The
+  ///   last batches of an epoch may be fewer. A step, for schedules and callbacks, is an update.
   /// - `seed`: determines first values, the order of the data and dropout; equal seeds and data give equal
   ///   bits, whatever the number of threads.
   /// - `loss`: maps model and batch to one float; may call `batch.report`.
@@ -65,7 +69,8 @@ public final class Trainer<Model: Module>: TrainingRun {
   ///   `Module.initialize`.
   public init(
     _ model: Model, optimizer: any Optimizer, training part: (any Module)? = nil,
-    movingAverage decay: Double? = nil, seed: UInt64 = 0, options: StepOptions = StepOptions(),
+    movingAverage decay: Double? = nil, accumulating batches: Int = 1, seed: UInt64 = 0,
+    options: StepOptions = StepOptions(),
     compile: CompileOptions = CompileOptions(), file: StaticString = #fileID, line: UInt = #line,
     loss: @escaping LossFunction<Model>
   ) throws {
@@ -74,12 +79,19 @@ public final class Trainer<Model: Module>: TrainingRun {
         .invalidArgument, "movingAverage is \(decay)", at: sourceLocation(file, line),
         expected: "0 ≤ movingAverage < 1")
     }
+    guard batches >= 1 else {
+      throw ApusError(
+        .invalidArgument, "accumulating \(batches) batches", at: sourceLocation(file, line),
+        expected: "at least 1 for each update")
+    }
     self.model = model
     self.seed = seed
+    batchesPerStep = batches
     trainingMetrics = options.trainingMetrics
     let rules = try StepRecorder.Rules(optimizer, options.groups)
     rule =
-      rules.text(clipNorm: options.clipNorm) + (decay.map { ", movingAverage: \($0)" } ?? "")
+      try rules.text(GradientLimit(norm: options.clipNorm, value: options.clipValue))
+      + (decay.map { ", movingAverage: \($0)" } ?? "")
     optimizers = rules.all
     try model.initialize(seed: seed, file: file, line: line)
     let average = try decay.map { _ in try model.copy(file: file, line: line) }
@@ -183,26 +195,54 @@ public final class Trainer<Model: Module>: TrainingRun {
     let iterator = try data.makeIterator(epoch: epoch, startingAt: batch)
     var ahead = try iterator.next()
     // Before anybody hears of the epoch, so that it is known what it will report.
-    if let ahead { _ = try trainingStep.executable(for: ahead) }
+    if let ahead {
+      try trainingStep.prepare(for: ahead, accumulating: isKept(batch, of: data.batchCount))
+    }
     if try !tell(callbacks, .epochBegan(epoch: index, of: epochs, batches: data.batchCount)) {
       return
     }
     if batch == 0 { progress = EpochProgress() }
-    var count = 0
+    let first = step
+    // Of the batches that share the next update.
+    var shared = ResultMean()
     while let next = ahead {
-      let result = try train(on: next)
-      if !result.wasSkipped { progress.total.add(result, count: next.count) }
-      count += 1
+      var result =
+        isKept(batch, of: data.batchCount)
+        ? try trainingStep.accumulate(next) : try train(on: next)
       batch += 1
-      if try !tell(callbacks, .stepEnded(step: batch, result)), batch < data.batchCount { return }
+      progress.total.add(result, count: next.count)
+      if let reason = result.nonFinite { noteSkipped(reason) }
+      if batchesPerStep > 1 {
+        shared.add(result, count: next.count)
+        if !result.wasSkipped { result = result.with(shared.mean) }
+      }
+      // Of several batches only the last is a step, but nobody is to miss what was not finite.
+      if trainingStep.accumulatedBatches == 0 || result.nonFinite != nil {
+        if trainingStep.accumulatedBatches == 0 { shared = ResultMean() }
+        if try !tell(callbacks, .stepEnded(step: batch, result)), batch < data.batchCount { return }
+      }
       ahead = try iterator.next()
     }
+    let count = step - first
     epoch += 1
     batch = 0
     progress.isWhole = true
     try end(
       index, steps: count, seconds: (ContinuousClock.now - start) / .seconds(1), validation,
       callbacks)
+  }
+
+  /// Whether the gradients of the epoch's next batch are kept for an update that comes later.
+  private func isKept(_ batch: Int, of count: Int) -> Bool {
+    batch + 1 < count && trainingStep.accumulatedBatches + 1 < batchesPerStep
+  }
+
+  /// Says the first time that a step came to nothing, and ends the run where that is wanted.
+  private func noteSkipped(_ reason: ApusError) {
+    if trainingStep.nonFinite == .stop { stopReason = stopReason ?? reason.description }
+    guard !hasWarnedOfSkipping else { return }
+    hasWarnedOfSkipping = true
+    Warnings.say("\(reason); what is skipped from now on is counted")
   }
 
   /// What comes after the last step of an epoch.
@@ -214,7 +254,7 @@ public final class Trainer<Model: Module>: TrainingRun {
   ) throws {
     let summary = EpochSummary(
       epoch: index, steps: steps, seconds: seconds, training: progress.total.mean,
-      validation: try validation.map(evaluate))
+      validation: try validation.map(evaluate), skipped: progress.total.skipped)
     progress = EpochProgress()
     history.append(summary)
     _ = try tell(callbacks, .epochEnded(summary))

@@ -14,6 +14,8 @@ public typealias LossFunction<Model: Module> = (Model, SymbolicBatch) throws -> 
 public struct StepOptions: Sendable {
   /// Gradients are scaled down together so that their joint L2 norm is at most this: Pascanu et al. 2013.
   public var clipNorm: Double?
+  /// Each element of each gradient is brought into -`clipValue`…`clipValue`. Not together with `clipNorm`.
+  public var clipValue: Double?
   /// Other rules for parameters whose paths match a pattern; see ``ParameterGroups``.
   public var groups: ParameterGroups
   /// Whether metrics are computed in training steps too, not only in evaluation.
@@ -21,16 +23,31 @@ public struct StepOptions: Sendable {
   /// Whether each step tells the joint norm of its gradients, ``StepResult/gradientNorm``, also where nothing is
   /// clipped.
   public var reportsGradientNorm = false
+  /// What becomes of a step whose loss or gradients are not finite.
+  public var nonFinite = NonFinitePolicy.raise
 
   public init(
-    clipNorm: Double? = nil, groups: ParameterGroups = [:], trainingMetrics: Bool = false,
-    reportsGradientNorm: Bool = false
+    clipNorm: Double? = nil, clipValue: Double? = nil, groups: ParameterGroups = [:],
+    trainingMetrics: Bool = false, reportsGradientNorm: Bool = false,
+    nonFinite: NonFinitePolicy = .raise
   ) {
     self.clipNorm = clipNorm
+    self.clipValue = clipValue
     self.groups = groups
     self.trainingMetrics = trainingMetrics
     self.reportsGradientNorm = reportsGradientNorm
+    self.nonFinite = nonFinite
   }
+}
+
+/// What becomes of a step whose loss or gradients are not finite. In all cases the step has changed nothing.
+public enum NonFinitePolicy: String, Sendable, Hashable, CaseIterable {
+  /// It throws `nonFinite`, and so does `fit`.
+  case raise
+  /// Its result says so, ``StepResult/nonFinite``; the next batch is the next step.
+  case skip
+  /// As `skip`, and `fit` ends there as if a callback had ended it.
+  case stop
 }
 
 /// A training step: forward, backward and update, compiled for the shapes of batches as they come.
@@ -48,6 +65,13 @@ public struct StepOptions: Sendable {
 /// ``Checkpoint`` saves them with the model. What is frozen or unfrozen between two steps counts from the next
 /// one on.
 ///
+/// Several batches may share an update, where one that holds them all would not fit into memory: `accumulate` keeps
+/// the gradients of a batch, and the next `run` takes them with its own.
+///
+///     for (index, batch) in batches.enumerated() {
+///       if index % 4 < 3 { try step.accumulate(batch) } else { try step.run(batch) }
+///     }
+///
 /// A step is used by one task at a time.
 public final class TrainingStep {
   /// Records the step: calls models and `step.minimize`.
@@ -56,24 +80,30 @@ public final class TrainingStep {
   /// Steps taken so far; schedules and bias corrections count them from 0 on.
   public package(set) var count = 0
   private(set) var slots = OptimizerSlots()
+  /// The gradients of batches whose update is still to come.
+  private(set) var kept = KeptGradients()
   let random: RandomSource
   /// What the recordings so far tell of the step.
   private(set) var outline: StepOutline?
-  private let compileOptions: CompileOptions
+  let compileOptions: CompileOptions
+  let nonFinite: NonFinitePolicy
   private let reportsMetrics: Bool
   private let body: Body
   /// Of the body.
-  private let location: String
+  let location: String
   private let shapes = CompiledShapes<Compiled>("a training step")
 
   /// - `seed`: of dropout and all other random numbers in the step; equal seeds and batches give equal
   ///   bits, whatever the number of threads.
   /// - `reportsMetrics`: whether what `batch.report` notes is computed.
+  /// - `nonFinite`: what becomes of a step whose loss or gradients are not finite.
   /// - `body`: nothing is recorded before the first batch.
   public init(
     seed: UInt64 = 0, compile: CompileOptions = CompileOptions(), reportsMetrics: Bool = true,
-    file: StaticString = #fileID, line: UInt = #line, _ body: @escaping Body
+    nonFinite: NonFinitePolicy = .raise, file: StaticString = #fileID, line: UInt = #line,
+    _ body: @escaping Body
   ) throws {
+    self.nonFinite = nonFinite
     location = sourceLocation(file, line)
     random = try RandomSource(seed: seed)
     compileOptions = compile
@@ -108,17 +138,16 @@ public final class TrainingStep {
   ) throws {
     try optimizer.validate()
     for (_, optimizer) in options.groups { try optimizer.validate() }
-    if let norm = options.clipNorm, !(norm > 0) {
-      throw ApusError(.invalidArgument, "clipNorm is \(norm)", expected: "a number above 0")
-    }
+    _ = try GradientLimit(norm: options.clipNorm, value: options.clipValue)
     try self.init(
-      seed: seed, compile: compile, reportsMetrics: options.trainingMetrics, file: file, line: line
+      seed: seed, compile: compile, reportsMetrics: options.trainingMetrics,
+      nonFinite: options.nonFinite, file: file, line: line
     ) { step, batch in
       let learner: any Module = part ?? model
       step.minimize(
         try loss(model, batch), over: learner, with: optimizer, groups: options.groups,
-        clipNorm: options.clipNorm, reportsNorm: options.reportsGradientNorm, file: file,
-        line: line)
+        clipNorm: options.clipNorm, clipValue: options.clipValue,
+        reportsNorm: options.reportsGradientNorm, file: file, line: line)
       afterwards()
     }
   }
@@ -127,6 +156,8 @@ public final class TrainingStep {
 
   /// Takes one step.
   ///
+  /// - Returns: what the closure reports of this batch. Where the loss or a gradient was not finite and the step is
+  ///   one that skips (``NonFinitePolicy``), ``StepResult/nonFinite`` says what was found.
   /// - Throws: mistakes of the model, with module path and line; `shapeMismatch` for a batch without
   ///   examples; `outOfRange` for a bad label; `nonFinite` where a loss or a gradient is NaN or infinite (see
   ///   `checksGradients` of `StepRecorder.minimize`). In all these cases nothing has changed: neither a parameter nor a slot,
@@ -134,11 +165,53 @@ public final class TrainingStep {
   ///   nothing either; its result says so.
   @discardableResult
   public func run(_ batch: Batch) throws -> StepResult {
+    let use = kept.batches == 0 ? GradientUse.updates : .updatesWithKept
+    return try take(batch, use) { compiled in
+      kept.batches = 0
+      count += 1
+      compiled.scalars.noteRun()
+    }
+  }
+
+  /// Computes the gradients of a batch and keeps them for the next ``run(_:)``, whose update is then that of one batch
+  /// which holds all examples: gradients are summed with what each loss is a mean over, its valid labels or its
+  /// examples, and divided by their sum.
+  ///
+  /// No parameter changes, nor the count, and `follow` does nothing; buffers such as running means do change, as
+  /// in PyTorch, batch by batch. So a model with batch normalisation learns a little otherwise than with the large
+  /// batch. Clipping looks at the whole. It takes as much memory as the parameters.
+  ///
+  /// - Throws: as ``run(_:)``; `unsupported` where a rule is lazy (`Adam(lazy: true)`); `invalidArgument` where
+  ///   something was frozen or unfrozen since the first batch of this update.
+  @discardableResult
+  public func accumulate(_ batch: Batch) throws -> StepResult {
+    try take(batch, kept.batches == 0 ? .keepsFirst : .keeps) { compiled in
+      kept.batches += 1
+      kept.learners = compiled.learners
+    }
+  }
+
+  /// The batches whose gradients wait for the next ``run(_:)``.
+  public var accumulatedBatches: Int { kept.batches }
+
+  /// Forgets the gradients that wait.
+  public func discardAccumulated() { kept.forget() }
+
+  /// - `done`: hears of a run that was complete.
+  private func take(
+    _ batch: Batch, _ use: GradientUse, done: (Compiled) -> Void
+  ) throws -> StepResult {
     let compiled =
-      if let last, last.isMade(for: batch), last.fits { last } else {
-        try compiled(batch.checked(at: location).fields)
+      if let last, last.use == use, last.isMade(for: batch), last.fits { last } else {
+        try compiled(batch.checked(at: location).fields, use)
       }
     try batch.requireExamples(at: location)
+    if use == .keeps || use == .updatesWithKept, compiled.learners != kept.learners {
+      throw ApusError(
+        .invalidArgument,
+        "what is trained has changed since the first of \(kept.batches + 1) batches of one update",
+        at: location, expected: "freeze and unfreeze between updates, or discardAccumulated()")
+    }
     try compiled.scalars.set(at: count)
     var result: StepResult?
     var bad: (name: String, value: Double)?
@@ -150,9 +223,8 @@ public final class TrainingStep {
           .first { !$0.1.isFinite }
       }
     }
-    guard let result else { return try stopped(bad, batch) }
-    count += 1
-    compiled.scalars.noteRun()
+    guard let result else { return try stopped(bad, batch, compiled.considered) }
+    done(compiled)
     return result
   }
 
@@ -160,14 +232,22 @@ public final class TrainingStep {
   ///
   /// - Throws: mistakes of the model, with module path and line.
   public func executable(for batch: Batch) throws -> Executable {
-    try compiled(batch.checked(at: location).fields).executable
+    try compiled(batch.checked(at: location).fields, .updates).executable
+  }
+
+  /// Compiles what `run`, or `accumulate`, is going to do with such a batch.
+  func prepare(for batch: Batch, accumulating: Bool) throws {
+    let isFirst = kept.batches == 0
+    let use: GradientUse =
+      accumulating ? (isFirst ? .keepsFirst : .keeps) : isFirst ? .updates : .updatesWithKept
+    _ = try compiled(batch.checked(at: location).fields, use)
   }
 
   /// The step's graph as it is recorded, before any pass: forward, backward, update.
   ///
   /// - Throws: mistakes of the model, with module path and line.
   public func graph(for fields: [BatchField]) throws -> Graph {
-    try record(fields, slots).trace.finish()
+    try record(fields, slots, kept, .updates).trace.finish()
   }
 
   // MARK: Checkpoints
@@ -181,20 +261,25 @@ public final class TrainingStep {
   /// - Throws: mistakes of the model, with module path and line.
   func rehearse(_ fields: [BatchField]) throws -> (outline: StepOutline, slots: OptimizerSlots) {
     let slots = OptimizerSlots()
-    let (trace, recorder, _) = try record(fields, slots)
-    return (StepOutline(fields, trace, recorder, slots), slots)
+    let (trace, recorder, _) = try record(fields, slots, KeptGradients(), .updates)
+    return (StepOutline(fields, trace, recorder), slots)
   }
 
   /// Goes on as the step that a checkpoint was made of. What is compiled is forgotten: its slots are others.
   ///
   /// - `key`: of the random numbers, `i64[2]`.
   /// - Throws: `shapeMismatch` for another key; nothing is changed then.
-  func goOn(from outline: StepOutline?, _ slots: OptimizerSlots, count: Int, key: NDArray) throws {
+  func goOn(
+    from outline: StepOutline?, _ slots: OptimizerSlots, _ kept: KeptGradients, count: Int,
+    key: NDArray
+  ) throws {
     try random.cell.set(key)
+    self.kept = kept
     self.outline = outline
     self.slots = slots
     self.count = count
     last = nil
+    inquiry = nil
     shapes.removeAll()
   }
 
@@ -205,21 +290,26 @@ public final class TrainingStep {
 
   private final class Compiled {
     let fields: [BatchField]
+    let use: GradientUse
     let executable: Executable
     let layout: ResultLayout
     let scalars: HostScalars
     let considered: [Parameter]
+    /// Whose gradients are kept.
+    let learners: Set<OptimizerSlots.Key>
     private let assumptions: Assumptions
 
     init(
       _ fields: [BatchField], _ executable: Executable, _ layout: ResultLayout,
-      _ scalars: HostScalars, _ considered: [Parameter], _ assumptions: Assumptions
+      _ recorder: StepRecorder, _ assumptions: Assumptions
     ) {
       self.fields = fields
       self.executable = executable
       self.layout = layout
-      self.scalars = scalars
-      self.considered = considered
+      use = recorder.use
+      scalars = recorder.scalars
+      considered = recorder.considered
+      learners = recorder.learners
       self.assumptions = assumptions
     }
 
@@ -240,40 +330,48 @@ public final class TrainingStep {
     var fits: Bool { assumptions.hold }
   }
 
+  /// What looks closer at batches on which the step came to nothing; kept where it may be asked often.
+  var inquiry: InquiryGraph?
+
   /// What ran last.
   private var last: Compiled?
   /// Whether it has been said that something of the batches is not read.
   private var hasWarned = false
 
-  private func compiled(_ fields: [BatchField]) throws -> Compiled {
-    if let last, last.fields == fields, last.fits { return last }
+  private func compiled(_ fields: [BatchField], _ use: GradientUse) throws -> Compiled {
+    if let last, last.use == use, last.fields == fields, last.fits { return last }
     last?.scalars.settle()
     last = nil
-    let compiled = try shapes.entry(for: fields, where: { $0.fits && $0.scalars.catchesUp() }) {
+    let compiled = try shapes.entry(
+      for: fields,
+      where: {
+        $0.use == use && $0.fits && $0.scalars.catchesUp()
+      }
+    ) {
       let freezes = Assumptions.now
-      let (trace, recorder, layout) = try record(fields, slots)
+      let (trace, recorder, layout) = try record(fields, slots, kept, use)
       recorder.batch.warnOfUnread("a training step", unlessAlready: &hasWarned, at: location)
       let executable = try Executable(
         recorded: trace, random: random, options: compileOptions, arena: shapes.arena)
-      outline = StepOutline(fields, trace, recorder, slots, after: outline)
+      outline = StepOutline(fields, trace, recorder, after: outline)
       return Compiled(
-        fields, executable, layout, recorder.scalars, recorder.considered,
-        Assumptions(of: trace, from: freezes))
+        fields, executable, layout, recorder, Assumptions(of: trace, from: freezes))
     }
     last = compiled
     return compiled
   }
 
   /// Runs the closure on the inputs of a new trace, and `finish` on what it has recorded.
-  private func recording<R>(
-    _ fields: [BatchField], _ slots: OptimizerSlots,
+  func recording<R>(
+    _ fields: [BatchField], _ slots: OptimizerSlots, _ kept: KeptGradients, _ use: GradientUse,
     _ finish: (Trace, StepRecorder) throws -> R
   ) throws -> (trace: Trace, recorder: StepRecorder, R) {
     let trace = Trace(at: location)
     trace.mode = .training
+    trace.updatesParameters = use == .updates || use == .updatesWithKept
     return try Trace.$current.withValue(trace) {
       let batch = SymbolicBatch(trace, fields)
-      let recorder = StepRecorder(trace, batch, slots: slots)
+      let recorder = StepRecorder(trace, batch, slots: slots, kept: kept, use: use)
       try body(recorder, batch)
       try trace.check()
       let result = try finish(trace, recorder)
@@ -283,9 +381,9 @@ public final class TrainingStep {
   }
 
   private func record(
-    _ fields: [BatchField], _ slots: OptimizerSlots
+    _ fields: [BatchField], _ slots: OptimizerSlots, _ kept: KeptGradients, _ use: GradientUse
   ) throws -> (trace: Trace, recorder: StepRecorder, layout: ResultLayout) {
-    try recording(fields, slots) { trace, recorder in
+    try recording(fields, slots, kept, use) { trace, recorder in
       guard !recorder.losses.isEmpty else {
         throw ApusError(
           .invalidArgument, "the step minimizes nothing", expected: "a call of step.minimize")
@@ -295,58 +393,6 @@ public final class TrainingStep {
         trace, losses: recorder.losses, recorder.batch.reports, metrics: reportsMetrics,
         weights: false, required: recorder.norms)
     }
-  }
-
-  // MARK: Steps that change nothing
-
-  /// What a run that was not complete comes to.
-  ///
-  /// - `bad`: the first number that must be finite and is not.
-  private func stopped(
-    _ bad: (name: String, value: Double)?, _ batch: Batch
-  ) throws -> StepResult {
-    let (weight, gradients) = try inquire(batch)
-    if weight == 0 {
-      var result = StepResult(loss: 0)
-      result.wasSkipped = true
-      return result
-    }
-    let inquiry = Inquiry(
-      batch, step: count, parameters: last?.considered ?? [], gradients: gradients)
-    throw inquiry.error(bad?.name ?? "loss", bad?.value ?? .nan).located(at: location)
-  }
-
-  /// Records the step once more to look closer at a batch that it came to nothing on: what the loss is a mean
-  /// over, where it says so, and the greatest magnitude in each gradient. Nothing is changed.
-  private func inquire(
-    _ batch: Batch
-  ) throws -> (lossWeight: Double?, gradients: [(path: String, magnitude: Double)]) {
-    var paths: [String] = []
-    let (trace, _, hasWeight) = try recording(batch.fields, slots) { trace, recorder in
-      for (path, gradient) in recorder.minimizations.flatMap(\.gradients) {
-        trace.output("gradient \(paths.count)", magnitudeBound([gradient]))
-        paths.append(path)
-      }
-      let weight = recorder.losses.first.flatMap { trace.weight(ofMean: $0.value) }
-      if let weight { trace.output("weight", weight) }
-      return weight != nil
-    }
-    var graph = try trace.finish()
-    graph.assignments = []
-    var options = compileOptions
-    // Of gradients that are products the products themselves are looked at.
-    options.disabledPasses.insert("bound-by-factors")
-    let states = try StateStore(of: trace, random: random.cell)
-    let executable: Executable
-    do {
-      executable = try Executable(graph, states: states, options: options)
-    } catch let error as ApusError where error.kind == .resource && options.memoryLimit != nil {
-      // Other values come together in it. What is wrong with the batch is worth the memory, once.
-      options.memoryLimit = nil
-      executable = try Executable(graph, states: states, options: options)
-    }
-    let numbers = try executable.run(batch.arrays).map(\.scalar)
-    return (hasWeight ? numbers.last : nil, Array(zip(paths, numbers)))
   }
 }
 

@@ -166,6 +166,15 @@ private let small = """
     #expect(resolved["optimizer"]?["name"] == "sgd")
     #expect(resolved["schedule"]?["name"] == "cosine" && resolved["schedule"]?["to"] == 0.5)
     #expect(resolved["clip_norm"] == 2.0)
+    let update = try run(small, ["clip_value=0.5", "accumulate=4", "non_finite=skip"])
+      .resolved
+    #expect(
+      update["clip_value"] == 0.5 && update["accumulate"] == 4 && update["non_finite"] == "skip")
+    #expect(try mistake(small, ["clip_norm=1", "clip_value=1"]).what.contains("both there"))
+    let synonym = try mistake(small, ["accumulate_grad_batches=4"]).expected
+    #expect(synonym?.hasPrefix("accumulate (") == true)
+    #expect(try mistake(small, ["accumulate=0"]).what.contains("accumulate is 0"))
+    #expect(try mistake(small, ["non_finite=ignore"]).expected?.contains("raise, skip") == true)
     for wrong in ["", "=1", "a", "a..b=1", ".a=1", "model.9=relu", "model.x=relu", "epochs=[1"] {
       let error = try mistake(small, [wrong])
       #expect(error.kind == .invalidArgument, "\(wrong): \(error)")

@@ -85,6 +85,16 @@ import Testing
       print(result["gradient norm"]!, result.arrays["gradient"]!.shape)
       #expect(result["gradient norm"]! > 0 && result.arrays["gradient"]!.shape == [3, 8])
     }
+    for (index, part) in [batch, batch, batch, batch].enumerated() {
+      if index < 3 { try step.accumulate(part) } else { try step.run(part) }
+    }
+    #expect(step.count == 21)
+    let patient = try TrainingStep(nonFinite: .skip) { step, batch in
+      step.minimize(crossEntropy(model(batch.x), batch.y), over: model, with: Adam())
+    }
+    let outcome = try patient.run(batch)
+    if let reason = outcome.nonFinite { print("left out: \(reason)") }
+    #expect(outcome.nonFinite == nil && patient.count == 1)
     let before = try Self.values(model)
     try model.freeze("hidden.*")
     try step.run(batch)

@@ -304,6 +304,9 @@ import Testing
     for schedule in schedules { try Adam(learningRate: schedule).validate() }
     for rule in rules { try rule.validate() }
     let optimizer = SGD(learningRate: 0.1)
+    _ = try Trainer(
+      Linear(3, 2), optimizer: optimizer, accumulating: 4, options: StepOptions(clipValue: 1)
+    ) { model, batch in model(batch.x).sum() }
     let options = StepOptions(
       clipNorm: 1,
       groups: ["*.bias": SGD(learningRate: 0.1)])
@@ -314,7 +317,9 @@ import Testing
       step.output("slope", slope)
       step.minimize(loss, over: model, with: optimizer)
     }
-    let result = try step.run(Batch(["x": NDArray([1, 2], shape: [1, 2])]))
+    let batch = Batch(["x": NDArray([1, 2], shape: [1, 2])])
+    try step.accumulate(batch)
+    let result = try step.run(batch)
     #expect(result.arrays["slope"]?.floats == [1, 2] && options.clipNorm == 1)
     let copy = try model.copy()
     model.freeze()

@@ -42,7 +42,8 @@ import Testing
           a: Int32(product.a), b: Int32(product.b), terms: product.terms)
       }
       workspace = Guarded(
-        UInt32(0xffff_ffff), count: ck_bound_workspace_bytes(args) / MemoryLayout<UInt32>.size)
+        UInt32(0xffff_ffff), count: ck_bound_workspace_bytes(args) / MemoryLayout<UInt32>.size,
+        offset: 0)
       args.pointee.out = out.pointer
       args.pointee.workspace = workspace.pointer
       let greatest = arrays.map { values in

@@ -68,8 +68,8 @@ extension Module {
   ///       target.follow(online, rate: 0.005)
   ///     }
   ///
-  /// What `other` has been updated to in this graph counts. A mistake (another structure, shared
-  /// parameters, a rate outside 0…1) is recorded.
+  /// What `other` has been updated to in this graph counts; where the step only keeps the gradients of its batch,
+  /// nothing moves. A mistake (another structure, shared parameters, a rate outside 0…1) is recorded.
   public func follow(
     _ other: some Module, rate: Double, file: StaticString = #fileID, line: UInt = #line
   ) {
@@ -81,6 +81,7 @@ extension Module {
       for (own, other) in try paired(with: other, "follow") {
         let (mine, theirs) = (own.tensor, other.tensor)
         guard !mine.isPoisoned, !theirs.isPoisoned, let cell = own.cell else { return }
+        guard trace.updatesParameters else { continue }
         let isCopied = own is Buffer || rate == 1
         trace.assign(cell, (isCopied ? theirs : mine + (theirs - mine) * rate).stopGradient())
       }

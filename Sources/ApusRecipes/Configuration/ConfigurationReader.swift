@@ -23,6 +23,8 @@ final class ConfigurationReader {
     "lr": "rate", "learning_rate": "rate", "batch_size": "batch", "ema": "moving_average",
     "dataset": "data", "optimiser": "optimizer", "layers": "model", "max_epochs": "epochs",
     "num_epochs": "epochs", "gradient_clip": "clip_norm", "max_norm": "clip_norm",
+    "gradient_accumulation_steps": "accumulate", "accumulate_grad_batches": "accumulate",
+    "clipvalue": "clip_value", "clipnorm": "clip_norm",
     "decay": "weight_decay", "out_channels": "channels", "filters": "channels",
     "kernel_size": "kernel", "pool_size": "size", "betas": "beta1", "eps": "epsilon",
     "type": "name", "scheduler": "schedule", "lr_scheduler": "schedule", "out_features": "units",

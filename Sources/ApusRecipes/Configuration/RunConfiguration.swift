@@ -111,7 +111,10 @@ package struct RunConfiguration: Sendable {
   private static func tuning(
     _ recipe: any TrainableRecipe, _ reader: ConfigurationReader
   ) throws -> UpdateConfiguration? {
-    let keys = ["optimizer", "schedule", "groups", "clip_norm", "moving_average"]
+    let keys = [
+      "optimizer", "schedule", "groups", "clip_norm", "clip_value", "non_finite", "accumulate",
+      "moving_average",
+    ]
     guard let key = keys.first(where: { reader.ask($0) != nil }) else { return nil }
     guard recipe is any SupervisedRecipe else {
       throw ownLoop(recipe, key, at: reader.place(of: key))

@@ -9,7 +9,10 @@ struct UpdateConfiguration: Sendable {
   private let groups: [(pattern: String, optimizer: OptimizerConfiguration)]
   /// Patterns of parameters that do not learn.
   let frozen: [String]
-  private let clipNorm: Double?
+  private let clipNorm, clipValue: Double?
+  private let nonFinite: NonFinitePolicy
+  /// The batches that share an update.
+  private let accumulated: Int
   private let movingAverage: Double?
 
   /// Whether it is another for another number of epochs.
@@ -26,6 +29,17 @@ struct UpdateConfiguration: Sendable {
     schedule = try ScheduleConfiguration("schedule", of: run, isRate: true)
     (groups, frozen) = try Self.groups(run, own)
     clipNorm = try run.optional("clip_norm", .positive)
+    clipValue = try run.optional("clip_value", .positive)
+    if clipNorm != nil && clipValue != nil {
+      throw ApusError(
+        .invalidArgument, "clip_norm and clip_value are both there",
+        at: run.place(of: "clip_value"),
+        expected: "one of both")
+    }
+    let policies = NonFinitePolicy.allCases.map(\.rawValue)
+    nonFinite =
+      NonFinitePolicy(rawValue: try run.choice("non_finite", "raise", of: policies)) ?? .raise
+    accumulated = try run.value("accumulate", 1, .between(1, 1 << 20))
     movingAverage = try run.optional("moving_average", .share)
   }
 
@@ -59,8 +73,12 @@ struct UpdateConfiguration: Sendable {
     return (groups, frozen)
   }
 
-  /// What a trainer is given, for a run of that length.
-  func update(_ run: RunLength) -> RecipeUpdate {
+  /// What a trainer is given.
+  ///
+  /// - `batches`: the run's length in batches.
+  func update(_ batches: RunLength) -> RecipeUpdate {
+    var run = batches
+    run.stepsPerEpoch = (batches.stepsPerEpoch + accumulated - 1) / accumulated
     let plateau = schedule.plateauSettings?.callback(from: optimizer.rate)
     let base = schedule.schedule(scale: optimizer.rate, run, plateau: plateau)
     let own = optimizer.rate
@@ -73,6 +91,9 @@ struct UpdateConfiguration: Sendable {
     var update = RecipeUpdate(optimizer.optimizer(shape, run))
     update.groups = groups.map { ($0.pattern, $0.optimizer.optimizer(shape, run)) }
     update.clipNorm = clipNorm
+    update.clipValue = clipValue
+    update.nonFinite = nonFinite
+    update.accumulated = accumulated
     update.movingAverage = movingAverage
     if let plateau { update.callbacks.append(plateau) }
     return update

@@ -173,7 +173,11 @@ public final class RunRecorder: Callback {
     case .stepEnded(_, let result):
       // A loop of one's own may begin with this.
       if lastStep == nil { try begin(at: max(run.step - 1, 0)) }
-      if run.step == 1 || run.step.isMultiple(of: interval) { note(result, run) }
+      if let reason = result.nonFinite {
+        try add([RunRecord("skipped", step: run.step, .text(reason.description))])
+      } else if run.step == 1 || run.step.isMultiple(of: interval) {
+        note(result, run)
+      }
     case .epochEnded(let summary): try epochEnded(summary, run)
     case .ended(let reason):
       if let reason, lastStep != nil { try text("ended", reason, at: run.step) }
@@ -222,6 +226,7 @@ public final class RunRecorder: Callback {
     var all = numbers(summary.training, "training")
     if let validation = summary.validation { all += numbers(validation, "validation") }
     all.append(("epoch", Double(run.epoch)))
+    if summary.skipped > 0 { all.append(("skipped", Double(summary.skipped))) }
     if summary.steps > 0 { all.append(("steps_per_second", summary.stepsPerSecond)) }
     queue.add { [all] in all.map { RunRecord($0.0, step: step, time: time, .scalar($0.1)) } }
     guard let histogramInterval, run.epoch.isMultiple(of: histogramInterval) else { return }
