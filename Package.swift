@@ -48,7 +48,7 @@ let package = Package(
     .target(
       name: "ApusRuntime", dependencies: ["ApusGraph", "ApusOps", "ApusPasses", "CKernels"]),
     .target(name: "ApusNN", dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusRuntime"]),
-    .target(name: "ApusData", dependencies: ["ApusGraph", "CZlib"]),
+    .target(name: "ApusData", dependencies: ["ApusGraph", "CKernels", "CZlib"]),
     .target(name: "ApusImages", dependencies: ["ApusGraph", "ApusData", "CImageCodecs"]),
     .target(
       name: "ApusTraining",

@@ -19,6 +19,7 @@
 #include "ck_lstm.h"
 #include "ck_norm.h"
 #include "ck_optim.h"
+#include "ck_pixels.h"
 #include "ck_pool.h"
 #include "ck_random.h"
 #include "ck_rates.h"

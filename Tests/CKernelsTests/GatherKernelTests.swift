@@ -133,7 +133,7 @@ import Testing
       args.index_inner = Int64(c.strides[2])
       args.index_dtype = Int32(CK_I64.rawValue)
       let bytes = op == CK_GATHER_SCATTER_ADD_F32 ? ck_scatter_workspace_bytes(&args) : 0
-      let workspace = Guarded(UInt8(0xff), count: bytes)
+      let workspace = Guarded(UInt8(0xff), count: bytes, offset: 0)
       args.workspace = UnsafeMutableRawPointer(workspace.pointer)
       run(args)
       #expect(workspace.isIntact, "\(run.name)")
@@ -184,7 +184,7 @@ import Testing
       (args.outer, args.axis, args.count, args.inner) = (1, 2, 4096, 1)
       args.index_count = 1
       args.index_dtype = Int32(CK_U8.rawValue)
-      let workspace = Guarded(UInt8(0xff), count: ck_scatter_workspace_bytes(&args))
+      let workspace = Guarded(UInt8(0xff), count: ck_scatter_workspace_bytes(&args), offset: 0)
       args.workspace = UnsafeMutableRawPointer(workspace.pointer)
       run(args)
       #expect(dst.array == [0x1p24 + 1024, 0x1p24], "\(run.name)")

@@ -9,7 +9,8 @@ import Testing
     for list in [
       ck_bound_entries, ck_copy_entries, ck_cross_entropy_entries, ck_gather_entries,
       ck_gemm_pack_entries, ck_linear_cross_entropy_entries, ck_norm_entries, ck_optim_entries,
-      ck_pool_entries, ck_random_entries, ck_scan_entries, ck_softmax_entries, ck_sort_entries,
+      ck_pixels_entries, ck_pool_entries, ck_random_entries, ck_scan_entries, ck_softmax_entries,
+      ck_sort_entries,
     ] {
       let entries = UnsafeBufferPointer(start: list(&count), count: count)
       #expect(!entries.isEmpty)

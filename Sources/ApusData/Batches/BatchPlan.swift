@@ -72,10 +72,10 @@ struct Pass {
   /// The next batch, in the memory of `spare` where it fits and nobody else holds it. Consumed, since
   /// the caller's own hold would count.
   mutating func make(reusing spare: consuming Batch?) throws -> Batch {
-    // Drawn here, so that with prefetching the shuffle runs on the other thread too.
-    let plan = self.plan ?? source.plans(epoch: epoch)
-    self.plan = plan
-    let batch = plan(next)
+    // Drawn here, so that with prefetching the shuffle runs on the other thread too. Stored once: a closure that is
+    // taken out of an optional and put back is wrapped anew each time, and a late batch would go through all wrappings.
+    if plan == nil { plan = source.plans(epoch: epoch) }
+    let batch = plan!(next)
     next += 1
     var arrays: [NDArray] = []
     if var old = spare.take() { swap(&arrays, &old.arrays) }

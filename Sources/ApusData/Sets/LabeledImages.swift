@@ -1,7 +1,7 @@
 // Images kept as bytes and delivered as floats.
 
 import ApusGraph
-import Synchronization
+import CKernels
 
 /// How a byte of an image becomes a float.
 public enum PixelScale: Sendable, Hashable {
@@ -23,10 +23,32 @@ extension PixelScale {
 
   /// Writes the floats of bytes.
   func apply(_ target: UnsafeMutablePointer<Float>, _ source: UnsafePointer<UInt8>, _ count: Int) {
-    scaleToUnit(target, source, count)
-    guard case .normalized(let mean, let deviation) = self else { return }
-    for index in 0..<count { target[index] = (target[index] - mean) / deviation }
+    apply(target, source, rows: nil, count: 1, size: count)
   }
+
+  /// Writes the floats of rows of bytes, one after the other.
+  ///
+  /// - `rows`: which of the rows from `source` on, `count` of them; the first ones where it is nil.
+  /// - `size`: bytes of a row.
+  func apply(
+    _ target: UnsafeMutablePointer<Float>, _ source: UnsafePointer<UInt8>,
+    rows: UnsafePointer<Int64>?, count: Int, size: Int
+  ) {
+    var args = ck_pixels_args()
+    (args.out, args.bytes, args.rows) = (target, source, rows)
+    (args.count, args.size) = (Int64(count), Int64(size))
+    var kernel = Self.unitKernel
+    if case .normalized(let mean, let deviation) = self {
+      (args.mean, args.deviation) = (mean, deviation)
+      kernel = Self.normalKernel
+    }
+    var thread = ck_thread(index: 0, count: 1, team: nil, scratch: nil, scratch_bytes: 0)
+    kernel(&args, &thread)
+  }
+
+  // Of the processor's best level, which gives the bits of all others.
+  private static let unitKernel = ck_pixels(CK_PIXELS_UNIT, ck_isa_best())!
+  private static let normalKernel = ck_pixels(CK_PIXELS_NORMAL, ck_isa_best())!
 }
 
 /// Images with a class each: batches have `images`, f32[n, height, width, channels], and `labels`,
@@ -100,38 +122,13 @@ public struct LabeledImages: Dataset {
     }
     guard size > 0 else { return }
     pixels.withUnsafeBytes { source in
-      let source = source.bindMemory(to: UInt8.self).baseAddress!
-      fetch(source, examples, size)
-      for (place, example) in examples.enumerated() {
-        let from = source + example * size
-        let to = images.baseAddress! + place * size
-        scale.apply(to, from, size)
+      examples.withUnsafeBufferPointer { rows in
+        rows.withMemoryRebound(to: Int64.self) { rows in
+          scale.apply(
+            images.baseAddress!, source.bindMemory(to: UInt8.self).baseAddress!,
+            rows: rows.baseAddress!, count: rows.count, size: size)
+        }
       }
     }
-  }
-}
-
-/// Reads a byte of each cache line of the examples, so that the memory's delays overlap: shuffled
-/// images are far apart, and scaling one at a time would wait for each.
-private func fetch(_ source: UnsafePointer<UInt8>, _ examples: ArraySlice<Int>, _ size: Int) {
-  var sum: UInt8 = 0
-  for example in examples {
-    let start = source + example * size
-    for offset in stride(from: 0, to: size, by: 64) { sum &+= start[offset] }
-  }
-  // Somebody must want the sum, or there would be no reading.
-  fetched.store(sum, ordering: .relaxed)
-}
-
-private let fetched = Atomic<UInt8>(0)
-
-/// `byte / 255` without a division: 256/255 = 1.0000000100000001…, so 257·x + x/255 is 65536/255·x to
-/// more digits than a float has, and its rounding is the quotient's (a test compares all 256).
-private func scaleToUnit(
-  _ target: UnsafeMutablePointer<Float>, _ source: UnsafePointer<UInt8>, _ count: Int
-) {
-  for index in 0..<count {
-    let x = Float(source[index])
-    target[index] = x * (257 * 0x1p-16) + x * (0x1p-16 / 255)
   }
 }
