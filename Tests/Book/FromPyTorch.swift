@@ -307,6 +307,8 @@ import Testing
     _ = try Trainer(
       Linear(3, 2), optimizer: optimizer, accumulating: 4, options: StepOptions(clipValue: 1)
     ) { model, batch in model(batch.x).sum() }
+    let lbfgs = try LBFGS(model, lineSearch: .strongWolfe) { square($0($1.x)).sum() }
+    #expect(lbfgs.settings.iterations == 20)
     let options = StepOptions(
       clipNorm: 1,
       groups: ["*.bias": SGD(learningRate: 0.1)])

@@ -69,6 +69,19 @@ import Testing
     #expect(try penalized.evaluate(data).loss > plain)
   }
 
+  @Test func curvature() throws {
+    let model = Linear(2, 1)
+    try model.initialize(seed: 1)
+    let batch = Self.batch
+    let lbfgs = try LBFGS(model, iterations: 50, lineSearch: .strongWolfe) { model, batch in
+      mse(model(batch.x), batch.y)
+    }
+    let found = try lbfgs.run(batch)
+    print(found.before, found.loss, found.evaluations, found.end)
+    // What the least squares leave.
+    #expect(abs(found.loss - 0.1) < 1e-5 && found.loss < found.before)
+  }
+
   static let batch = Batch([
     "x": NDArray([1, 2, 3, 5, 1, 1, 2, 0], shape: [4, 2]),
     "y": NDArray([1, 2, 0, 1], shape: [4, 1]),

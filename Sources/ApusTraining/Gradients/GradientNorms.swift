@@ -83,12 +83,20 @@ public final class GradientNorms<Model: Module> {
   ///
   /// - Throws: as ``measure(_:)``.
   public func gradients(_ batch: Batch) throws -> [(path: String, gradient: NDArray)] {
+    try evaluated(batch).gradients
+  }
+
+  /// The loss and its gradients.
+  func evaluated(
+    _ batch: Batch
+  ) throws -> (loss: Double, gradients: [(path: String, gradient: NDArray)]) {
     let batch = try batch.checked(at: location)
     try batch.requireExamples(at: location)
     let compiled = try wholeShapes.entry(for: batch.fields, where: { $0.assumptions.hold }) {
       try compile(batch.fields, isWhole: true)
     }
-    return Array(zip(compiled.paths, try compiled.executable.run(batch.arrays).dropFirst()))
+    let results = try compiled.executable.run(batch.arrays)
+    return (results[0].scalar, Array(zip(compiled.paths, results.dropFirst())))
   }
 
   // MARK: Recording
