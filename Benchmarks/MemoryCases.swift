@@ -27,14 +27,16 @@ package enum MemoryFamily: String, Sendable, CaseIterable {
   /// Sizes that fit the first, second and third cache, and one that does not.
   package var usualShapes: [Shape] {
     switch self {
-    case .eltwise, .optimizer: [[4096], [65_536], [1 << 20], [1 << 25]]
+    case .eltwise: [[4096], [65_536], [1 << 20], [1 << 25]]
+    // As above, and a network's parameters.
+    case .optimizer: [[4096], [65_536], [1 << 20], [1 << 25], [200, 100_000]]
     case .pool: [[1, 56, 56, 16], [2, 112, 112, 64], [16, 7, 7, 2048], [16, 112, 112, 64]]
     case .reduce, .norm, .softmax: [[4, 1024], [64, 1024], [1024, 1024], [32_768, 1024]]
     }
   }
 
   /// A shape of this family: `ROWSxCOLUMNS`, or one number of elements where rows do not matter, or images
-  /// `NxHxWxC`, of 2 x 2 elements at least.
+  /// `NxHxWxC`, of 2 x 2 elements at least. Of updates, `TENSORSxELEMENTS`: so many parameters of so many elements.
   ///
   /// - Throws: `invalidArgument` for anything else, and for more than 2^30 elements.
   package func shape(_ text: String) throws -> Shape {
@@ -49,14 +51,16 @@ package enum MemoryFamily: String, Sendable, CaseIterable {
     let limit = 1 << 30
     guard extents.count == numbers.count, ranks.contains(extents.count),
       extents.allSatisfy({ $0 >= 1 }), Shape(extents).count <= limit,
-      self != .pool || extents[1...2].allSatisfy({ $0 >= 2 })
+      self != .pool || extents[1...2].allSatisfy({ $0 >= 2 }),
+      self != .optimizer || extents.count == 1 || extents[0] <= 1000
     else {
       throw ApusError(
         .invalidArgument, "shape '\(text)'",
         expected: self == .pool
           ? "NxHxWxC, as in 16x112x112x64, at most \(limit) elements"
           : ranks.lowerBound == 1
-            ? "a number of elements from 1 to \(limit), or ROWSxCOLUMNS"
+            ? "a number of elements from 1 to \(limit), or "
+              + (self == .optimizer ? "TENSORSxELEMENTS with 1000 tensors at most" : "ROWSxCOLUMNS")
             : "ROWSxCOLUMNS, as in 1024x768, at most \(limit) elements")
     }
     return Shape(extents)
@@ -70,12 +74,13 @@ package struct MemoryOperation: Sendable {
   /// Operations for each element of the shape, a transcendental function counted as one.
   let flops: Double
   /// How many of the first operands take the first results as their new values.
-  let updated: Int
+  let updated: @Sendable (Shape) -> Int
   let operands: @Sendable (Shape) -> [Operand]
   let body: @Sendable ([Tensor]) -> [Tensor]
 
   init(
-    _ family: MemoryFamily, _ name: String, flops: Double, updated: Int = 0,
+    _ family: MemoryFamily, _ name: String, flops: Double,
+    updated: @escaping @Sendable (Shape) -> Int = { _ in 0 },
     _ operands: @escaping @Sendable (Shape) -> [Operand],
     _ body: @escaping @Sendable ([Tensor]) -> [Tensor]
   ) {
@@ -180,34 +185,6 @@ package struct MemoryOperation: Sendable {
       return [loss] + gradients(of: loss, withRespectTo: [$0[0]])
     },
   ]
-
-  private static let updates = [
-    update("sgd", SGD(learningRate: 1e-3), flops: 2),
-    update("momentum", SGD(learningRate: 1e-3, momentum: 0.9), flops: 4),
-    update("adam", Adam(learningRate: 1e-3), flops: 12),
-    update("adamw", AdamW(learningRate: 1e-3), flops: 13),
-  ]
-
-  /// Operands are the parameter, the slots, the gradient and the optimiser's scalars at its first step.
-  private static func update(
-    _ name: String, _ optimizer: some Optimizer & Sendable, flops: Double
-  ) -> MemoryOperation {
-    let slots = UpdateOutline(optimizer, of: .f32(1)).slots.count
-    return MemoryOperation(
-      .optimizer, name, flops: flops, updated: 1 + slots,
-      { shape in
-        [Operand(shape)] + [Operand](repeating: Operand(shape, .constant(0)), count: slots)
-          + [Operand(shape)]
-          + UpdateOutline(optimizer, of: .f32(1)).scalars.map {
-            Operand([], .constant(Float($0.value(UpdateTime(step: 0, update: 0)))))
-          }
-      },
-      { operands in
-        UpdateOutline(optimizer, of: operands[0].type).record(
-          operands[0], operands[slots + 1], slots: Array(operands[1..<slots + 1]),
-          scalars: Array(operands[(slots + 2)...]))
-      })
-  }
 }
 
 extension BenchmarkCase {
@@ -236,7 +213,7 @@ extension BenchmarkCase {
         ("shape", .array(extents.map(JSON.integer))),
       ])
     ) { options in
-      try GraphSide(operands, updated: operation.updated, options, operation.body)
+      try GraphSide(operands, updated: operation.updated(shape), options, operation.body)
     }
   }
 }

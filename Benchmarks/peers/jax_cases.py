@@ -260,6 +260,35 @@ def momentum(p, g, v):
     return p - 1e-3 * v, v
 
 
+def rmsprop(p, g, v):
+    v = 0.99 * v + 0.01 * g * g
+    return p - 1e-3 * g / (jnp.sqrt(v) + 1e-8), v
+
+
+def adagrad(p, g, s):
+    s = s + g * g
+    return p - 1e-3 * g / (jnp.sqrt(s) + 1e-10), s
+
+
+def lion(p, g, m):
+    direction = jnp.sign(0.9 * m + 0.1 * g)
+    return p - 1e-4 * direction, 0.99 * m + 0.01 * g
+
+
+def lamb(p, g, m, v):
+    """Each row of many is a parameter of its own."""
+    m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+    direction = m / (jnp.sqrt(v) + 1e-6) + 0.01 * p
+    lengths = [jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (p, direction)]
+    return p - 1e-3 * lengths[0] / lengths[1] * direction, m, v
+
+
+def careful_adamw(p, g, m, v, average):
+    g = g * jnp.minimum(1 / (jnp.linalg.norm(g.ravel()) + 1e-6), 1)
+    p, m, v = adam(p, g, m, v, 1 - 1e-5)
+    return p, m, v, average + (p - average) * 0.001
+
+
 OPERATIONS = {
     "gemm": {"product": product},
     "conv": {"forward": convolution, "data": convolution, "weights": convolution},
@@ -326,6 +355,11 @@ OPERATIONS = {
         "momentum": update(momentum, 1),
         "adam": update(adam, 2),
         "adamw": update(lambda p, g, m, v: adam(p, g, m, v, 1 - 1e-5), 2),
+        "rmsprop": update(rmsprop, 1),
+        "adagrad": update(adagrad, 1),
+        "lion": update(lion, 1),
+        "lamb": update(lamb, 2),
+        "adamw_careful": update(careful_adamw, 3),
     },
 }
 

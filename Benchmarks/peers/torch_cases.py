@@ -249,13 +249,22 @@ def images_gradient(function):
     return case_of
 
 
+def parameters_of(case):
+    """One parameter, or as many as the shape says, each with a gradient."""
+    shape = case["shape"]
+    made = []
+    for _ in range(1 if len(shape) == 1 else shape[0]):
+        parameter = numbers(shape[-1]).requires_grad_()
+        parameter.grad = numbers(shape[-1])
+        made.append(parameter)
+    return made
+
+
 def update(optimizer):
-    """A fused update of one parameter."""
+    """A fused update, or one by PyTorch's operations on lists where it has no fused one."""
 
     def case_of(case, dtype):
-        parameter = numbers(*case["shape"]).requires_grad_()
-        parameter.grad = numbers(*case["shape"])
-        step = optimizer([parameter]).step
+        step = optimizer(parameters_of(case)).step
 
         def run():
             step()
@@ -263,6 +272,60 @@ def update(optimizer):
         return run, (), None
 
     return case_of
+
+
+def careful_update(case, dtype):
+    """Clipping by norm, a fused AdamW and an average of the parameters."""
+    parameters = parameters_of(case)
+    averages = [parameter.detach().clone() for parameter in parameters]
+    step = torch.optim.AdamW(parameters, lr=1e-3, fused=True).step
+
+    def run():
+        norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
+        step()
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, parameters, 0.001)
+        return norm
+
+    return run, (), None
+
+
+def lists(rule, slots):
+    """An update that PyTorch has no class for, by its operations on lists."""
+
+    def case_of(case, dtype):
+        parameters = [parameter.detach() for parameter in parameters_of(case)]
+        gradients = [torch.randn_like(parameter) for parameter in parameters]
+        kept = [[torch.zeros_like(parameter) for parameter in parameters] for _ in range(slots)]
+
+        def run():
+            rule(parameters, gradients, *kept)
+
+        return run, (), None
+
+    return case_of
+
+
+def lion(parameters, gradients, means):
+    directions = torch._foreach_lerp(means, gradients, 0.1)
+    torch._foreach_sign_(directions)
+    torch._foreach_add_(parameters, directions, alpha=-1e-4)
+    torch._foreach_lerp_(means, gradients, 0.01)
+
+
+def lamb(parameters, gradients, means, squares):
+    torch._foreach_lerp_(means, gradients, 0.1)
+    torch._foreach_mul_(squares, 0.999)
+    torch._foreach_addcmul_(squares, gradients, gradients, 0.001)
+    roots = torch._foreach_sqrt(squares)
+    torch._foreach_add_(roots, 1e-6)
+    directions = torch._foreach_div(means, roots)
+    torch._foreach_add_(directions, parameters, alpha=0.01)
+    lengths = torch._foreach_norm(parameters)
+    torch._foreach_div_(lengths, torch._foreach_norm(directions))
+    torch._foreach_mul_(lengths, -1e-3)
+    torch._foreach_mul_(directions, lengths)
+    torch._foreach_add_(parameters, directions)
 
 
 OPERATIONS = {
@@ -346,6 +409,11 @@ OPERATIONS = {
         "momentum": update(lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9, fused=True)),
         "adam": update(lambda p: torch.optim.Adam(p, lr=1e-3, fused=True)),
         "adamw": update(lambda p: torch.optim.AdamW(p, lr=1e-3, fused=True)),
+        "rmsprop": update(lambda p: torch.optim.RMSprop(p, lr=1e-3, foreach=True)),
+        "adagrad": update(lambda p: torch.optim.Adagrad(p, lr=1e-3, fused=True)),
+        "lion": lists(lion, 1),
+        "lamb": lists(lamb, 2),
+        "adamw_careful": careful_update,
     },
 }
 

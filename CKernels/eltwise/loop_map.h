@@ -33,6 +33,53 @@ static bool run_span(frame *f, int64_t begin, int64_t end) {
   return true;
 }
 
+enum {
+  FETCHED = 8,             // operands that are asked for, at most
+  FETCH_INSTRUCTIONS = 6,  // so long is a program that leaves memory idle between two tiles
+};
+
+/// The operands of which every tile reads its own elements, where it pays to ask for those of the
+/// next tile: only the first operations read memory, and a program of several would let it wait
+/// through all others. Asking for what the caches hold costs more than it brings (RMSProp, 20 M
+/// elements: 12.0 to 9.4 ms; 100 thousand: 0.028 to 0.045).
+static int fetched_operands(const frame *f, int list[FETCHED]) {
+  const ck_loop_args *args = f->args;
+  if (args->dims != 1 || args->instructions - args->once < FETCH_INSTRUCTIONS) return 0;
+  int count = 0;
+  int64_t bytes = 0;
+  for (int o = 0; o < args->operands && count < FETCHED; o++) {
+    const ck_loop_operand *operand = &f->operands[o];
+    if (operand->access == 0 || LOOP_IS_OUTPUT(operand->access) || operand->stride[0] != 1)
+      continue;
+    bytes += args->extent[0] * (int64_t)loop_dtype_bytes(operand->dtype);
+    list[count++] = o;
+  }
+  return bytes > ck_cache_bytes() ? count : 0;
+}
+
+/// Runs the tile's instructions, and between them asks for what the next tile reads: a little each
+/// time, since only so many lines can be on their way.
+static void run_fetching(frame *f, const int *fetched, int count) {
+  const ck_loop_args *args = f->args;
+  const char *next[FETCHED];
+  int64_t bytes[FETCHED], all = 0;
+  for (int i = 0; i < count; i++) {
+    bytes[i] = f->columns * (int64_t)loop_dtype_bytes(f->operands[fetched[i]].dtype);
+    next[i] = operand_at(f, fetched[i]) + bytes[i];
+    all += bytes[i];
+  }
+  const int64_t lines = all / 64 / (args->instructions - args->once) + 1;
+  int64_t at = 0;
+  for (int i = 0, n = args->once; n < args->instructions; n++) {
+    for (int64_t line = 0; line < lines && i < count; line++) {
+      __builtin_prefetch(next[i] + at, 0, 2);
+      at += 64;
+      if (at >= bytes[i]) i++, at = 0;
+    }
+    execute(f, &f->code[n]);
+  }
+}
+
 static void loop_map(const ck_loop_args *args, const ck_thread *t) {
   if (args->chain.form) {
     loop_chain(args, t);
@@ -46,9 +93,15 @@ static void loop_map(const ck_loop_args *args, const ck_thread *t) {
   frame_connect(&f);
   run_once(&f);
   if (!args->spans || !run_span(&f, begin, end)) {
+    int fetched[FETCHED];
+    const int count = fetched_operands(&f, fetched);
     for (int64_t unit = begin; unit < end; unit++) {
       frame_tile(&f, 0, unit);
-      run_code(&f, args->once, args->instructions);
+      if (count > 0 && unit + 1 < end) {
+        run_fetching(&f, fetched, count);
+      } else {
+        run_code(&f, args->once, args->instructions);
+      }
     }
   }
   finish_streams(args);

@@ -190,7 +190,7 @@ import Testing
   @Test func updates_changeTheirStatesInPlace() throws {
     let adam = try MemoryFamily.optimizer.operation("adam")
     let options = BenchmarkOptions(threads: 1, isa: .ref, seconds: 0.01)
-    let side = try GraphSide(adam.operands([8]), updated: adam.updated, options, adam.body)
+    let side = try GraphSide(adam.operands([8]), updated: adam.updated([8]), options, adam.body)
     let before = try side.executable.states.array("x0").floats
     _ = try side.run(1)
     #expect(try side.executable.states.array("x0").floats != before)
