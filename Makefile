@@ -14,7 +14,7 @@ BENCH ?= report --output Benchmarks/results --seconds 0.5
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
-setup: ## install what is missing: libomp, zlib, libpng, libjpeg, the Fashion-MNIST data set
+setup: ## install what is missing: libomp, zlib, libpng, libjpeg, libonig, the Fashion-MNIST data set
 	@.ci/setup
 
 demo: setup ## build for release and train on Fashion-MNIST for five epochs

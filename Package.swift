@@ -18,6 +18,8 @@ let package = Package(
     .library(name: "Apus", targets: ["Apus"]),
     // Apart, since it needs libpng and libjpeg of the system.
     .library(name: "ApusImages", targets: ["ApusImages"]),
+    // Apart, since it needs Oniguruma of the system.
+    .library(name: "ApusText", targets: ["ApusText"]),
     .executable(name: "apus", targets: ["ApusCommand"]),
   ],
   traits: [
@@ -39,7 +41,9 @@ let package = Package(
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
     .systemLibrary(name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg-dev"])]),
+    .systemLibrary(name: "COniguruma", pkgConfig: "oniguruma", providers: [.apt(["libonig-dev"])]),
     .target(name: "CImageCodecs", dependencies: ["CPNG", "CJPEG"]),
+    .target(name: "CText", dependencies: ["COniguruma"]),
 
     .target(name: "ApusGraph"),
     .target(name: "ApusOps", dependencies: ["ApusGraph", "CKernels"]),
@@ -50,6 +54,7 @@ let package = Package(
     .target(name: "ApusNN", dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusRuntime"]),
     .target(name: "ApusData", dependencies: ["ApusGraph", "CKernels", "CZlib"]),
     .target(name: "ApusImages", dependencies: ["ApusGraph", "ApusData", "CImageCodecs"]),
+    .target(name: "ApusText", dependencies: ["ApusGraph", "ApusData", "CText"]),
     .target(
       name: "ApusTraining",
       dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusRuntime", "ApusNN", "ApusData"]),
@@ -91,6 +96,9 @@ let package = Package(
       name: "ApusImagesTests", dependencies: ["ApusImages", "Apus", "TestSupport"],
       exclude: ["Fixtures"]),
     .testTarget(
+      name: "ApusTextTests", dependencies: ["ApusText", "Apus", "TestSupport"],
+      exclude: ["Fixtures"]),
+    .testTarget(
       name: "ApusTrainingTests", dependencies: ["Apus", "ApusTraining", "TestSupport"],
       exclude: ["Reference"]),
     .testTarget(name: "ApusRecipesTests", dependencies: ["Apus", "ApusRecipes"]),
@@ -122,7 +130,7 @@ if Context.environment["APUS_STRICT"] != nil {
 
 // `make fuzz`: undefined behaviour in our C ends the process.
 if Context.environment["APUS_SANITIZE"] != nil {
-  for target in package.targets where ["CKernels", "CImageCodecs"].contains(target.name) {
+  for target in package.targets where ["CKernels", "CImageCodecs", "CText"].contains(target.name) {
     target.cSettings =
       (target.cSettings ?? []) + [
         .unsafeFlags([

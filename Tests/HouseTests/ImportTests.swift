@@ -6,11 +6,14 @@ import Testing
 private let floors =
   foundations + [
     "ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "ApusRuntime", "ApusNN", "ApusData",
-    "ApusImages", "ApusTraining", "Apus", "ApusRecipes", "ApusBenchmarks", "ApusCommand",
+    "ApusImages", "ApusText", "ApusTraining", "Apus", "ApusRecipes", "ApusBenchmarks",
+    "ApusCommand",
   ]
 
 /// Those that have no Swift.
-private let foundations = ["CKernels", "CZlib", "CPNG", "CJPEG", "CImageCodecs"]
+private let foundations = [
+  "CKernels", "CZlib", "CPNG", "CJPEG", "CImageCodecs", "COniguruma", "CText",
+]
 
 @Suite struct ImportTests {
   @Test func importsRunDownwardOnly() throws {

@@ -1,0 +1,3 @@
+// Oniguruma of the system (libonig-dev).
+
+#include <oniguruma.h>
