@@ -61,12 +61,13 @@ let package = Package(
     .target(name: "Apus", dependencies: ["ApusNN", "ApusData", "ApusTraining"]),
     .target(name: "ApusRecipes", dependencies: ["Apus"]),
     .target(
-      name: "ApusBenchmarks", dependencies: ["Apus", "ApusRecipes", "CKernels"], path: "Benchmarks",
+      name: "ApusBenchmarks", dependencies: ["Apus", "ApusRecipes", "ApusText", "CKernels"],
+      path: "Benchmarks",
       exclude: ["peers", "results"]),
     .executableTarget(
       name: "ApusCommand",
       dependencies: [
-        "Apus", "ApusBenchmarks", "ApusImages", "ApusPasses", "ApusRecipes",
+        "Apus", "ApusBenchmarks", "ApusImages", "ApusPasses", "ApusRecipes", "ApusText",
         .product(
           name: "ArgumentParser", package: "swift-argument-parser",
           condition: .when(traits: ["Command"])),
@@ -109,13 +110,13 @@ let package = Package(
       dependencies: ["Apus", "ApusCommand", "ApusRecipes", "TestSupport"]),
     // As a package of somebody else's sees the library: public names alone.
     .testTarget(
-      name: "BookTests", dependencies: ["Apus", "ApusImages"], path: "Tests/Book",
+      name: "BookTests", dependencies: ["Apus", "ApusImages", "ApusText"], path: "Tests/Book",
       packageAccess: false),
     .testTarget(name: "HouseTests", exclude: ["PublicNames.txt"]),
     // Random cases: a few in `make test`, for a given time under sanitizers in `make fuzz`.
     .testTarget(
       name: "FuzzTests",
-      dependencies: ["Apus", "ApusData", "ApusImages", "ApusPasses", "TestSupport"]),
+      dependencies: ["Apus", "ApusData", "ApusImages", "ApusPasses", "ApusText", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]
 )

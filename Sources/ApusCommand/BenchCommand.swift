@@ -19,8 +19,8 @@ struct BenchCommand: ParsableCommand {
       BenchMemoryCommand<ReduceBench>.self, BenchMemoryCommand<NormBench>.self,
       BenchMemoryCommand<SoftmaxBench>.self, BenchMemoryCommand<PoolBench>.self,
       BenchMemoryCommand<OptimizerBench>.self,
-      BenchTrainCommand.self, BenchInputCommand.self, BenchCompareCommand.self,
-      BenchReportCommand.self,
+      BenchTrainCommand.self, BenchInputCommand.self, BenchTokenizerCommand.self,
+      BenchCompareCommand.self, BenchReportCommand.self,
     ])
 }
 

@@ -80,8 +80,8 @@ extension TokenTruncation {
 }
 
 extension TokenPadding {
-  /// No file fills up to more.
-  static let mostTokens = 1 << 24
+  /// Nobody fills up to more, so that no file makes a short text take all memory.
+  static let mostTokens = 1 << 20
 
   fileprivate init(_ value: JSON) throws {
     let fields = try FileFields(value, at: "padding")

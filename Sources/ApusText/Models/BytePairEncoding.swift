@@ -34,9 +34,28 @@ struct BytePairEncoding: TokenModel {
     prefix = Array((options.prefix ?? "").utf8)
     suffix = Array((options.suffix ?? "").utf8)
     byteTokens = byteTokenIDs(vocabulary, options.fallsBackToBytes)
+    isCutAtMarks =
+      unknownID != nil && prefix.isEmpty && suffix.isEmpty && !options.ignoresMerges
+      && Self.keepsMarksFirst(vocabulary, merges)
+  }
+
+  /// Whether U+2581 is a token, and no merge puts it behind another character: then words that begin with it can be
+  /// merged one by one. SentencePiece's vocabularies are such, and their texts come in one piece.
+  private static func keepsMarksFirst(_ vocabulary: Vocabulary, _ merges: MergeTable) -> Bool {
+    let mark: [UInt8] = [0xe2, 0x96, 0x81]
+    guard vocabulary.id(of: mark) != nil else { return false }
+    return merges.sorted.allSatisfy { merge in
+      let token = Array(vocabulary.bytes(of: Int(merge.id)) ?? [])
+      let rest = token.drop { mark.contains($0) }
+      let leading = token.count - rest.count
+      guard leading % 3 == 0, token[..<leading].elementsEqual((0..<leading).map { mark[$0 % 3] })
+      else { return false }
+      return !rest.indices.contains { rest[$0...].starts(with: mark) }
+    }
   }
 
   var surfaceID: Int32? { nil }
+  let isCutAtMarks: Bool
 
   func tokenize(
     _ piece: UnsafeBufferPointer<UInt8>, into tokens: inout [ModelToken],

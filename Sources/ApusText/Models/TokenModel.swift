@@ -15,6 +15,9 @@ protocol TokenModel: Sendable {
   /// The id of tokens that stand for what they are not, so that a token's text is its piece's.
   var surfaceID: Int32? { get }
 
+  /// Whether a piece's tokens are those of its words, where words begin with U+2581.
+  var isCutAtMarks: Bool { get }
+
   /// Appends the tokens of a piece of one byte or more.
   ///
   /// - Throws: `missing` where the vocabulary lacks the token for what it does not know.

@@ -41,6 +41,8 @@ struct Unigram: TokenModel {
 
   var surfaceID: Int32? { unknownID }
 
+  var isCutAtMarks: Bool { false }
+
   func tokenize(
     _ piece: UnsafeBufferPointer<UInt8>, into tokens: inout [ModelToken],
     _ scratch: inout ModelScratch

@@ -26,6 +26,8 @@ struct WordPiece: TokenModel {
 
   var surfaceID: Int32? { nil }
 
+  var isCutAtMarks: Bool { false }
+
   func tokenize(
     _ piece: UnsafeBufferPointer<UInt8>, into tokens: inout [ModelToken],
     _ scratch: inout ModelScratch
@@ -99,6 +101,8 @@ struct WordLevel: TokenModel {
   }
 
   var surfaceID: Int32? { nil }
+
+  var isCutAtMarks: Bool { false }
 
   func tokenize(
     _ piece: UnsafeBufferPointer<UInt8>, into tokens: inout [ModelToken],

@@ -50,6 +50,14 @@ struct SplitText {
 
   /// Changes the text of each piece that is no token.
   mutating func rewrite(_ change: (inout TextBuffer) throws -> Void) rethrows {
+    if pieces.count == 1, let piece = pieces.first, piece.token < 0, piece.start == 0,
+      piece.end == text.bytes.count, text.origin == 0
+    {
+      text.align()
+      try change(&text)
+      pieces = text.bytes.isEmpty ? [] : [Piece(0, text.bytes.count)]
+      return
+    }
     var whole = TextBuffer.empty(origin: text.origin)
     var result: [Piece] = []
     for piece in pieces {

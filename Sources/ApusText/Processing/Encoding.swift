@@ -204,4 +204,6 @@ public struct Encoding: Sendable {
 /// What a token of an id is called.
 protocol TokenNames: AnyObject, Sendable {
   func name(_ id: Int) -> String?
+  /// False where it surely neither begins nor ends with white space or U+0120.
+  func mayHaveSpaces(_ id: Int) -> Bool
 }

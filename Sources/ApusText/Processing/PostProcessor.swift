@@ -115,8 +115,10 @@ extension Encoding {
   /// - `addsPrefixSpace`: whether a space was put in front, which no offset counts.
   mutating func trim(_ addsPrefixSpace: Bool) {
     for index in overflowing.indices { overflowing[index].trim(addsPrefixSpace) }
-    for (index, token) in tokens.enumerated() {
-      let scalars = Array(token.unicodeScalars)
+    for index in ids.indices {
+      // Hardly a token needs to be looked at.
+      guard surfaces[index] != nil || names.mayHaveSpaces(ids[index]) else { continue }
+      let scalars = Array((surfaces[index] ?? names.name(ids[index]) ?? "").unicodeScalars)
       func isSpace(_ scalar: Unicode.Scalar) -> Bool {
         // U+0120 is the space in the alphabet of bytes.
         scalar.value == 0x120 || ScalarClass.of(scalar.value).contains(.space)

@@ -25,7 +25,7 @@ extension Tokenizer {
     _ texts: [String], addSpecialTokens: Bool = true, threads: Int? = nil
   ) throws -> [Encoding] {
     var encodings = try inParallel(texts, threads) { text, workspace in
-      try self.encode(Array(text.utf8), pair: nil, addSpecialTokens, workspace)
+      try self.encode(Array(text.utf8), pair: nil, addSpecialTokens, &workspace)
     }
     padding?.apply(to: &encodings)
     return encodings
@@ -40,7 +40,7 @@ extension Tokenizer {
     var encodings = try inParallel(pairs.map { TextPair(first: $0.0, second: $0.1) }, threads) {
       pair, workspace in
       try self.encode(
-        Array(pair.first.utf8), pair: Array(pair.second.utf8), addSpecialTokens, workspace)
+        Array(pair.first.utf8), pair: Array(pair.second.utf8), addSpecialTokens, &workspace)
     }
     padding?.apply(to: &encodings)
     return encodings
@@ -55,7 +55,7 @@ extension Tokenizer {
   /// - Throws: as ``encode(_:pair:addSpecialTokens:)``.
   public func ids(of text: String, addSpecialTokens: Bool = true) throws -> [Int] {
     try core.workspaces.withWorkspace {
-      try ids(of: Array(text.utf8), addSpecialTokens, $0)
+      try ids(of: Array(text.utf8), addSpecialTokens, &$0)
     }
   }
 
@@ -70,7 +70,7 @@ extension Tokenizer {
       return try encodeBatch(texts, addSpecialTokens: addSpecialTokens, threads: threads).map(\.ids)
     }
     return try inParallel(texts, threads) { text, workspace in
-      try self.ids(of: Array(text.utf8), addSpecialTokens, workspace)
+      try self.ids(of: Array(text.utf8), addSpecialTokens, &workspace)
     }
   }
 
@@ -81,17 +81,17 @@ extension Tokenizer {
     _ text: [UInt8], pair: [UInt8]?, _ addSpecialTokens: Bool
   ) throws -> Encoding {
     var encodings = [
-      try core.workspaces.withWorkspace { try encode(text, pair: pair, addSpecialTokens, $0) }
+      try core.workspaces.withWorkspace { try encode(text, pair: pair, addSpecialTokens, &$0) }
     ]
     padding?.apply(to: &encodings)
     return encodings[0]
   }
 
   private func encode(
-    _ text: [UInt8], pair: [UInt8]?, _ addSpecialTokens: Bool, _ workspace: TokenizerWorkspace
+    _ text: [UInt8], pair: [UInt8]?, _ addSpecialTokens: Bool, _ workspace: inout TokenizerWorkspace
   ) throws -> Encoding {
-    var encodings = [try core.encoding(of: text, typeID: 0, workspace)]
-    if let pair { encodings.append(try core.encoding(of: pair, typeID: 1, workspace)) }
+    var encodings = [try core.encoding(of: text, typeID: 0, &workspace)]
+    if let pair { encodings.append(try core.encoding(of: pair, typeID: 1, &workspace)) }
     if let truncation {
       let added =
         addSpecialTokens ? core.postProcessor?.addedCount(isPair: pair != nil) ?? 0 : 0
@@ -112,28 +112,40 @@ extension Tokenizer {
         to: encodings, addingSpecials: addSpecialTokens, core)
     }
     guard var result = encodings.first else { return Encoding(names: core) }
-    for other in encodings.dropFirst() { result.append(other) }
+    for other in encodings.dropFirst() {
+      // Each part of one text is put together with each of the other.
+      let parts = (result.overflowing.count + 1) * (other.overflowing.count + 1)
+      guard parts <= Self.mostParts else {
+        throw ApusError(
+          .resource, "truncation makes \(parts) pairs of parts of two texts", at: "truncation",
+          expected: "at most \(Self.mostParts): shorter texts, or a greater length")
+      }
+      result.append(other)
+    }
     return result
   }
 
+  /// The most parts of truncated texts.
+  private static var mostParts: Int { 1 << 16 }
+
   /// - `text`: valid UTF-8.
   package func ids(of text: [UInt8], _ addSpecialTokens: Bool) throws -> [Int] {
-    try core.workspaces.withWorkspace { try ids(of: text, addSpecialTokens, $0) }
+    try core.workspaces.withWorkspace { try ids(of: text, addSpecialTokens, &$0) }
   }
 
   private func ids(
-    of text: [UInt8], _ addSpecialTokens: Bool, _ workspace: TokenizerWorkspace
+    of text: [UInt8], _ addSpecialTokens: Bool, _ workspace: inout TokenizerWorkspace
   ) throws -> [Int] {
     // Lengths are the affair of encodings.
     let around = addSpecialTokens ? idsAround : IDsAround()
     guard truncation == nil, padding == nil, let around else {
-      var encodings = [try encode(text, pair: nil, addSpecialTokens, workspace)]
+      var encodings = [try encode(text, pair: nil, addSpecialTokens, &workspace)]
       padding?.apply(to: &encodings)
       return encodings[0].ids
     }
     var ids = around.before
     ids.reserveCapacity(text.count / 4)
-    try core.appendIDs(of: text, to: &ids, workspace)
+    try core.appendIDs(of: text, to: &ids, &workspace)
     return ids + around.after
   }
 
@@ -145,12 +157,12 @@ extension Tokenizer {
   /// Does something with each element, on several threads.
   private func inParallel<Element: Sendable, Result: Sendable>(
     _ elements: [Element], _ threads: Int?,
-    _ body: @escaping @Sendable (Element, TokenizerWorkspace) throws -> Result
+    _ body: @escaping @Sendable (Element, inout TokenizerWorkspace) throws -> Result
   ) throws -> [Result] {
     let pool = core.workspaces
     return try parallelMap(elements.count, threads: threads) { range in
       try pool.withWorkspace { workspace in
-        try range.map { try body(elements[$0], workspace) }
+        try range.map { try body(elements[$0], &workspace) }
       }
     }
   }

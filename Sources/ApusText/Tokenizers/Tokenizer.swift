@@ -139,9 +139,9 @@ public struct Tokenizer: Sendable {
   public mutating func enableTruncation(_ truncation: TokenTruncation?) throws {
     if let truncation {
       let added = core.postProcessor?.addedCount(isPair: false) ?? 0
-      let room = truncation.maximumLength - added
-      guard truncation.maximumLength >= 0, truncation.stride >= 0,
-        truncation.stride == 0 || truncation.stride < room
+      let lengths = 0...Int(UInt32.max)
+      guard lengths.contains(truncation.maximumLength), lengths.contains(truncation.stride),
+        truncation.stride == 0 || truncation.stride < truncation.maximumLength - added
       else {
         throw ApusError(
           .invalidArgument,

@@ -4,8 +4,8 @@ import ApusGraph
 import Synchronization
 
 /// Memory that encoding uses again and again; of one thread at a time.
-final class TokenizerWorkspace {
-  let cache = WordCache()
+struct TokenizerWorkspace {
+  var cache = WordCache()
   var scratch = ModelScratch()
   var tokens: [ModelToken] = []
   var spelling: [UInt8] = []
@@ -13,20 +13,13 @@ final class TokenizerWorkspace {
 
 /// Workspaces that nobody uses at the moment. Their caches are right for one model.
 final class WorkspacePool: Sendable {
-  private struct Free: @unchecked Sendable {
-    var workspaces: [TokenizerWorkspace] = []
-  }
-
-  private let free = Mutex(Free())
+  private let free = Mutex<[TokenizerWorkspace]>([])
 
   /// - Throws: what the body throws.
-  func withWorkspace<T>(_ body: (TokenizerWorkspace) throws -> T) rethrows -> T {
-    let workspace = free.withLock { $0.workspaces.popLast() } ?? TokenizerWorkspace()
-    defer {
-      nonisolated(unsafe) let returned = workspace
-      free.withLock { $0.workspaces.append(returned) }
-    }
-    return try body(workspace)
+  func withWorkspace<T>(_ body: (inout TokenizerWorkspace) throws -> T) rethrows -> T {
+    var workspace = free.withLock { $0.popLast() } ?? TokenizerWorkspace()
+    defer { free.withLock { $0.append(workspace) } }
+    return try body(&workspace)
   }
 }
 
@@ -39,6 +32,8 @@ final class TokenizerCore: TokenNames {
   let decoder: Decoder?
   let added: AddedVocabulary
   let workspaces: WorkspacePool
+  /// Whether words that begin with U+2581 do not touch each other's tokens, so that a piece may be cut before them.
+  private let isCutAtMarks: Bool
   /// The texts of added tokens by their ids, as decoding gives them.
   private let addedNames: [Int: String]
 
@@ -58,6 +53,7 @@ final class TokenizerCore: TokenNames {
     self.decoder = decoder
     self.added = added
     self.workspaces = workspaces
+    isCutAtMarks = model.isCutAtMarks
     addedNames = try added.tokens.mapValues { token in
       guard token.isNormalized, let normalizer else { return token.content }
       var text = TextBuffer(Array(token.content.utf8))
@@ -74,6 +70,15 @@ final class TokenizerCore: TokenNames {
   }
 
   func name(_ id: Int) -> String? { addedNames[id] ?? model.vocabulary.token(of: id) }
+
+  func mayHaveSpaces(_ id: Int) -> Bool {
+    guard addedNames[id] == nil, let token = model.vocabulary.bytes(of: id),
+      let first = token.first, let last = token.last
+    else { return true }
+    // Bytes with which U+0085, U+00A0, U+0120, U+1680, U+2000 and on, and U+3000 begin.
+    let isOther = first > 0x20 && ![0xc2, 0xc4, 0xe1, 0xe2, 0xe3].contains(first)
+    return !isOther || last <= 0x20 || last >= 0x80
+  }
 
   /// The text cut into pieces.
   ///
@@ -93,32 +98,70 @@ final class TokenizerCore: TokenNames {
     return split
   }
 
-  /// Calls for each token of a piece; places are those of the piece.
+  /// Calls for each token of a piece; places are those of the text.
   @inline(__always)
   func forEachToken(
     _ bytes: UnsafeBufferPointer<UInt8>, _ piece: Piece, isSpelled: Bool,
-    _ workspace: TokenizerWorkspace, _ body: (ModelToken) throws -> Void
+    _ workspace: inout TokenizerWorkspace, _ body: (Int32, Int, Int) throws -> Void
   ) throws {
-    let start = bytes.baseAddress! + piece.start, length = piece.end - piece.start
-    guard length <= WordCache.mostBytes else {
-      try tokenize(start, length, isSpelled, workspace)
-      for token in workspace.tokens { try body(token) }
-      return
+    guard isCutAtMarks else {
+      return try forEachToken(
+        bytes, piece.start, piece.end, isSpelled: isSpelled, &workspace, body)
     }
-    let hash = byteHash(start, length)
-    if let range = workspace.cache.find(start, length, hash) {
-      for index in range { try body(workspace.cache.tokens[index]) }
-      return
+    var start = piece.start
+    while start < piece.end {
+      let end = Self.markAhead(bytes, start, piece.end)
+      try forEachToken(bytes, start, end, isSpelled: isSpelled, &workspace, body)
+      start = end
     }
-    try tokenize(start, length, isSpelled, workspace)
-    workspace.cache.insert(start, length, hash, workspace.tokens[...])
-    for token in workspace.tokens { try body(token) }
+  }
+
+  /// The first U+2581 behind another character; else the end.
+  @inline(__always)
+  private static func markAhead(
+    _ bytes: UnsafeBufferPointer<UInt8>, _ start: Int, _ end: Int
+  ) -> Int {
+    func isMark(_ place: Int) -> Bool {
+      bytes[place] == 0xe2 && bytes[place + 1] == 0x96 && bytes[place + 2] == 0x81
+    }
+    var place = start
+    while place + 2 < end, isMark(place) { place += 3 }
+    while place + 2 < end {
+      if isMark(place), place > start { return place }
+      place += 1
+    }
+    return end
+  }
+
+  @inline(__always)
+  private func forEachToken(
+    _ bytes: UnsafeBufferPointer<UInt8>, _ first: Int, _ end: Int, isSpelled: Bool,
+    _ workspace: inout TokenizerWorkspace, _ body: (Int32, Int, Int) throws -> Void
+  ) throws {
+    let start = bytes.baseAddress! + first, length = end - first
+    if length <= WordCache.mostBytes {
+      let hash = byteHash(start, length)
+      if let range = workspace.cache.find(start, length, hash) {
+        for index in range {
+          let token = workspace.cache.tokens[index]
+          try body(token.id, first + Int(token.start), first + Int(token.end))
+        }
+        return
+      }
+      try tokenize(start, length, isSpelled, &workspace)
+      workspace.cache.insert(start, length, hash, workspace.tokens[...])
+    } else {
+      try tokenize(start, length, isSpelled, &workspace)
+    }
+    for token in workspace.tokens {
+      try body(token.id, first + Int(token.start), first + Int(token.end))
+    }
   }
 
   /// Leaves the tokens of a piece in the workspace.
   private func tokenize(
     _ start: UnsafePointer<UInt8>, _ length: Int, _ isSpelled: Bool,
-    _ workspace: TokenizerWorkspace
+    _ workspace: inout TokenizerWorkspace
   ) throws {
     workspace.tokens.removeAll(keepingCapacity: true)
     guard isSpelled else {
@@ -152,7 +195,7 @@ final class TokenizerCore: TokenNames {
 
   /// The ids of a text, without special tokens.
   func appendIDs(
-    of text: [UInt8], to ids: inout [Int], _ workspace: TokenizerWorkspace
+    of text: [UInt8], to ids: inout [Int], _ workspace: inout TokenizerWorkspace
   ) throws {
     let split = try split(text)
     try split.text.bytes.withUnsafeBufferPointer { bytes in
@@ -160,8 +203,8 @@ final class TokenizerCore: TokenNames {
         if piece.token >= 0 {
           ids.append(piece.token)
         } else {
-          try forEachToken(bytes, piece, isSpelled: split.isSpelled, workspace) {
-            ids.append(Int($0.id))
+          try forEachToken(bytes, piece, isSpelled: split.isSpelled, &workspace) { id, _, _ in
+            ids.append(Int(id))
           }
         }
       }
@@ -170,39 +213,49 @@ final class TokenizerCore: TokenNames {
 
   /// A text's encoding, without special tokens.
   func encoding(
-    of text: [UInt8], typeID: Int, _ workspace: TokenizerWorkspace
+    of text: [UInt8], typeID: Int, _ workspace: inout TokenizerWorkspace
   ) throws -> Encoding {
     let split = try split(text)
-    var encoding = Encoding(names: self, reserving: text.count / 4)
+    var encoding = Encoding(names: self)
     let scalars = ScalarPlaces(text)
     let surfaceID = model.surfaceID
     let buffer = split.text
+    var ids: [Int] = [], offsets: [Range<Int>] = [], words: [Int?] = []
+    let guess = max(split.pieces.count + split.pieces.count / 4, text.count / 8)
+    ids.reserveCapacity(guess)
+    offsets.reserveCapacity(guess)
+    words.reserveCapacity(guess)
+    /// Tokens whose text is not that of their id.
+    var surfaces: [(index: Int, text: [UInt8])] = []
     try buffer.bytes.withUnsafeBufferPointer { bytes in
       for (word, piece) in split.pieces.enumerated() {
         if piece.token >= 0 {
-          encoding.ids.append(piece.token)
-          encoding.offsets.append(scalars.range(buffer.source(of: piece.start..<piece.end)))
-          encoding.wordIDs.append(word)
-          encoding.note(
-            String(decoding: bytes[piece.start..<piece.end], as: UTF8.self),
-            at: encoding.ids.count - 1)
+          surfaces.append((ids.count, Array(bytes[piece.start..<piece.end])))
+          ids.append(piece.token)
+          offsets.append(scalars.range(buffer.source(of: piece.start..<piece.end)))
+          words.append(word)
           continue
         }
-        try forEachToken(bytes, piece, isSpelled: split.isSpelled, workspace) { token in
-          let start = piece.start + Int(token.start)
-          let end = min(piece.start + Int(token.end), piece.end)
-          encoding.ids.append(Int(token.id))
-          encoding.offsets.append(scalars.range(buffer.source(of: min(start, end)..<end)))
-          encoding.wordIDs.append(word)
-          if token.id == surfaceID {
-            let surface = bytes[min(start, end)..<end]
-            encoding.note(
-              String(
-                decoding: split.isSpelled ? ByteAlphabet.spelled(surface) : Array(surface),
-                as: UTF8.self), at: encoding.ids.count - 1)
+        try forEachToken(bytes, piece, isSpelled: split.isSpelled, &workspace) {
+          id, start, end in
+          // A model that leaves characters out counts too short.
+          let range = min(start, piece.end)..<min(end, piece.end)
+          if id == surfaceID {
+            let surface = bytes[range]
+            surfaces.append(
+              (ids.count, split.isSpelled ? ByteAlphabet.spelled(surface) : Array(surface)))
           }
+          ids.append(Int(id))
+          offsets.append(scalars.range(buffer.source(of: range)))
+          words.append(word)
         }
       }
+    }
+    encoding.ids = ids
+    encoding.offsets = offsets
+    encoding.wordIDs = words
+    for surface in surfaces {
+      encoding.note(String(decoding: surface.text, as: UTF8.self), at: surface.index)
     }
     encoding.complete(typeID: typeID)
     return encoding

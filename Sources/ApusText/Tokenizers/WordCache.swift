@@ -1,7 +1,7 @@
 // Pieces that came before and their tokens: most words of a text are few words again and again.
 
-/// The tokens of pieces, found by the pieces' bytes. Of one thread at a time.
-final class WordCache {
+/// The tokens of pieces, found by the pieces' bytes.
+struct WordCache {
   private struct Entry {
     var hash: UInt64 = 0
     var keyStart: UInt32 = 0
@@ -52,7 +52,7 @@ final class WordCache {
   }
 
   /// Keeps the tokens of a piece that is not there yet.
-  func insert(
+  mutating func insert(
     _ bytes: UnsafePointer<UInt8>, _ length: Int, _ hash: UInt64, _ new: ArraySlice<ModelToken>
   ) {
     if count >= Self.mostEntries || keys.count + length > Self.mostKeyBytes {
@@ -75,7 +75,7 @@ final class WordCache {
     count += 1
   }
 
-  private func place(_ entry: Entry) {
+  private mutating func place(_ entry: Entry) {
     let mask = entries.count - 1
     var slot = Int(truncatingIfNeeded: entry.hash) & mask
     while entries[slot].keyLength > 0 { slot = (slot + 1) & mask }
