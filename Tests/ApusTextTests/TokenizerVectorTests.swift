@@ -8,7 +8,7 @@ import Testing
 @Suite struct TokenizerVectorTests {
   static let names = [
     "byte-level", "llama-3", "o200k", "wordpiece", "unigram", "unigram-unknown", "llama-2",
-    "metaspace", "word-level", "suffix",
+    "metaspace", "word-level", "suffix", "precompiled",
   ]
 
   @Test(arguments: names) func encodingsAreThoseOfThePythonPackage(name: String) throws {

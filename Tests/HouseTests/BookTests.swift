@@ -6,7 +6,7 @@ import Testing
 @Suite struct BookTests {
   static let pages = [
     "GettingStarted", "FirstModel", "LayersAndShapes", "Recurrent", "Data", "ALoopOfYourOwn",
-    "Optimizers", "SavingLoadingResuming", "Records", "TransferLearning", "Transformers",
+    "Optimizers", "SavingLoadingResuming", "Records", "TransferLearning", "Transformers", "Text",
     "Pictures",
     "PrecisionAndSpeed",
     "DebuggingAWrongModel", "FromPyTorch",

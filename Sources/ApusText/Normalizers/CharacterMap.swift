@@ -69,9 +69,13 @@ struct CharacterMap: Sendable {
     func replace(_ old: Int, by new: ArraySlice<UInt8>) {
       isChanged = true
       let scalars = Array(new).scalars
-      // Places go astray here where the numbers of scalars differ, as they do in the original.
-      for (index, scalar) in scalars.enumerated() {
-        changes.append(ScalarChange(scalar, index == 0 ? scalars.count - old : index))
+      changes += scalars.map { ScalarChange($0, 0) }
+      let more = scalars.count - old
+      if more > 0 {
+        for index in changes.indices.suffix(more) { changes[index].change = 1 }
+      } else if more < 0, !changes.isEmpty {
+        // What goes away counts for what stands before it; at the beginning, for nothing.
+        changes[changes.count - 1].change += more
       }
     }
     // As SentencePiece does: short clusters as a whole, then scalar by scalar.

@@ -4,7 +4,7 @@
 
 `NAME.json` is a tokenizer, `vectors.jsonl.gz` has a line for each text and tokenizer, `lengths.jsonl.gz` one for each
 truncation and padding, `tiktoken.jsonl.gz` one for each text and pattern, `training.jsonl.gz` one for each vocabulary
-that is learnt.
+that is learnt, and `scalars.jsonl.gz` one for each normaliser and pre-tokenizer over all scalars of two planes.
 """
 
 import base64
@@ -15,6 +15,8 @@ import tiktoken
 from samples import SENTENCES, texts
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+# How many tokens there are; comparisons over much text have more.
+SIZES = dict(bpe=0, wordpiece=700, unigram=900, words=300, alphabet=0)
 ALPHABET = pre_tokenizers.ByteLevel.alphabet()
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 LLAMA3 = (
@@ -33,7 +35,9 @@ def trained(tokenizer, trainer):
 
 
 def bpe_trainer(size, **settings):
-    return trainers.BpeTrainer(vocab_size=size, show_progress=False, **settings)
+    if "limit_alphabet" in settings and SIZES["alphabet"]:
+        settings["limit_alphabet"] = SIZES["alphabet"]
+    return trainers.BpeTrainer(vocab_size=SIZES["bpe"] or size, show_progress=False, **settings)
 
 
 def byte_level():
@@ -76,7 +80,7 @@ def word_piece():
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     trained(tokenizer, trainers.WordPieceTrainer(
-        vocab_size=700, limit_alphabet=200, show_progress=False,
+        vocab_size=SIZES["wordpiece"], limit_alphabet=SIZES["alphabet"] or 200, show_progress=False,
         special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return tokenizer
@@ -90,7 +94,7 @@ def unigram(byte_fallback):
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
     special = ["<unk>", "<s>", "</s>"] + (BYTES if byte_fallback else [])
     trained(tokenizer, trainers.UnigramTrainer(
-        vocab_size=900, special_tokens=special, unk_token="<unk>", show_progress=False))
+        vocab_size=SIZES["unigram"], special_tokens=special, unk_token="<unk>", show_progress=False))
     content = json.loads(tokenizer.to_str())
     content["model"]["byte_fallback"] = byte_fallback
     # Less of the alphabet, so that there is something to fall back from.
@@ -123,6 +127,30 @@ def llama2(byte_fallback):
     return Tokenizer.from_str(json.dumps(content))
 
 
+# Compiled by sentencepiece 0.2.3 from rules of its own kind: ﬁ to fi, Ａ to A, ① to (1), a soft hyphen to nothing, A and
+# a ring to Å, é to e and an accent, two letters of a flag to DE, and more.
+CHARACTER_MAP = (
+    "AAQAAAAAAQBBPAMAzCwCAIodAAATAACAzAgCAIEFAAAWAACArQUAAAAAAICpBQAADAAAgKRQAgCVjAMA4JQCAKSMAgC8BQAAGQAAgI1tAACgHQ"
+    "AAAwAAgIAMAgCABQAAAQAAgIEFAAAQAACAoQUAAAcAAICfGAIAh6gCAKnEAwDwhAIAgPwCAJ8UAgCs7AIAh7wCAAkAAIBlsAMAqgkAACYAAAAp"
+    "AAAAKAAAACsAAAAqAAAALQAAACwAAAAvAAAALgAAADEAAACRCAIAvCQCADIAAAA1AAAANAAAADcAAAA2AAAAOQAAADgAAAA7AAAAOgAAAD0AAA"
+    "A8AAAAPwAAAD4AAABBAAAAQAAAAEMAAABCAAAARQAAAEQAAABHAAAARgAAAEkAAABIAAAASwAAAEoAAABNAAAATAAAAE8AAABOAAAAUQAAAFAA"
+    "AABTAAAAUgAAAFUAAABUAAAAVwAAAFYAAABZAAAAWAAAAFsAAABaAAAAXQAAAFwAAABfAAAAXgAAAGEAAABgAAAAYwAAAGIAAABlAAAAZAAAAG"
+    "cAAABmAAAAaQAAAGgAAABrAAAAagAAAG0AAABsAAAAbwAAAG4AAABxAAAAcAAAAHMAAAByAAAAdQAAAHQAAAB3AAAAdgAAAHkAAAB4AAAAewAA"
+    "AHoAAAB9AAAAfAAAAH8AAAB+AAAAgQAAAIAAAADCnAAAw4AAAIUAAACEAAAAhwAAAIYAAACJAAAAiAAAAIsAAACKAAAAjQAAAIwAAACPAAAAjg"
+    "AAAJEAAACQAAAAkwAAAJIAAACVAAAAlAAAAJcAAACWAAAAmQAAAJgAAACbAAAAmgAAAJ0AAACcAAAAnwAAAJ4AAADgIAAAoAAAAOIIAADj2AAA"
+    "pQAAAKQAAACnAAAApgAAAKkAAACoAAAAqwAAAKoAAACtAAAArAAAAK8AAADvhAAA8MwAALAAAACzAAAAsgAAALUAAAC0AAAAtwAAALYAAAC5AA"
+    "AAuAAAALsAAAC6AAAAvQAAALwAAAC/AAAAvgAAAMEAAADAAAAAwwAAAMIAAADFAAAAxAAAAMcAAADGAAAAyQAAAMgAAADLAAAAygAAAM0AAADM"
+    "AAAAzwAAAM4AAADRAAAA0AAAANMAAADSAAAA1QAAANQAAADXAAAA1gAAANkAAADYAAAA2wAAANoAAADdAAAA3AAAAN8AAADeAAAA4QAAAOAAAA"
+    "DjAAAA4gAAAOUAAADkAAAA5wAAAOYAAADpAAAA6AAAAOsAAADqAAAA7QAAAOwAAADvAAAA7gAAAPEAAADwAAAA8wAAAPIAAAD1AAAA9AAAAPcA"
+    "AAD2AAAA+QAAAPgAAAD7AAAA+gAAAP0AAAD8AAAA/wAAAP4AAAAAIAAoMSkAQQBERQBlzIEAZmkAw4UAw6kA4KWYAA==")
+
+
+def precompiled():
+    content = json.loads(unigram(False).to_str())
+    content["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": CHARACTER_MAP}
+    return Tokenizer.from_str(json.dumps(content))
+
+
 def word_level():
     tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Sequence(
@@ -130,7 +158,7 @@ def word_level():
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Whitespace(), pre_tokenizers.Digits(True), pre_tokenizers.Punctuation("merged_with_previous")])
     return trained(tokenizer, trainers.WordLevelTrainer(
-        vocab_size=300, special_tokens=["[UNK]"], show_progress=False))
+        vocab_size=SIZES["words"], special_tokens=["[UNK]"], show_progress=False))
 
 
 def suffix():
@@ -149,6 +177,7 @@ TOKENIZERS = {
     "byte-level": byte_level, "llama-3": llama3, "o200k": o200k, "wordpiece": word_piece,
     "unigram": lambda: unigram(True), "unigram-unknown": lambda: unigram(False), "llama-2": lambda: llama2(True),
     "metaspace": lambda: llama2(False), "word-level": word_level, "suffix": suffix,
+    "precompiled": precompiled,
 }
 
 
@@ -220,30 +249,35 @@ def write_lengths(tokenizers):
                         tokenizer.no_padding()
 
 
-def write_tiktoken(tokenizers):
-    spelled = {}
-    codes = [code for code in range(256) if chr(code) in "".join(ALPHABET)]
+def write_ranks(content, path):
+    """The tokens of a byte-level tokenizer as tiktoken reads them: single bytes first, then what was learnt."""
+    codes = [code for code in range(256) if chr(code) in ALPHABET]
     others = [byte for byte in range(256) if byte not in codes]
-    for byte in codes:
-        spelled[chr(byte)] = byte
-    for index, byte in enumerate(others):
-        spelled[chr(256 + index)] = byte
-    vocabulary = tokenizers["byte-level"].get_vocab()
-    # Single bytes in an order of their own, then what was learnt.
-    names = sorted((name for name in vocabulary if name != "<|end|>"), key=lambda name: (len(name) > 1, vocabulary[name]))
+    spelled = {chr(byte): byte for byte in codes} | {chr(256 + index): byte for index, byte in enumerate(others)}
+    vocabulary = content["model"]["vocab"]
+    names = sorted(
+        (name for name in vocabulary if name != "<|end|>"), key=lambda name: (len(name) > 1, vocabulary[name]))
     ranks = {bytes(spelled[c] for c in name): id for id, name in enumerate(names)}
-    with open("ranks.tiktoken", "w") as target:
+    with open(path, "w") as target:
         for token, id in ranks.items():
             target.write(f"{base64.b64encode(token).decode()} {id}\n")
+    return ranks
+
+
+def patterns():
     from tiktoken_ext import openai_public
 
-    patterns = {
+    return {
         "gpt2": openai_public.r50k_pat_str,
         "cl100k": r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s""",
         "o200k": O200K,
     }
+
+
+def write_tiktoken():
+    ranks = write_ranks(json.load(open("byte-level.json")), "ranks.tiktoken")
     with lines("tiktoken") as target:
-        for index, (name, pattern) in enumerate(patterns.items()):
+        for index, (name, pattern) in enumerate(patterns().items()):
             encoding = tiktoken.Encoding(
                 name, pat_str=pattern, mergeable_ranks=ranks, special_tokens={"<|end|>": 1000, "<|pad|>": 700})
             for text in SENTENCES[index::3] + texts(100 + index, 100, 24) + ["<|end|>a<|pad|> <|end|>"]:
@@ -265,6 +299,44 @@ def write_training():
             target.write(line(settings=case, vocabulary=model["vocab"], merges=[" ".join(m) for m in model["merges"]]))
 
 
+def digest(texts):
+    """FNV-1a of texts in UTF-8, with a zero byte behind each."""
+    value = 0xCBF29CE484222325
+    for text in texts:
+        for byte in text.encode() + b"\0":
+            value = (value ^ byte) * 0x100000001B3 % 2**64
+    return f"{value:016x}"
+
+
+def write_scalars():
+    """What each normaliser and pre-tokenizer makes of every scalar of the first two planes, by 512 with x between."""
+    texts = []
+    for start in range(0, 0x20000, 512):
+        codes = (code for code in range(start, start + 512) if not 0xD800 <= code < 0xE000)
+        texts.append("x".join(map(chr, codes)))
+    off = dict(clean_text=False, handle_chinese_chars=False, strip_accents=False, lowercase=False)
+    parts = [
+        normalizers.NFC(), normalizers.NFD(), normalizers.NFKC(), normalizers.NFKD(), normalizers.Lowercase(),
+        normalizers.StripAccents(), normalizers.Nmt(), normalizers.BertNormalizer(**off | dict(clean_text=True)),
+        normalizers.BertNormalizer(**off | dict(handle_chinese_chars=True)),
+        normalizers.BertNormalizer(**off | dict(strip_accents=True)),
+        pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(True), pre_tokenizers.Whitespace(),
+        pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(LLAMA3), "isolated"),
+        pre_tokenizers.Split(Regex(O200K), "isolated"),
+    ]
+    with lines("scalars") as target:
+        for part in parts:
+            tokenizer = Tokenizer(models.BPE())
+            is_normalizer = hasattr(part, "normalize_str")
+            setattr(tokenizer, "normalizer" if is_normalizer else "pre_tokenizer", part)
+            results = [
+                part.normalize_str(text) if is_normalizer else "\0".join(piece for piece, _ in part.pre_tokenize_str(text))
+                for text in texts]
+            content = json.loads(tokenizer.to_str())
+            target.write(line(
+                normalizer=content["normalizer"], pre_tokenizer=content["pre_tokenizer"], digest=digest(results)))
+
+
 def main():
     tokenizers = {}
     for name, make in TOKENIZERS.items():
@@ -277,8 +349,10 @@ def main():
         json.dump(SENTENCES, target)
     write_vectors(tokenizers)
     write_lengths(tokenizers)
-    write_tiktoken(tokenizers)
+    write_tiktoken()
     write_training()
+    write_scalars()
 
 
-main()
+if __name__ == "__main__":
+    main()
