@@ -2,6 +2,7 @@
 
 import ApusGraph
 import Glibc
+import Synchronization
 
 /// A block of memory, all zeros at first: mapped on 2 MiB boundaries with huge pages asked for where it
 /// is that large, from the allocator and 64-byte aligned where it is smaller.
@@ -14,6 +15,8 @@ import Glibc
 final class Memory: @unchecked Sendable {
   let base: UnsafeMutableRawPointer
   private let mapping: (address: UnsafeMutableRawPointer, byteCount: Int)?
+  /// Memory that this is a part of; it goes when its last part goes.
+  private let whole: Memory?
 
   static let hugePage = 2 << 20
 
@@ -24,9 +27,10 @@ final class Memory: @unchecked Sendable {
         byteCount: max(byteCount, 64), alignment: 64)
       bytes.initializeMemory(as: UInt8.self, repeating: 0)
       base = bytes.baseAddress!
-      mapping = nil
+      (mapping, whole) = (nil, nil)
       return
     }
+    whole = nil
     let unit = Memory.hugePage
     let mapped = byteCount.addingReportingOverflow(2 * unit)
     let length = mapped.partialValue / unit * unit
@@ -45,11 +49,45 @@ final class Memory: @unchecked Sendable {
     madvise(base, (byteCount + unit - 1) / unit * unit, MADV_HUGEPAGE)
   }
 
+  private init(_ offset: Int, of whole: Memory) {
+    base = whole.base + offset
+    mapping = nil
+    self.whole = whole
+  }
+
   deinit {
+    if whole != nil { return }
     if let mapping {
       munmap(mapping.address, mapping.byteCount)
     } else {
       base.deallocate()
+    }
+  }
+
+  // MARK: States
+
+  /// Of such arrays several share huge pages.
+  private static let sharing = 64 << 10..<hugePage
+  private static let sharedBytes = 2 * hugePage
+  private static let shared = Mutex<(memory: Memory, used: Int)?>(nil)
+
+  /// Zeroed memory that lives long. The arrays of a network are mostly smaller than a huge page, and an update that goes
+  /// through hundreds of them on pages of 4 KB waits for their addresses (20 M parameters in 200 arrays, SGD: 4.1 against
+  /// 2.9 ms): they lie side by side.
+  ///
+  /// - Throws: `resource` where the system gives no memory.
+  static func ofState(byteCount: Int, for purpose: @autoclosure () -> String) throws -> Memory {
+    guard sharing.contains(byteCount) else {
+      return try Memory(byteCount: byteCount, for: purpose())
+    }
+    let size = (byteCount + 63) & ~63
+    return try shared.withLock { current in
+      var (memory, used) = try current ?? (Memory(byteCount: sharedBytes, for: purpose()), 0)
+      if used + size > sharedBytes {
+        (memory, used) = (try Memory(byteCount: sharedBytes, for: purpose()), 0)
+      }
+      current = (memory, used + size)
+      return Memory(used, of: memory)
     }
   }
 }

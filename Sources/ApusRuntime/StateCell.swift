@@ -52,7 +52,7 @@ package final class StateCell: StateOwner, @unchecked Sendable {
   ) throws {
     self.type = type
     self.lock = lock
-    memory = try Memory(byteCount: type.byteCount, for: purpose())
+    memory = try Memory.ofState(byteCount: type.byteCount, for: purpose())
     changeCount = .allocate(capacity: 1)
     changeCount.initialize(to: 1)
   }
