@@ -20,11 +20,16 @@ let package = Package(
     .library(name: "ApusImages", targets: ["ApusImages"]),
     // Apart, since it needs Oniguruma of the system.
     .library(name: "ApusText", targets: ["ApusText"]),
+    // Apart, since it needs Open MPI; empty without the trait.
+    .library(name: "ApusMPI", targets: ["ApusMPI"]),
     .executable(name: "apus", targets: ["ApusCommand"]),
   ],
   traits: [
     .trait(
       name: "Command", description: "The command line, which needs swift-argument-parser and Yams."),
+    .trait(
+      name: "MPI",
+      description: "Training by several processes, which needs Open MPI (libopenmpi-dev)."),
     // Who only wants the library says `traits: []` and fetches nothing else.
     .default(enabledTraits: ["Command"]),
   ],
@@ -42,6 +47,7 @@ let package = Package(
     .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
     .systemLibrary(name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg-dev"])]),
     .systemLibrary(name: "COniguruma", pkgConfig: "oniguruma", providers: [.apt(["libonig-dev"])]),
+    .systemLibrary(name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
     .target(name: "CImageCodecs", dependencies: ["CPNG", "CJPEG"]),
     .target(name: "CText", dependencies: ["COniguruma"]),
 
@@ -59,6 +65,11 @@ let package = Package(
       name: "ApusTraining",
       dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusRuntime", "ApusNN", "ApusData"]),
     .target(name: "Apus", dependencies: ["ApusNN", "ApusData", "ApusTraining"]),
+    .target(
+      name: "ApusMPI",
+      dependencies: [
+        "ApusGraph", "ApusRuntime", .target(name: "CMPI", condition: .when(traits: ["MPI"])),
+      ]),
     .target(name: "ApusRecipes", dependencies: ["Apus"]),
     .target(
       name: "ApusBenchmarks", dependencies: ["Apus", "ApusRecipes", "ApusText", "CKernels"],
@@ -67,7 +78,7 @@ let package = Package(
     .executableTarget(
       name: "ApusCommand",
       dependencies: [
-        "Apus", "ApusBenchmarks", "ApusImages", "ApusPasses", "ApusRecipes", "ApusText",
+        "Apus", "ApusBenchmarks", "ApusImages", "ApusMPI", "ApusPasses", "ApusRecipes", "ApusText",
         .product(
           name: "ArgumentParser", package: "swift-argument-parser",
           condition: .when(traits: ["Command"])),

@@ -4,13 +4,17 @@
 typedef const ck_entry *(*list)(size_t *count);
 
 static const list lists[] = {
-    ck_attention_entries, ck_batch_norm_entries, ck_bound_entries,
-    ck_conv_entries,      ck_copy_entries,       ck_cross_entropy_entries,
-    ck_gather_entries,    ck_gemm_pack_entries,  ck_linear_cross_entropy_entries,
-    ck_lstm_entries,      ck_norm_entries,       ck_optim_entries,
-    ck_pixels_entries,    ck_pool_entries,       ck_random_entries,
-    ck_resample_entries,  ck_rotary_entries,     ck_scan_entries,
-    ck_softmax_entries,   ck_sort_entries,
+    ck_allreduce_entries,     ck_attention_entries,
+    ck_batch_norm_entries,    ck_bound_entries,
+    ck_conv_entries,          ck_copy_entries,
+    ck_cross_entropy_entries, ck_gather_entries,
+    ck_gemm_pack_entries,     ck_linear_cross_entropy_entries,
+    ck_lstm_entries,          ck_norm_entries,
+    ck_optim_entries,         ck_pixels_entries,
+    ck_pool_entries,          ck_random_entries,
+    ck_resample_entries,      ck_rotary_entries,
+    ck_scan_entries,          ck_softmax_entries,
+    ck_sort_entries,
 };
 
 const char *ck_kernel_name(ck_kernel kernel) {

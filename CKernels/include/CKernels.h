@@ -2,6 +2,7 @@
 #ifndef CKERNELS_H
 #define CKERNELS_H
 
+#include "ck_allreduce.h"
 #include "ck_attention.h"
 #include "ck_base.h"
 #include "ck_batch_norm.h"

@@ -86,6 +86,19 @@ void ck_barrier(const ck_thread *t);
 /// work is cut by shape into fixed tiles, and a reduction combines fixed partials in a fixed order.
 typedef void (*ck_kernel)(const void *args, const ck_thread *t);
 
+/// What processes that train together do for each other, as plans call it: on one thread of the
+/// team at a time.
+typedef struct ck_group {
+  void *context;
+  /// Begins to add up the arrays that all processes post under a number, in place: nobody else
+  /// touches them until `wait` has returned. All processes post the same numbers in the same order.
+  void (*post)(void *context, int64_t number, float *values, int64_t count);
+  /// Returns when the array posted under the number is the sum.
+  void (*wait)(void *context, int64_t number);
+  /// Whether something holds in all processes, each of which asks.
+  bool (*agree)(void *context, bool holds);
+} ck_group;
+
 /// What must hold for a run to go on: numbers that are finite, and index errors that nobody has
 /// noted (see `ck_index_error`: a position of -1).
 typedef struct ck_condition {
@@ -93,9 +106,11 @@ typedef struct ck_condition {
   int64_t value_count;
   const int64_t *const *errors;
   int64_t error_count;
+  const ck_group *group;  // whose processes must all go on, or NULL
+  bool *agreed;           // with a group: their answer, since a run last asked
 } ck_condition;
 
-/// Whether it holds.
+/// Whether it holds in this process.
 bool ck_condition_holds(const ck_condition *condition);
 
 /// One line of a plan.

@@ -21,9 +21,18 @@ bool ck_condition_holds(const ck_condition *condition) {
 }
 
 // Every member comes to the same answer: what is looked at was written before a barrier that all
-// have passed, and nothing writes there any more.
-static bool ends_before(const ck_step *step) {
-  return step->condition && !ck_condition_holds(step->condition);
+// have passed, and nothing writes there any more. Where other processes have a say, one member asks
+// them.
+static bool ends_before(const member *m, const ck_step *step) {
+  const ck_condition *condition = step->condition;
+  if (!condition) return false;
+  if (!condition->group) return !ck_condition_holds(condition);
+  if (m->whole.index == 0) {
+    const ck_group *group = condition->group;
+    *condition->agreed = group->agree(group->context, ck_condition_holds(condition));
+  }
+  ck_barrier(&m->whole);
+  return !*condition->agreed;
 }
 
 // A step's share of this member; on a team of one, every step.
@@ -39,7 +48,7 @@ static void run_step(const member *m, const ck_step *step) {
 // is one.
 static void run_steps(const member *m, const ck_step *steps, size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    if (ends_before(&steps[i])) return;
+    if (ends_before(m, &steps[i])) return;
     run_step(m, &steps[i]);
     if (steps[i].barrier && i + 1 < count) ck_barrier(&m->whole);
   }
@@ -50,7 +59,7 @@ static void run_steps_profiled(const member *m, const ck_step *steps, size_t cou
   const bool first = m->whole.index == 0;
   int64_t start = first ? now_nanoseconds() : 0;
   for (size_t i = 0; i < count; ++i) {
-    if (ends_before(&steps[i])) return;
+    if (ends_before(m, &steps[i])) return;
     run_step(m, &steps[i]);
     ck_barrier(&m->whole);
     if (first) {

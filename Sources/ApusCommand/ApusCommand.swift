@@ -29,14 +29,19 @@ struct ApusCommand: ParsableCommand {
       let arguments = TrainCommand.completed(Array(CommandLine.arguments.dropFirst()))
       var command = try parseAsRoot(arguments)
       try command.run()
+      ProcessLaunch.end()
     } catch let error as ApusError {
       leave("\(error)", 1)
     } catch let stop as Interrupted {
       leave(stop.description, stop.exitCode)
-    } catch is Output.ReaderIsGone {
+    } catch let gone as Output.ReaderIsGone {
+      ProcessLaunch.abort(gone.description, 1)
       Foundation.exit(1)
     } catch {
-      guard exitCode(for: error) == .success else { exit(withError: error) }
+      guard exitCode(for: error) == .success else {
+        ProcessLaunch.abort(fullMessage(for: error), exitCode(for: error).rawValue)
+        exit(withError: error)
+      }
       // Help and version are results, too.
       do { try Output.line(fullMessage(for: error)) } catch { leave("\(error)", 1) }
       Foundation.exit(0)
@@ -45,6 +50,7 @@ struct ApusCommand: ParsableCommand {
 
   /// Ends the process with a message.
   static func leave(_ text: String, _ code: Int32) -> Never {
+    ProcessLaunch.abort("apus: \(text)", code)
     StandardError.write("apus: \(text)\n")
     Foundation.exit(code)
   }

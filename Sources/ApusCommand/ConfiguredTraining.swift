@@ -53,8 +53,10 @@ extension TrainCommand {
         threads: execution.threadCount, level: execution.level.isa, every: $0.every,
         histogramsEvery: $0.histogramsEvery, described: configuration)
     }
+    var compile = execution.compileOptions
+    compile.processes = ProcessLaunch.processes
     let run = try configured.prepared(
-      compile: execution.compileOptions,
+      compile: compile,
       resume: resume == Self.folderOfCheckpoint ? configured.folder : resume,
       progress: [CommandProgress(json: json, output)] + (recording.map { [$0] } ?? []),
       isInterrupted: { Interruption.signal != nil }, hearGradients: gradients?.add,

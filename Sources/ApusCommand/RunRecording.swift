@@ -10,7 +10,7 @@ final class RunRecording: Callback {
   private let recorder: RunRecorder
   private let recipe: any Recipe
   private let options: RecipeOptions
-  private let compile: CompileOptions
+  private var compile: CompileOptions
   private let threads: ThreadCount
   private let level: ISA
   /// What a configuration says, where one describes the run: the file is written by then.
@@ -31,6 +31,8 @@ final class RunRecording: Callback {
     self.recipe = recipe
     self.options = options
     self.compile = compile
+    // The report's step is measured in one process.
+    self.compile.processes = nil
     self.threads = threads
     self.level = level
     self.described = described

@@ -168,10 +168,13 @@ struct TrainCommand: ParsableCommand {
 
   func run() throws {
     if list { return try tellRecipes() }
+    try ProcessLaunch.begin()
     try execution.warnOfManyThreads()
+    try ProcessLaunch.tell(execution.threadCount)
     if let file = recipe.configurationFile { return try trainConfigured(file) }
     var compile = execution.compileOptions
     compile.memoryLimit = memory.memoryLimit?.bytes
+    compile.processes = ProcessLaunch.processes
     if gradientCheck { return try check(recipe.recipe(), options(), compile) }
     let gradients = try gradientNorms.map { try GradientFile($0, title: recipe.words[0]) }
     let output = RunOutput()
@@ -195,6 +198,7 @@ struct TrainCommand: ParsableCommand {
   ) throws {
     do {
       let outcome = try run.start()
+      guard ProcessLaunch.isFirst else { return }
       try gradients?.write()
       try recording?.writeReport(isWhole: true)
       outcome.write(weights: run.output, json: json, to: output)

@@ -146,6 +146,8 @@ package struct KernelCall: Sendable {
     /// An `int64_t[2]`, set to {-1, 0} before each run. A kernel that meets an index outside its table
     /// writes {position, index} and goes on; the run then throws `outOfRange`.
     case errorSlot
+    /// The `ck_group` of the processes that train together; null where the run has none.
+    case group
   }
 
   /// A pointer field of the argument block and the memory it is to point at.
@@ -198,6 +200,9 @@ package struct KernelCall: Sendable {
   /// Whether the kernel's threads must all run (it has barriers inside that a single thread skips, so
   /// one thread alone is always allowed; two of seven are not).
   package var isParallel = true
+  /// Whether it speaks to other processes. All threads run it, and such calls keep the order in which they were
+  /// recorded: all processes must come to them in one order.
+  package var isCollective = false
 
   /// A call whose argument block is `block`, a C struct whose pointer fields are still null.
   package init<Block: BitwiseCopyable>(_ name: String, entry: KernelEntry, block: Block) {

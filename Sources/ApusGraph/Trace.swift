@@ -72,6 +72,10 @@ public final class Trace: @unchecked Sendable {
   /// What a region takes from the traces around it, by trace and value, in the order in which it was met.
   package internal(set) var captured: [Tensor] = []
   var captures: [Captured: ValueID] = [:]
+  /// Of the processes that train together, the one that records this: each draws random numbers of its own.
+  package var rank = 0
+  /// States that have been given a value which depends on the examples and which no optimiser has made.
+  package private(set) var statistics: [any StateOwner] = []
   /// What stands for the random key in a region.
   package var regionKey: (() -> Tensor)?
 
@@ -401,6 +405,13 @@ public final class Trace: @unchecked Sendable {
       return
     }
     assign(state, value)
+  }
+
+  /// Gives a statistic of the examples, such as a running mean, its value for the next run, as
+  /// ``assign(_:_:)-(StateOwner,_)``. Processes that train together put theirs together.
+  package func assign(statistic owner: any StateOwner, _ value: Tensor) {
+    assign(owner, value)
+    if !statistics.contains(where: { $0 === owner }) { statistics.append(owner) }
   }
 
   /// Whether states can be assigned here; where they cannot, that is noted as the mistake.

@@ -14,6 +14,8 @@ package let opSet: [any Op.Type] = [
   Acosh.self,
   AdamStep.self,
   Add.self,
+  AllReduceEnd.self,
+  AllReduceStart.self,
   And.self,
   ArgMax.self,
   ArgMin.self,

@@ -75,6 +75,26 @@ package struct RecipeRun {
       metadata)
   }
 
+  /// Whether this process, of several that train together, writes the files and tells the user.
+  var isFirst: Bool { compile.processes?.isFirst ?? true }
+
+  /// - Throws: `unsupported` for what several processes cannot do together.
+  private func checkProcesses(_ recipe: any TrainableRecipe) throws {
+    guard let processes = compile.processes, processes.size > 1 else { return }
+    guard recipe is any SupervisedRecipe else {
+      throw ApusError(
+        .unsupported,
+        "\(recipe.name) cannot be trained by \(processes.size) processes: its loop is its own",
+        expected: "a recipe of one model and one loss, or one process")
+    }
+    guard hearGradients == nil else {
+      throw ApusError(
+        .unsupported,
+        "gradients of \(recipe.name) cannot be measured in \(processes.size) processes",
+        expected: "one process")
+    }
+  }
+
   /// Trains, having looked first whether all files can be written and the checkpoint is of such a run:
   /// hours of training must not end in a folder that cannot be written.
   ///
@@ -89,16 +109,23 @@ package struct RecipeRun {
         .unsupported, "gradients of \(recipe.name) cannot be measured: its loop is its own",
         expected: "a recipe of one model and one loss")
     }
-    if let files { try RunFolder.make(files.path, for: "the run") }
-    try AtomicFile.checkWritable(output)
+    try checkProcesses(recipe)
     var run = self
-    run.resume = try prepareFiles()
+    if isFirst {
+      if let files { try RunFolder.make(files.path, for: "the run") }
+      try AtomicFile.checkWritable(output)
+      run.resume = try prepareFiles()
+    }
+    // The others look for the checkpoint when the first has looked whether there is one.
+    compile.processes?.barrier()
+    if !isFirst { run.resume = resume.flatMap { checkpointToResume($0) } }
     return try recipe.train(run)
   }
 
   /// What the loop tells its events: progress, who writes checkpoints, then the wish to stop.
   package var callbacks: [any Callback] {
-    progress + (periodic.map { [$0] } ?? []) + [space, StopWhereInterrupted(run: self)]
+    if !isFirst { return [] }
+    return progress + (periodic.map { [$0] } ?? []) + [space, StopWhereInterrupted(run: self)]
   }
 
   /// What determines the bits of the run besides its length, for a checkpoint's header.

@@ -56,19 +56,19 @@ extension RecipeRun {
 
   /// The newest whole checkpoint of a file or folder; nil where the folder has none yet, so that one command
   /// starts a run and, after whatever ended it, goes on.
-  private func checkpointToResume(_ wanted: String) -> String? {
+  func checkpointToResume(_ wanted: String) -> String? {
     var isFolder: ObjCBool = false
     var path = wanted
     if FileManager.default.fileExists(atPath: wanted, isDirectory: &isFolder), isFolder.boolValue {
       path = Self.checkpoint(of: recipe, in: wanted, files)
       guard Self.hasCheckpoint(path) else {
-        tell("no checkpoint in \(wanted) yet: training begins")
+        if isFirst { tell("no checkpoint in \(wanted) yet: training begins") }
         return nil
       }
     }
     // What neither is good for is said by those who read it.
     guard let found = try? Checkpoint.newestWhole(path) else { return path }
-    if found != path, let damage = Checkpoint.damage(of: path) {
+    if found != path, isFirst, let damage = Checkpoint.damage(of: path) {
       tell("\(damage)\ngoing on from the checkpoint before it, \(found)")
     }
     return found
@@ -102,6 +102,8 @@ extension RecipeRun {
         : "; \(lastCheckpoint)"
       throw error
     }
+    // Who reads them next finds them.
+    compile.processes?.barrier()
   }
 
   /// Where the last good checkpoint is, in words.

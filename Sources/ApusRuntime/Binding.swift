@@ -6,6 +6,8 @@ import CKernels
 /// The memory that an executable's steps work on. Only its executable uses it, one run at a time.
 final class Binding: @unchecked Sendable {
   private let steps: UnsafeMutableBufferPointer<ck_step>
+  /// Those who run the same plan, where it speaks to them.
+  private let processes: ProcessGroup?
   /// The plan's steps for teams of other sizes.
   private var others: [Int: UnsafeMutableBufferPointer<ck_step>] = [:]
   /// How many of them are the plan's; packings follow.
@@ -32,7 +34,10 @@ final class Binding: @unchecked Sendable {
 
   /// - Throws: `resource` where there is no memory, `missing` or `shapeMismatch` where the store lacks a
   ///   state or has it in another type.
-  init(_ plan: Plan, schedule: Schedule, states store: StateStore) throws {
+  init(
+    _ plan: Plan, schedule: Schedule, states store: StateStore, processes: ProcessGroup? = nil
+  ) throws {
+    self.processes = plan.isCollective ? processes : nil
     let states = try plan.states.map { try store.cell($0.name, $0.type) }
     self.states = states
     locks = StateLock.ordered(states.map(\.lock))
@@ -50,7 +55,8 @@ final class Binding: @unchecked Sendable {
     errorSlots = .allocate(capacity: plan.errorSlots)
     errorSlots.initialize(repeating: (-1, 0))
     let slots = errorSlots
-    condition = plan.condition.map { Condition($0, errorSlots: slots) }
+    let group = self.processes?.calls
+    condition = plan.condition.map { Condition($0, errorSlots: slots, group: group) }
     let alignment = 64
     var offsets: [Int] = []
     var total = 0
@@ -149,6 +155,9 @@ final class Binding: @unchecked Sendable {
         store(UnsafeRawPointer(errorSlots.baseAddress! + slot) + binding.byteOffset, at: field)
       }
       return
+    case .group:
+      store(processes?.calls, at: field)
+      return
     }
     guard let place else { return }
     if case .input(let input) = place.space {
@@ -215,11 +224,16 @@ final class Binding: @unchecked Sendable {
     let values: UnsafeMutableBufferPointer<UnsafePointer<Float>?>
     private let errors: UnsafeMutableBufferPointer<UnsafePointer<Int64>?>
     let places: [Place]
+    /// What all processes have come to, where others have a say.
+    private let agreed: UnsafeMutablePointer<Bool>?
 
     init(
       _ condition: Plan.Condition,
-      errorSlots: UnsafeMutableBufferPointer<(position: Int64, index: Int64)>
+      errorSlots: UnsafeMutableBufferPointer<(position: Int64, index: Int64)>,
+      group: UnsafePointer<ck_group>?
     ) {
+      agreed = group.map { _ in .allocate(capacity: 1) }
+      agreed?.initialize(to: true)
       places = condition.outputs.map(\.place)
       values = .allocate(capacity: max(places.count, 1))
       values.initialize(repeating: nil)
@@ -233,19 +247,25 @@ final class Binding: @unchecked Sendable {
       block.initialize(
         to: ck_condition(
           values: UnsafePointer(values.baseAddress), value_count: Int64(places.count),
-          errors: UnsafePointer(errors.baseAddress), error_count: Int64(condition.errorSlots.count))
-      )
+          errors: UnsafePointer(errors.baseAddress), error_count: Int64(condition.errorSlots.count),
+          group: group, agreed: agreed))
     }
+
+    var holds: Bool { agreed?.pointee ?? ck_condition_holds(block) }
 
     deinit {
       block.deallocate()
       values.deallocate()
       errors.deallocate()
+      agreed?.deallocate()
     }
   }
 
   /// Whether a run changes, or has changed, states.
-  var conditionHolds: Bool { condition.map { ck_condition_holds($0.block) } ?? true }
+  var conditionHolds: Bool { condition?.holds ?? true }
+
+  /// Ends what a run that stopped early has begun with other processes.
+  func settle() { processes?.settle() }
 
   /// A copy of what lies at a port.
   func array(_ port: Plan.Port) -> NDArray {

@@ -32,6 +32,9 @@ public struct CompileOptions: Sendable {
   /// their size first, to the same bits; a smaller limit never takes more memory. Compiling throws `resource`
   /// where that is not enough, with the least that is possible.
   public var memoryLimit: Int?
+  /// The processes that train one model together, of which this is one: a training step then updates by the
+  /// gradients of all of them. Nil, and a group of one, train alone. See Docs/DataParallel.md.
+  public var processes: ProcessGroup?
   /// What to check while running; nil for `APUS_CHECK`.
   public var check: Check?
   /// Called after every pass with its name and the graph's text form, and with `plan` and the plan's.
@@ -40,7 +43,7 @@ public struct CompileOptions: Sendable {
   public init(
     isa: ISA? = nil, threads: Int? = nil, disabledPasses: Set<String> = [],
     enabledPasses: Set<String> = [], precision: Precision = .highest, memoryLimit: Int? = nil,
-    check: Check? = nil,
+    processes: ProcessGroup? = nil, check: Check? = nil,
     dump: (@Sendable (_ stage: String, _ text: String) -> Void)? = nil
   ) {
     self.isa = isa
@@ -49,6 +52,7 @@ public struct CompileOptions: Sendable {
     self.enabledPasses = enabledPasses
     self.precision = precision
     self.memoryLimit = memoryLimit
+    self.processes = processes
     self.check = check
     self.dump = dump
   }

@@ -1,6 +1,7 @@
 // A compiled graph with its memory, ready to run.
 
 import ApusGraph
+import ApusOps
 import ApusPasses
 
 /// A graph that has been optimised, planned and bound to memory.
@@ -43,14 +44,15 @@ public final class Executable: Sendable, CustomStringConvertible {
     check = try options.check ?? environment.check()
     var optimised = graph
     passes = try PassManager(options: options.passOptions(for: isa)).run(on: &optimised)
-    team = try Team.shared(threads: options.threads)
+    team = try options.processes?.team ?? Team.shared(threads: options.threads)
     let rates = ProcessorRates.here(isa, team: team)
     plan = try Plan(
       optimised, isa: isa, precision: options.precision, threads: team.threads.count, rates: rates,
       memoryLimit: options.memoryLimit)
     schedule = Schedule(plan, threads: team.threads.count, rates: rates)
     self.states = states
-    binding = try Binding(plan, schedule: schedule, states: states)
+    binding = try Binding(
+      plan, schedule: schedule, states: states, processes: options.processes)
     inputTypes = plan.inputs.map(\.type)
     scratchBytes = plan.memory.scratchPerThread
     self.arena = arena
@@ -185,6 +187,7 @@ public final class Executable: Sendable, CustomStringConvertible {
             if binding.conditionHolds { binding.noteChanges() }
             throw error
           }
+          binding.settle()
           let isComplete = binding.conditionHolds
           if isComplete { binding.noteChanges() }
           try throwBadIndices()
@@ -209,6 +212,12 @@ public final class Executable: Sendable, CustomStringConvertible {
   /// Runs `body` with so many of the team's threads at work. For tests.
   func withMembers<R>(_ members: Int, _ body: () throws -> R) rethrows -> R {
     try team.withMembers(members, body)
+  }
+
+  /// Floats that a run sums over all processes.
+  package var summedElements: Int {
+    plan.steps.filter { $0.mnemonic == AllReduceStart.mnemonic }
+      .reduce(0) { $0 + $1.results.reduce(0) { $0 + $1.type.count } }
   }
 
   /// Whether the graph's inputs have these arrays' types.

@@ -66,6 +66,8 @@ package struct Plan: Sendable {
   package let memory: MemoryReport
   /// Under what condition states change; nil where they always do, or never.
   package let condition: Condition?
+  /// Whether steps speak to other processes.
+  var isCollective: Bool { steps.contains { $0.call.isCollective } }
   /// Error slots that the steps use.
   package let errorSlots: Int
   /// The arena's buffers, for tests and pictures.

@@ -7,6 +7,7 @@
 import ApusGraph
 import CKernels
 import Foundation
+import Synchronization
 
 /// The processors that a process may use, and what sets the bound.
 package struct ProcessorBudget: Sendable, Hashable {
@@ -14,9 +15,24 @@ package struct ProcessorBudget: Sendable, Hashable {
   /// "processor affinity" or "control group quota".
   package var source: String
 
+  /// How many processes that train together may use the processors of this one.
+  private static let sharers = Mutex(1)
+
+  /// Notes how many processes that train together, this one among them, may use the same processors.
+  package static func share(with processes: Int) { sharers.withLock { $0 = max(processes, 1) } }
+
   /// The budget of this process, as it is now.
   package static var current: ProcessorBudget {
     bounded(affinity: Int(ck_processors()), quota: controlGroupQuota(root: "/"))
+      .shared(by: sharers.withLock { $0 })
+  }
+
+  /// A process's part.
+  func shared(by processes: Int) -> ProcessorBudget {
+    if processes <= 1 { return self }
+    return ProcessorBudget(
+      processors: max(processors / processes, 1),
+      source: "\(source), shared by \(processes) processes")
   }
 
   /// A quota is rounded down: a thread more than the quota pays for would stop the whole team at each

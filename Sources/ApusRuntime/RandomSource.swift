@@ -25,7 +25,7 @@ extension Trace {
   /// Makes the next run draw other numbers, where this one draws any.
   package func advanceRandomKey() {
     guard hasState(Self.randomKeyState) else { return }
-    let key = randomKey
+    let key = storedRandomKey
     assign(key, key + constant(NDArray([0, 1] as [Int64], shape: [2])))
   }
 }

@@ -177,6 +177,7 @@ struct ScheduleBuilder {
       if free != 0 { ways[0] = way(step, member: 0, alone) }
     }
     if step.call.isParallel { ways.append(way(step, member: nil, nil)) }
+    if step.call.isCollective { ways.removeAll { $0.member != nil } }
     func rank(_ way: Way) -> Double { way.end - (way.member == nil ? eagerness : 0) }
     let best = ways.min { rank($0) < rank($1) }!
     needsTeam = needsTeam || best.member == nil

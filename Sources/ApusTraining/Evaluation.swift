@@ -84,23 +84,25 @@ public final class EvaluationStep<Model: Module> {
   }
 
   /// The means of loss and metrics over a data set. They do not depend on the size of its batches; see
-  /// ``SymbolicBatch/report(_:_:weight:file:line:)``.
+  /// ``SymbolicBatch/report(_:_:weight:file:line:)``. Of several processes each evaluates its part of every batch, and
+  /// all have the means over all.
   ///
   /// - Throws: `invalidArgument` for a source without examples, and as ``run(_:)``.
   public func run(over data: any BatchSource) throws -> StepResult {
     try random.reset(seed: seed)
-    let iterator = try data.makeIterator(epoch: 0)
+    let company = RunCompany(compileOptions.processes)
+    let iterator = try company.part(of: data).makeIterator(epoch: 0)
     var total = ResultMean()
     var examples = 0
     while let batch = try iterator.next() {
       examples += batch.count
-      total.add(try run(batch), count: batch.count)
+      if batch.isCounted { total.add(try run(batch), count: batch.count) }
     }
     guard examples > 0 else {
       throw ApusError(
         .invalidArgument, "the evaluation data is empty", expected: "at least one example")
     }
-    return total.mean
+    return (company.processes.map(total.joined) ?? total).mean
   }
 
   /// The graph that evaluates batches with those fields.
@@ -113,6 +115,7 @@ public final class EvaluationStep<Model: Module> {
   ) throws -> (trace: Trace, batch: SymbolicBatch, layout: ResultLayout) {
     let trace = Trace(at: location)
     trace.mode = .evaluation
+    trace.rank = compileOptions.processes?.rank ?? 0
     return try Trace.$current.withValue(trace) {
       let batch = SymbolicBatch(trace, fields)
       let value = try loss(model, batch)

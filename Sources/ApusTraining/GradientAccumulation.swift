@@ -64,7 +64,7 @@ extension StepRecorder {
     guard let first = trained.first else { return trained }
     let number = try keptState(
       KeptGradients.countName(optimizer), first, TensorType(.f32, []))
-    let own = weight(of: loss)
+    let own = lossWeights.last.flatMap { joint?.sum($0) } ?? weight(of: loss)
     let count = use == .keepsFirst ? own : number.tensor + own
     if use != .updatesWithKept { trace.assign(number.cell, count) }
     var result = trained

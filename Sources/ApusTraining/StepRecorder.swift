@@ -16,6 +16,14 @@ public final class StepRecorder {
   let use: GradientUse
   let scalars = HostScalars()
   private(set) var losses: [(name: String, value: Tensor)] = []
+  /// Puts gradients and numbers of several processes together; nil in one that trains alone.
+  let joint: JointMeans?
+  /// What the loss of each `minimize` is a mean over in this process, where there are others.
+  private(set) var lossWeights: [Tensor] = []
+  /// The losses of this process's examples alone.
+  private(set) var ownLosses: [Tensor] = []
+  /// Which of the norms are bounds of this process's own gradients, and what those are means over.
+  private(set) var bounds: [(place: Int, weight: Tensor)] = []
   /// What must be finite besides the losses: joint norms of gradients where they are computed anyway, bounds
   /// of gradients elsewhere.
   private(set) var norms: [(name: String, value: Tensor)] = []
@@ -29,14 +37,18 @@ public final class StepRecorder {
 
   init(
     _ trace: Trace, _ batch: SymbolicBatch, slots: OptimizerSlots, kept: KeptGradients,
-    use: GradientUse
+    use: GradientUse, parallel: DataParallel? = nil
   ) {
     self.trace = trace
     self.batch = batch
     self.slots = slots
     self.kept = kept
     self.use = use
+    joint = parallel.map { JointMeans(trace, $0) }
   }
+
+  func replaceLoss(_ place: Int, by value: Tensor) { losses[place].value = value }
+  func replaceNorm(_ place: Int, by value: Tensor) { norms[place].value = value }
 
   /// Trains the parameters of `model` to make `loss` smaller.
   ///
@@ -138,13 +150,20 @@ public final class StepRecorder {
     optimizers.append((name, rules.text(limit)))
 
     let rule = { (entry: Trained) in rules.all[groups[entry.path]!].optimizer }
+    let own = trained.map { ($0.path, $0.gradient) }
+    ownLosses.append(loss)
+    if let joint {
+      let weight = joint.weight(trace.weight(ofMean: loss))
+      lossWeights.append(weight)
+      trained = try joined(trained, weight, joint, rule)
+    }
     if use != .updates {
       let total = try withKept(trained, of: loss, by: name, rule)
       guard let total else {
         if checksGradients || limit.isSet || reportsNorm {
           norms.append(("\(name).gradient_bound", magnitudeBound(trained.map(\.gradient))))
         }
-        return noted(trained, normed: trained.map(\.gradient))
+        return noted(trained, normed: trained.map(\.gradient), own)
       }
       trained = total
     }
@@ -160,11 +179,15 @@ public final class StepRecorder {
       gradients = limit.applied(to: gradients, norm)
     } else {
       if checksGradients || limit.isSet {
-        norms.append(("\(name).gradient_bound", magnitudeBound(gradients)))
+        // Of several processes each looks at its own: where the mean of their bounds is finite, so is every sum.
+        let isOwn = joint != nil && use == .updates
+        if isOwn, let weight = lossWeights.last { bounds.append((norms.count, weight)) }
+        norms.append(
+          ("\(name).gradient_bound", magnitudeBound(isOwn ? own.map(\.1) : gradients)))
       }
       gradients = limit.applied(to: gradients, nil)
     }
-    let result = noted(trained, normed: looked)
+    let result = noted(trained, normed: looked, own)
     for (index, entry) in trained.enumerated() {
       let group = groups[entry.path]!
       let isLast = group == rules.all.count - 1
@@ -187,9 +210,12 @@ public final class StepRecorder {
     return result
   }
 
-  private func noted(_ trained: [Trained], normed: [Tensor]) -> Minimization {
+  /// - `own`: the gradients of this process's examples alone.
+  private func noted(
+    _ trained: [Trained], normed: [Tensor], _ own: [(path: String, gradient: Tensor)]
+  ) -> Minimization {
     let result = Minimization(
-      trace: trace, gradients: trained.map { ($0.path, $0.gradient) }, normed: normed)
+      trace: trace, gradients: trained.map { ($0.path, $0.gradient) }, normed: normed, own: own)
     minimizations.append(result)
     return result
   }
@@ -252,6 +278,8 @@ public struct Minimization {
   public let gradients: [(path: String, gradient: Tensor)]
   /// What has their norms: of a table, its rows that were looked up.
   let normed: [Tensor]
+  /// The gradients of this process's examples alone.
+  var own: [(path: String, gradient: Tensor)] = []
 
   /// The joint L2 norm of all gradients; 0 where a mistake left none.
   ///

@@ -17,10 +17,12 @@ extension Trainer {
   /// ``ResumableCallback`` remembers. See ``Checkpoint``.
   ///
   /// `metadata` is more to keep in the file's header, such as the settings of the run; names that begin
-  /// with `apus.` and are used here are overwritten.
+  /// with `apus.` and are used here are overwritten. Of several processes the first writes, and any number of processes
+  /// goes on from the file.
   ///
   /// - Throws: as ``Checkpoint/save(_:metadata:allowingNonFinite:)``; an existing checkpoint then stays.
   public func saveCheckpoint(_ path: String, metadata: [String: String] = [:]) throws {
+    guard company.isFirst else { return }
     let states = callbackStates
     try checkpoint.save(
       path, metadata: metadata.merging(header(states)) { $1 }, callbacks: states.arrays)

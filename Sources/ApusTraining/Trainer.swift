@@ -51,6 +51,8 @@ public final class Trainer<Model: Module>: TrainingRun {
   /// The means of the epoch under way, or of one whose end a checkpoint precedes.
   private var progress = EpochProgress()
   private let optimizers: [(pattern: String, optimizer: any Optimizer)]
+  /// The other processes that train the same model.
+  private(set) var company: RunCompany
 
   /// Gives the model first values where it has none. What has values keeps them: a second trainer goes on
   /// with what a first one learnt, and weights that were loaded stay.
@@ -87,6 +89,7 @@ public final class Trainer<Model: Module>: TrainingRun {
     self.model = model
     self.seed = seed
     batchesPerStep = batches
+    company = RunCompany(compile.processes)
     trainingMetrics = options.trainingMetrics
     let rules = try StepRecorder.Rules(optimizer, options.groups)
     rule =
@@ -154,7 +157,7 @@ public final class Trainer<Model: Module>: TrainingRun {
       throw ApusError(
         .invalidArgument, "\(epochs) epochs", expected: "at least 1, or 0 after resume(from:)")
     }
-    let data = data.forTraining(seed: seed)
+    let data = company.part(of: data.forTraining(seed: seed))
     guard data.exampleCount > 0 else {
       throw ApusError(.invalidArgument, "the training data is empty", expected: "examples")
     }
@@ -164,6 +167,10 @@ public final class Trainer<Model: Module>: TrainingRun {
         expected: "\(expectedData), as in the checkpoint that is resumed")
     }
     if let validation { try evaluation.checkMemory(for: validation) }
+    try company.requireSame(
+      wholeModel,
+      place:
+        "epoch \(epoch), batch \(batch), step \(step), \(data.identity), \(epochs) epochs, \(rule)")
     try resumedStates?.restore(callbacks)
     resumedStates = nil
     self.callbacks = callbacks
@@ -262,15 +269,16 @@ public final class Trainer<Model: Module>: TrainingRun {
 
   /// Whether training goes on after an event.
   private func tell(_ callbacks: [any Callback], _ event: TrainingEvent) throws -> Bool {
+    let callbacks = company.heard(callbacks)
+    var reason: String?
     // What goes into a checkpoint first, so that one that is written now has it.
     let ordered =
       callbacks.filter { $0 is any ResumableCallback }
       + callbacks.filter { !($0 is any ResumableCallback) }
     for callback in ordered {
-      if case .stop(let reason) = try callback.handle(event, in: self) {
-        stopReason = stopReason ?? reason
-      }
+      if case .stop(let wish) = try callback.handle(event, in: self) { reason = reason ?? wish }
     }
+    stopReason = stopReason ?? company.stops(after: event, reason)
     return stopReason == nil
   }
 

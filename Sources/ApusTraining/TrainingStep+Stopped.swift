@@ -13,28 +13,35 @@ struct InquiryGraph {
   private let executable: Executable
   private let paths: [String]
   private let hasWeight: Bool
+  /// How many losses there are.
+  private let losses: Int
   private let assumptions: Assumptions
 
   init(_ step: TrainingStep, _ fields: [BatchField]) throws {
     self.fields = fields
     let freezes = Assumptions.now
     var paths: [String] = []
-    let (trace, _, hasWeight) = try step.recording(fields, step.slots, step.kept, .updates) {
+    let (trace, recorder, hasWeight) = try step.recording(fields, step.slots, step.kept, .updates) {
       trace, recorder in
-      for (path, gradient) in recorder.minimizations.flatMap(\.gradients) {
+      for (path, gradient) in recorder.minimizations.flatMap(\.own) {
         trace.output("gradient \(paths.count)", magnitudeBound([gradient]))
         paths.append(path)
       }
-      let weight = recorder.losses.first.flatMap { trace.weight(ofMean: $0.value) }
+      for (place, loss) in recorder.ownLosses.enumerated() {
+        trace.output("own loss \(place)", loss.cast(to: .f32))
+      }
+      let weight = recorder.ownLosses.first.flatMap { trace.weight(ofMean: $0) }
       if let weight { trace.output("weight", weight) }
       return weight != nil
     }
     self.paths = paths
     self.hasWeight = hasWeight
+    losses = recorder.ownLosses.count
     assumptions = Assumptions(of: trace, from: freezes)
     var graph = try trace.finish()
     graph.assignments = []
     var options = step.compileOptions
+    options.processes = nil
     // Of gradients that are products the products themselves are looked at.
     options.disabledPasses.insert("bound-by-factors")
     let states = try StateStore(of: trace, random: step.random.cell)
@@ -50,11 +57,17 @@ struct InquiryGraph {
   /// Whether it is for such batches, and what is frozen is what it was.
   func fits(_ fields: [BatchField]) -> Bool { self.fields == fields && assumptions.hold }
 
+  /// Of this process's examples alone.
   func run(
     _ batch: Batch
-  ) throws -> (lossWeight: Double?, gradients: [(path: String, magnitude: Double)]) {
+  ) throws -> (
+    lossWeight: Double?, losses: [Double], gradients: [(path: String, magnitude: Double)]
+  ) {
     let numbers = try executable.run(batch.arrays).map(\.scalar)
-    return (hasWeight ? numbers.last : nil, Array(zip(paths, numbers)))
+    return (
+      hasWeight ? numbers.last : nil, Array(numbers.dropFirst(paths.count).prefix(losses)),
+      Array(zip(paths, numbers))
+    )
   }
 }
 
@@ -71,12 +84,23 @@ extension TrainingStep {
       try inquiry.flatMap { $0.fits(batch.fields) ? $0 : nil }
       ?? InquiryGraph(self, batch.fields)
     if nonFinite != .raise { inquiry = graph }
-    let (weight, gradients) = try graph.run(batch)
+    let (weight, losses, gradients) = try graph.run(batch)
     var result = StepResult(loss: 0)
     result.wasSkipped = true
-    if weight == 0 { return result }
-    let error = Inquiry(batch, step: count, parameters: parameters, gradients: gradients)
+    let isEmpty = weight == 0 || !batch.isCounted
+    if isEmpty, parallel == nil { return result }
+    var error = Inquiry(batch, step: count, parameters: parameters, gradients: gradients)
       .error(bad?.name ?? "loss", bad?.value ?? .nan).located(at: location)
+    if let parallel {
+      let isFine =
+        losses.allSatisfy(\.isFinite) && gradients.allSatisfy(\.magnitude.isFinite)
+      let finding: DataParallel.Finding =
+        isEmpty ? .nothingToLearn : isFine ? .innocent(error) : .fault(error)
+      guard let all = try parallel.settle(finding) else { return result }
+      error = all
+      // What is wrong for good in another process, such as a label, is thrown there whatever the policy.
+      if nonFinite == .raise || error.kind != .nonFinite { throw JointError(error) }
+    }
     if nonFinite == .raise { throw error }
     result.nonFinite = error
     return result

@@ -86,6 +86,8 @@ public final class TrainingStep {
   /// What the recordings so far tell of the step.
   private(set) var outline: StepOutline?
   let compileOptions: CompileOptions
+  /// The other processes' part; nil where this one trains alone.
+  let parallel: DataParallel?
   let nonFinite: NonFinitePolicy
   private let reportsMetrics: Bool
   private let body: Body
@@ -107,6 +109,7 @@ public final class TrainingStep {
     location = sourceLocation(file, line)
     random = try RandomSource(seed: seed)
     compileOptions = compile
+    parallel = try DataParallel(compile.processes)
     self.reportsMetrics = reportsMetrics
     self.body = body
   }
@@ -163,6 +166,9 @@ public final class TrainingStep {
   ///   `checksGradients` of `StepRecorder.minimize`). In all these cases nothing has changed: neither a parameter nor a slot,
   ///   a buffer, the random key or the count. A batch in which all labels are ignored has loss 0 and changes
   ///   nothing either; its result says so.
+  ///
+  /// Of several processes (``ApusRuntime/CompileOptions/processes``) all take the step, each on its part of a batch. What
+  /// is wrong in one is thrown in all, and nothing has changed in any.
   @discardableResult
   public func run(_ batch: Batch) throws -> StepResult {
     let use = kept.batches == 0 ? GradientUse.updates : .updatesWithKept
@@ -201,6 +207,16 @@ public final class TrainingStep {
   private func take(
     _ batch: Batch, _ use: GradientUse, done: (Compiled) -> Void
   ) throws -> StepResult {
+    guard let parallel else { return try takeOwn(batch, use, done: done) }
+    return try parallel.step {
+      parallel.share.setScalar(batch.isCounted ? Float(max(batch.count, 1)) : 0)
+      return try takeOwn(batch, use, done: done)
+    }
+  }
+
+  private func takeOwn(
+    _ batch: Batch, _ use: GradientUse, done: (Compiled) -> Void
+  ) throws -> StepResult {
     let compiled =
       if let last, last.use == use, last.isMade(for: batch), last.fits { last } else {
         try compiled(batch.checked(at: location).fields, use)
@@ -215,13 +231,17 @@ public final class TrainingStep {
     try compiled.scalars.set(at: count)
     var result: StepResult?
     var bad: (name: String, value: Double)?
-    try compiled.executable.attempt(batch.arrays) { results, isComplete in
-      if isComplete {
-        result = StepResult(results, compiled.layout)
-      } else {
-        bad = compiled.layout.required.lazy.map { ($0.name, results.number($0.value)) }
-          .first { !$0.1.isFinite }
+    do {
+      try compiled.executable.attempt(batch.arrays) { results, isComplete in
+        if isComplete {
+          result = StepResult(results, compiled.layout)
+        } else {
+          bad = compiled.layout.required.lazy.map { ($0.name, results.number($0.value)) }
+            .first { !$0.1.isFinite }
+        }
       }
+    } catch let error as ApusError where error.kind == .outOfRange {
+      throw try parallel.map { try $0.told(error.located(at: location)) } ?? error
     }
     guard let result else { return try stopped(bad, batch, compiled.considered) }
     done(compiled)
@@ -368,10 +388,12 @@ public final class TrainingStep {
   ) throws -> (trace: Trace, recorder: StepRecorder, R) {
     let trace = Trace(at: location)
     trace.mode = .training
+    trace.rank = parallel?.processes.rank ?? 0
     trace.updatesParameters = use == .updates || use == .updatesWithKept
     return try Trace.$current.withValue(trace) {
       let batch = SymbolicBatch(trace, fields)
-      let recorder = StepRecorder(trace, batch, slots: slots, kept: kept, use: use)
+      let recorder = StepRecorder(
+        trace, batch, slots: slots, kept: kept, use: use, parallel: parallel)
       try body(recorder, batch)
       try trace.check()
       let result = try finish(trace, recorder)
@@ -388,10 +410,12 @@ public final class TrainingStep {
         throw ApusError(
           .invalidArgument, "the step minimizes nothing", expected: "a call of step.minimize")
       }
+      recorder.joinStatistics()
+      recorder.joinNumbers(metrics: reportsMetrics)
       trace.advanceRandomKey()
       return ResultLayout(
         trace, losses: recorder.losses, recorder.batch.reports, metrics: reportsMetrics,
-        weights: false, required: recorder.norms)
+        weights: parallel != nil, required: recorder.norms)
     }
   }
 }

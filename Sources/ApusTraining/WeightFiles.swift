@@ -92,8 +92,10 @@ extension Module {
 
 extension Trainer {
   /// Writes the parameters and buffers of ``judgedModel`` as safetensors; see
-  /// ``ApusNN/Module/save(_:allowingNonFinite:layout:)``.
-  public func save(_ path: String) throws { try judgedModel.save(path) }
+  /// ``ApusNN/Module/save(_:allowingNonFinite:layout:)``. Of several processes the first writes.
+  public func save(_ path: String) throws {
+    if company.isFirst { try judgedModel.save(path) }
+  }
 
   /// Reads the model's parameters and buffers; see ``ApusNN/Module/load(_:strict:layout:renaming:except:)``. A moving
   /// average begins with them.

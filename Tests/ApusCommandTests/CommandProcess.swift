@@ -29,13 +29,20 @@ final class CommandProcess {
   ///
   /// - `shell`: what a shell does first: `ulimit -f 100;`.
   /// - `streams`: how it redirects the command's streams: `2>&-`.
+  /// - `launcher`: a program and its arguments, which starts the command.
   init(
     _ arguments: [String], environment: [String: String] = [:], shell: String = "",
-    streams: String = ""
+    streams: String = "", launcher: [String] = []
   ) throws {
     errors = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
     try Data().write(to: errors)
-    if shell.isEmpty && streams.isEmpty {
+    if let program = launcher.first {
+      process.executableURL = URL(fileURLWithPath: program)
+      // Where several are started, each is `apus`.
+      process.arguments =
+        launcher.dropFirst() + [executable.path]
+        + arguments.flatMap { $0 == Self.another ? [":", "-np", "1", executable.path] : [$0] }
+    } else if shell.isEmpty && streams.isEmpty {
       process.executableURL = executable
       process.arguments = arguments
     } else {
@@ -63,6 +70,26 @@ final class CommandProcess {
       if byte[0] == UInt8(ascii: "\n") { return String(decoding: line, as: UTF8.self) }
       line += byte
     }
+  }
+
+  /// Stands between the arguments of two processes that a launcher starts, one of each.
+  static let another = "\0another"
+
+  /// The processes that it has started itself, by a variable in their environments.
+  func children(_ variable: String) throws -> [String: pid_t] {
+    var children: [String: pid_t] = [:]
+    for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
+      guard let id = pid_t(name),
+        let status = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8),
+        status.contains("\nPPid:\t\(process.processIdentifier)\n"),
+        let text = try? Data(contentsOf: URL(fileURLWithPath: "/proc/\(id)/environ"))
+      else { continue }
+      for entry in String(decoding: text, as: UTF8.self).split(separator: "\0")
+      where entry.hasPrefix("\(variable)=") {
+        children[String(entry.dropFirst(variable.count + 1))] = id
+      }
+    }
+    return children
   }
 
   func send(_ signal: Int32) { kill(process.processIdentifier, signal) }

@@ -6,6 +6,7 @@ import TestSupport
 let opSpecs: [OpSpec] = [
   attentionSpecs,
   batchNormSpecs,
+  allReduceSpecs,
   boundSpecs,
   controlSpecs,
   convolutionSpecs,

@@ -256,13 +256,14 @@ private final class SeparateThreads {
       call.arguments.withUnsafeBytes {
         block.copyMemory(from: $0.baseAddress!, byteCount: $0.count)
       }
-      for binding in call.bindings {
+      // No group: a process alone.
+      for binding in call.bindings where binding.buffer != .group {
         let target: UnsafeMutableRawPointer =
           switch binding.buffer {
           case .operand(let index): inputs[index]
           case .result(let index): outputs[index]
           case .workspace: workspace
-          case .errorSlot: errors
+          case .errorSlot, .group: errors
           }
         (block + binding.field).storeBytes(
           of: UInt(bitPattern: target + binding.byteOffset), as: UInt.self)

@@ -11,7 +11,8 @@ import Testing
 
   /// How often each of `threads` members ran the step behind the condition, and the one before.
   private static func runs(
-    _ value: Float, error: Int64, threads: Int, profiled: Bool, rounds: Int = 50
+    _ value: Float, error: Int64, threads: Int, profiled: Bool, rounds: Int = 50,
+    group: UnsafePointer<ck_group>? = nil
   ) throws -> (before: [Int64], after: [Int64]) {
     let team = try #require(ck_team_create(Int32(threads), 0))
     defer { ck_team_destroy(team) }
@@ -20,6 +21,9 @@ import Testing
     defer { cells.deallocate() }
     var value = value
     var slot: (Int64, Int64) = (error, 0)
+    let agreed = UnsafeMutablePointer<Bool>.allocate(capacity: 1)
+    agreed.initialize(to: false)
+    defer { agreed.deallocate() }
     withUnsafePointer(to: &value) { value in
       withUnsafePointer(to: &slot) { slot in
         var values: UnsafePointer<Float>? = value
@@ -28,7 +32,8 @@ import Testing
         withUnsafePointer(to: &values) { values in
           withUnsafePointer(to: &errors) { errors in
             var condition = ck_condition(
-              values: values, value_count: 1, errors: errors, error_count: 1)
+              values: values, value_count: 1, errors: errors, error_count: 1, group: group,
+              agreed: agreed)
             withUnsafePointer(to: &condition) { condition in
               let steps = [
                 ck_step(kernel: count, args: cells, threads: 0, barrier: 1, condition: nil),
@@ -66,6 +71,38 @@ import Testing
       let (before, after) = try Self.runs(value, error: error, threads: threads, profiled: profiled)
       #expect(before == [Int64](repeating: 50, count: threads))
       #expect(after == [Int64](repeating: holds ? 100 : 0, count: threads), "\(value) \(error)")
+    }
+  }
+
+  /// What other processes say, and what they have been told.
+  private struct Others {
+    var hold: Bool
+    var asked: Int = 0
+    var holdsHere = false
+  }
+
+  @Test(arguments: [1, 2, 7], [false, true])
+  func otherProcessesHaveASay(threads: Int, profiled: Bool) throws {
+    for (value, others) in [(1, true), (1, false), (.nan, true)] as [(Float, Bool)] {
+      var state = Others(hold: others)
+      try withUnsafeMutablePointer(to: &state) { state in
+        var group = ck_group(
+          context: state, post: nil, wait: nil,
+          agree: { context, holds in
+            let others = context!.assumingMemoryBound(to: Others.self)
+            others.pointee.asked += 1
+            others.pointee.holdsHere = holds
+            return holds && others.pointee.hold
+          })
+        let (before, after) = try withUnsafePointer(to: &group) {
+          try Self.runs(value, error: -1, threads: threads, profiled: profiled, group: $0)
+        }
+        let holds = value == 1
+        #expect(before == [Int64](repeating: 50, count: threads))
+        #expect(after == [Int64](repeating: holds && others ? 100 : 0, count: threads))
+        #expect(state.pointee.asked == 50, "one member asks, once a run")
+        #expect(state.pointee.holdsHere == holds)
+      }
     }
   }
 }

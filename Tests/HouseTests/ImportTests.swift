@@ -6,13 +6,13 @@ import Testing
 private let floors =
   foundations + [
     "ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "ApusRuntime", "ApusNN", "ApusData",
-    "ApusImages", "ApusText", "ApusTraining", "Apus", "ApusRecipes", "ApusBenchmarks",
+    "ApusImages", "ApusText", "ApusTraining", "Apus", "ApusMPI", "ApusRecipes", "ApusBenchmarks",
     "ApusCommand",
   ]
 
 /// Those that have no Swift.
 private let foundations = [
-  "CKernels", "CZlib", "CPNG", "CJPEG", "CImageCodecs", "COniguruma", "CText",
+  "CKernels", "CZlib", "CPNG", "CJPEG", "CImageCodecs", "COniguruma", "CText", "CMPI",
 ]
 
 @Suite struct ImportTests {

@@ -71,6 +71,7 @@ package enum KernelRunner {
         case .result(let index): base = outputs[index]
         case .workspace: base = workspace.baseAddress!
         case .errorSlot: base = UnsafeMutableRawPointer(slot)
+        case .group: continue  // null, as the block has it: a process alone
         }
         block.storeBytes(
           of: base + binding.byteOffset, toByteOffset: binding.field,

@@ -9,6 +9,8 @@ import ApusGraph
 public struct Batch: Sendable {
   public var names: [String]
   public var arrays: [NDArray]
+  /// Whether its examples count: not where they only stand in for the part of a process that has none.
+  package var isCounted = true
 
   public init(_ fields: KeyValuePairs<String, NDArray>) {
     names = fields.map(\.key)

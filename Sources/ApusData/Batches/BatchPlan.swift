@@ -7,6 +7,8 @@ struct BatchPlan {
   var names: [String]
   /// Of whole arrays, with the axis of the batch.
   var types: [TensorType]
+  /// Whether its examples count; see `Batch.isCounted`.
+  var isCounted = true
   /// Writes every byte of the arrays.
   var fill: ([UnsafeMutableRawBufferPointer]) throws -> Void
 }
@@ -83,7 +85,9 @@ struct Pass {
       arrays = try batch.types.map { try NDArray(checking: $0) }
     }
     try arrays.lend(to: batch.fill)
-    return Batch(names: batch.names, arrays: arrays)
+    var made = Batch(names: batch.names, arrays: arrays)
+    made.isCounted = batch.isCounted
+    return made
   }
 }
 

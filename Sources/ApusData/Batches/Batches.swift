@@ -129,15 +129,23 @@ public struct Batches: BatchSource {
 }
 
 extension Batches: PlannedSource {
-  func plans(epoch: Int) -> (Int) -> BatchPlan {
+  func plans(epoch: Int) -> (Int) -> BatchPlan { plans(epoch: epoch) { ($0, true) } }
+
+  /// - `part`: the examples of a batch that are read, and whether they count.
+  func plans(
+    epoch: Int, _ part: @escaping (ArraySlice<Int>) -> (examples: ArraySlice<Int>, isCounted: Bool)
+  ) -> (Int) -> BatchPlan {
     let order = order(epoch: epoch)
     let key = key(epoch: epoch)
     let fields = dataset.fields
     let names = fields.map(\.name)
     let size = min(size, max(order.count, 1))
     return { index in
-      let examples = order[min(index * size, order.count)..<min((index + 1) * size, order.count)]
-      return BatchPlan(names: names, types: fields.map { $0.batched(examples.count) }) {
+      let (examples, isCounted) = part(
+        order[min(index * size, order.count)..<min((index + 1) * size, order.count)])
+      return BatchPlan(
+        names: names, types: fields.map { $0.batched(examples.count) }, isCounted: isCounted
+      ) {
         try dataset.fill($0, with: examples, in: key)
       }
     }

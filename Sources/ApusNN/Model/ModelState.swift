@@ -239,7 +239,7 @@ public final class Buffer: ModelState, @unchecked Sendable {
     if isFrozen { return }
     // Makes the state known to the trace, and notes where it has no value.
     guard !tensor.isPoisoned, let cell else { return }
-    value.trace.assign(cell, value.stopGradient())
+    value.trace.assign(statistic: cell, value.stopGradient())
   }
 
   override func blank() -> ModelState {

@@ -83,7 +83,8 @@ extension Module {
         guard !mine.isPoisoned, !theirs.isPoisoned, let cell = own.cell else { return }
         guard trace.updatesParameters else { continue }
         let isCopied = own is Buffer || rate == 1
-        trace.assign(cell, (isCopied ? theirs : mine + (theirs - mine) * rate).stopGradient())
+        let value = (isCopied ? theirs : mine + (theirs - mine) * rate).stopGradient()
+        if own is Buffer { trace.assign(statistic: cell, value) } else { trace.assign(cell, value) }
       }
     } catch {
       trace.record(

@@ -13,8 +13,19 @@ extension Trace {
   package static let randomKeyState = "random.key"
 
   /// The random key of the graph that is recorded: `i64[2]`, {key, step}.
-  /// Within a loop's body it is the key of the turn.
-  package var randomKey: Tensor { regionKey?() ?? state(Self.randomKeyState, .i64(2)) }
+  /// Within a loop's body it is the key of the turn. Of processes that train together each has a key of its own,
+  /// made of the state, which is the same in all of them.
+  package var randomKey: Tensor {
+    if let regionKey { return regionKey() }
+    let key = storedRandomKey
+    guard rank > 0 else { return key }
+    // An odd number of 64 random bits: the keys of processes lie far from those of seeds near by.
+    let own = Int64(bitPattern: UInt64(rank) &* 0x9e37_79b9_7f4a_7c15)
+    return key + constant(NDArray([own, 0] as [Int64], shape: [2]))
+  }
+
+  /// The state of the random key.
+  package var storedRandomKey: Tensor { state(Self.randomKeyState, .i64(2)) }
 
   /// The number of a new stream of random numbers.
   func nextRandomStream() -> Int {

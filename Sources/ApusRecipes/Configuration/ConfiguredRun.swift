@@ -55,10 +55,20 @@ package struct ConfiguredRun {
     hearGradients: ((Int, GradientReport) -> Void)? = nil,
     hearEvidence: ((RunEvidence) throws -> Void)? = nil
   ) throws -> RecipeRun {
+    // Of several processes the first writes.
+    if compile.processes?.isFirst ?? true { try prepareFolder(resumes: resume != nil) }
+    return RecipeRun(
+      recipe, options, compile: configuration.compileOptions(compile), files: files,
+      resume: resume, every: configuration.checkpoint ?? .time(.seconds(600)),
+      isQuick: configuration.isQuick, progress: progress, isInterrupted: isInterrupted,
+      hearGradients: hearGradients, hearEvidence: hearEvidence)
+  }
+
+  private func prepareFolder(resumes: Bool) throws {
     // A model that cannot be made leaves nothing behind.
     let signature = try (recipe as? ConfiguredRecipe)?.signatureText()
     try RunFolder.make(folder, for: "the run")
-    if resume == nil, hasResults {
+    if !resumes, hasResults {
       let old = try? JSON(parsing: TextFile.contents(files.configuration, expected: "JSON"))
       guard old?.isSameRun(as: configuration.resolved) == true else {
         throw ApusError(
@@ -68,11 +78,6 @@ package struct ConfiguredRun {
     }
     try AtomicFile.write(configuration.text, to: files.configuration)
     if let signature { try AtomicFile.write(signature + "\n", to: signatureFile) }
-    return RecipeRun(
-      recipe, options, compile: configuration.compileOptions(compile), files: files,
-      resume: resume, every: configuration.checkpoint ?? .time(.seconds(600)),
-      isQuick: configuration.isQuick, progress: progress, isInterrupted: isInterrupted,
-      hearGradients: hearGradients, hearEvidence: hearEvidence)
   }
 
   /// Whether something was learnt in the folder.

@@ -217,7 +217,7 @@ package final class LoopPlan: Sendable {
     case .operand(let index): step.operands[index].place
     case .result(let index): step.results[index].place
     case .workspace: step.workspace
-    case .errorSlot: nil
+    case .errorSlot, .group: nil
     }
   }
 

@@ -28,6 +28,10 @@ enum CallOrder {
     _ given: LoweredGraph, rates: ProcessorRates, threads: Int
   ) -> (LoweredGraph, MemoryPlan) {
     let (lowered, peak) = forLittleMemory(given)
+    if lowered.isCollective {
+      let other = lowered.reordered(AllReduceOrder.order(lowered))
+      return (other, MemoryPlan(other))
+    }
     let memory = MemoryPlan(lowered)
     return withFewBarriers(
       lowered, memory, peak: peak, rates: rates, threads: threads,
@@ -43,7 +47,9 @@ enum CallOrder {
     _ lowered: LoweredGraph, _ memory: MemoryPlan, peak: Int, rates: ProcessorRates, threads: Int,
     footprint: Int
   ) -> (LoweredGraph, MemoryPlan)? {
-    guard threads > 1, lowered.calls.count > 2, lowered.calls.count <= mostCalls else { return nil }
+    guard threads > 1, lowered.calls.count > 2, lowered.calls.count <= mostCalls,
+      !lowered.isCollective
+    else { return nil }
     let model = CostModel(rates, threads: threads, footprint: footprint)
     let order = BarrierOrder(
       lowered, ScheduleBuilder(model, threads: threads), mostLive: peak + slack)

@@ -34,7 +34,8 @@ struct ArenaLimit {
   /// - Throws: `resource` where nothing brings the arena below the limit.
   func plan(_ given: LoweredGraph, instead unlimited: MemoryPlan) throws -> Ordered? {
     if unlimited.report.arena <= bytes { return nil }
-    let (start, _) = CallOrder.forLittleMemory(given)
+    var (start, _) = CallOrder.forLittleMemory(given)
+    if start.isCollective { start = start.reordered(AllReduceOrder.order(start)) }
     let footprint = MemoryPlan(start).report.footprint
     var way = Recomputation(start, CostModel(rates, threads: threads, footprint: footprint))
     /// The last places: the least arena is that of one that needs about as little as the last.

@@ -218,7 +218,10 @@ private struct Liveness {
     }
     self.graph = graph
     self.makers = makers
-    isRepeatable = graph.makes.map { !$0.contains(where: assigned.contains) }
+    isRepeatable = graph.makes.indices.map { call in
+      !graph.makes[call].contains(where: assigned.contains)
+        && !lowered.calls[call].call.isCollective
+    }
     let live = LiveBytes(graph).profile(0..<graph.count)
     peak = live.max() ?? 0
     place = live.firstIndex(of: peak) ?? 0

@@ -56,6 +56,11 @@ public final class LBFGS<Model: Module> {
       gradientTolerance: gradientTolerance, changeTolerance: changeTolerance, history: history,
       lineSearch: lineSearch)
     try settings.check(at: location)
+    if let processes = compile.processes, processes.size > 1 {
+      throw ApusError(
+        .unsupported, "L-BFGS minimises in one process, and there are \(processes.size)",
+        at: location, expected: "a TrainingStep, or compile options without processes")
+    }
     self.model = model
     pairs = CurvaturePairs(limit: history)
     gradients = try GradientNorms(
