@@ -171,8 +171,7 @@ public final class TrainingStep {
   /// is wrong in one is thrown in all, and nothing has changed in any.
   @discardableResult
   public func run(_ batch: Batch) throws -> StepResult {
-    let use = kept.batches == 0 ? GradientUse.updates : .updatesWithKept
-    return try take(batch, use) { compiled in
+    try take(batch, use(keeping: false)) { compiled in
       kept.batches = 0
       count += 1
       compiled.scalars.noteRun()
@@ -191,10 +190,16 @@ public final class TrainingStep {
   ///   something was frozen or unfrozen since the first batch of this update.
   @discardableResult
   public func accumulate(_ batch: Batch) throws -> StepResult {
-    try take(batch, kept.batches == 0 ? .keepsFirst : .keeps) { compiled in
+    try take(batch, use(keeping: true)) { compiled in
       kept.batches += 1
       kept.learners = compiled.learners
     }
+  }
+
+  /// What becomes of the next batch's gradients.
+  private func use(keeping: Bool) -> GradientUse {
+    kept.batches == 0
+      ? (keeping ? .keepsFirst : .updates) : (keeping ? .keeps : .updatesWithKept)
   }
 
   /// The batches whose gradients wait for the next ``run(_:)``.
@@ -257,10 +262,7 @@ public final class TrainingStep {
 
   /// Compiles what `run`, or `accumulate`, is going to do with such a batch.
   func prepare(for batch: Batch, accumulating: Bool) throws {
-    let isFirst = kept.batches == 0
-    let use: GradientUse =
-      accumulating ? (isFirst ? .keepsFirst : .keeps) : isFirst ? .updates : .updatesWithKept
-    _ = try compiled(batch.checked(at: location).fields, use)
+    _ = try compiled(batch.checked(at: location).fields, use(keeping: accumulating))
   }
 
   /// The step's graph as it is recorded, before any pass: forward, backward, update.
