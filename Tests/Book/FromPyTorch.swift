@@ -132,6 +132,7 @@ import Testing
     let generator = try TokenGenerator(gpt)
     let rows = try generator.continue([[1]], by: 3, sampling: TokenSampling(topK: 40))
     #expect(rows[0].count == 4)
+    #expect(try generator.search([1], by: 3, beams: BeamSearch(width: 4)).count == 4)
     #expect(try GPT2(contentsOf: d).parameterCount == gpt.parameterCount)
   }
 

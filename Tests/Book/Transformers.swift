@@ -97,6 +97,28 @@ let settings = TransformerSettings(
       ends: [0]
     ) { token, _ in print(token) }
     #expect(rows.map(\.count) == [22, 24] && sampled[0].count <= 22)
+
+    let found = try generator.search(
+      [5, 9], by: 20, beams: BeamSearch(width: 4, lengthPenalty: 1), ends: [0])
+    print(found[0].tokens, found[0].score)
+    #expect(found.count == 4 && found[0].score >= found[3].score)
+  }
+
+  @Test func aSearchThroughADecoderOfYourOwn() throws {
+    let cell = try initialized(SmallDecoder())
+    let decoder = try Predictor(cell) { cell, inputs in cell.step(inputs[0], inputs[1]) }
+    let taking = try Predictor(cell) { _, inputs in [inputs[0].take(inputs[1], axis: 0)] }
+    func taken(_ states: NDArray, _ rows: [Int]) throws -> NDArray {
+      try taking.run([states, NDArray(rows.map(Int32.init), shape: [rows.count])])[0]
+    }
+    var states = NDArray(zeros: .f32(8, 16))  // of 2 starts, 4 rows each
+    let best = try BeamSearch(width: 4).hypotheses(after: [1, 1], by: 10, ends: [2]) { step in
+      if !step.keepsRows { states = try taken(states, step.parents) }
+      let results = try decoder.run([NDArray(step.tokens.map(Int32.init), shape: [8]), states])
+      states = results[1]
+      return results[0]
+    }
+    #expect(best.count == 2 && best[0] == best[1])
   }
 
   @Test func hiddenTokensAndVectors() throws {
@@ -120,5 +142,17 @@ let settings = TransformerSettings(
     }
     let cosines = try embed.run([tokens, lengths])[0]
     for row in 0..<4 { #expect(abs(cosines.floats[5 * row] - 1) < 1e-5) }
+  }
+}
+
+/// A state and a token give a state, and scores of the next token.
+private struct SmallDecoder: Module {
+  let tokens = Embedding(12, 16)
+  let join = Linear(32, 16)
+  let scores = Linear(16, 12)
+
+  func step(_ token: Tensor, _ state: Tensor) -> [Tensor] {
+    let next = tanh(join(concat([tokens(token), state], axis: -1)))
+    return [scores(next), next]
   }
 }

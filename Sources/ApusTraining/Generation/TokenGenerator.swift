@@ -19,9 +19,7 @@ public final class TokenGenerator<Model: CausalLanguageModel> {
   public let length: Int
   private let compile: CompileOptions
   private let location: String
-  private var running: (rows: Int, predictor: Predictor<CachedModel<Model>>)?
-  /// Tokens of a row that go into the model at once while the rows' beginnings are read.
-  private static var block: Int { 16 }
+  private var running: CachedRun<Model>?
 
   /// - `length`: the most tokens of a row; the model's own limit by default.
   /// - Throws: `missing` where the model has no values, `invalidArgument` for a length that it has no positions for.
@@ -48,42 +46,68 @@ public final class TokenGenerator<Model: CausalLanguageModel> {
   /// - `seed`: of the choices. Equal seeds choose the same of equal logits, and a row's choices do not depend on the
   ///   rows beside it.
   /// - `ends`: tokens that end a row.
-  /// - `onToken`: hears of each new token, and which row it is of, as it comes.
+  /// - `onToken`: hears of each new token, and which row it is of, as it comes; what it throws ends the run.
   /// - Throws: `invalidArgument` for rows without tokens, too long ones, and sampling that makes no sense;
   ///   `outOfRange` for a token beyond the vocabulary; `nonFinite` where no token has a score.
   public func `continue`(
     _ rows: [[Int]], by count: Int, sampling: TokenSampling = .greedy, seed: UInt64 = 0,
-    ends: Set<Int> = [], onToken: (_ token: Int, _ row: Int) -> Void = { _, _ in }
+    ends: Set<Int> = [], onToken: (_ token: Int, _ row: Int) throws -> Void = { _, _ in }
   ) throws -> [[Int]] {
     try sampling.validate()
     try check(rows, count)
     guard count > 0, !rows.isEmpty else { return rows }
-    let predictor = try predictor(for: rows.count)
-    var rows = rows
-    let goals = rows.map { $0.count + count }
-    var isDone = [Bool](repeating: false, count: rows.count)
-    // All rows begin at position 0, so that one number says where they are.
-    let start = rows.map(\.count).min()! - 1
-    var position = 0
-    while position + Self.block <= start {
-      let tokens = rows.flatMap { $0[position..<position + Self.block].map(Int32.init) }
-      _ = try run(predictor, tokens, rows.count, Self.block, at: position)
-      position += Self.block
-    }
-    while !isDone.allSatisfy({ $0 }) {
-      let tokens = rows.map { Int32($0[min(position, $0.count - 1)]) }
-      let logits = try run(predictor, tokens, rows.count, 1, at: position).floats
-      position += 1
-      for row in rows.indices where rows[row].count == position && !isDone[row] {
-        let scores = logits[row * model.vocabularySize..<(row + 1) * model.vocabularySize]
-        let random = Philox.uniform(seed: seed, row: row, position: position)
-        let token = try sampling.token(of: scores, random)
-        rows[row].append(token)
-        isDone[row] = rows[row].count == goals[row] || ends.contains(token)
-        onToken(token, row)
+    let vocabulary = model.vocabularySize
+    return try running(rows.count) { run in
+      var rows = rows
+      let goals = rows.map { $0.count + count }
+      var isDone = [Bool](repeating: false, count: rows.count)
+      // All rows begin at position 0, so that one number says where they are.
+      var position = try run.read(rows, rows.map(\.count).min()! - 1)
+      while !isDone.allSatisfy({ $0 }) {
+        let tokens = rows.map { Int32($0[min(position, $0.count - 1)]) }
+        let logits = try run.logits(tokens, at: position).floats
+        position += 1
+        for row in rows.indices where rows[row].count == position && !isDone[row] {
+          let token = try sampling.token(
+            of: logits[row * vocabulary..<(row + 1) * vocabulary], after: rows[row],
+            Philox.uniform(seed: seed, row: row, position: position))
+          rows[row].append(token)
+          isDone[row] = rows[row].count == goals[row] || ends.contains(token)
+          try onToken(token, row)
+        }
       }
+      return rows
     }
-    return rows
+  }
+
+  /// The likeliest rows that go on from one, found by a ``BeamSearch``, the best first.
+  ///
+  ///     let best = try generator.search(prompt, by: 60, beams: BeamSearch(width: 4), ends: [0])[0]
+  ///
+  /// - `row`: of one token at least.
+  /// - `count`: the most tokens more.
+  /// - `ends`: tokens that end a row; a row's end stays its last token.
+  /// - Returns: as many rows as beams, fewer where there are not so many, each with what was added to `row`.
+  /// - Throws: as ``continue(_:by:sampling:seed:ends:onToken:)``, and `invalidArgument` for beams that make no sense.
+  public func search(
+    _ row: [Int], by count: Int, beams: BeamSearch = BeamSearch(), ends: Set<Int> = []
+  ) throws -> [BeamSearch.Hypothesis] {
+    try beams.validate()
+    try check([row], count)
+    return try running(beams.width) { run in
+      let all = [[Int]](repeating: row, count: beams.width)
+      var position = try run.read(all, row.count - 1)
+      while position < row.count - 1 {
+        _ = try run.logits(all.map { Int32($0[position]) }, at: position)
+        position += 1
+      }
+      return try beams.hypotheses(after: [row[position]], by: count, ends: ends) { step in
+        if !step.keepsRows { try run.reorder(by: step.parents) }
+        let logits = try run.logits(step.tokens.map(Int32.init), at: position)
+        position += 1
+        return logits
+      }[0]
+    }
   }
 
   private func check(_ rows: [[Int]], _ count: Int) throws {
@@ -110,43 +134,22 @@ public final class TokenGenerator<Model: CausalLanguageModel> {
     }
   }
 
-  /// The scores after the last of `count` tokens of each row: `[rows, vocabulary]`.
-  private func run(
-    _ predictor: Predictor<CachedModel<Model>>, _ tokens: [Int32], _ rows: Int, _ count: Int,
-    at position: Int
-  ) throws -> NDArray {
-    do {
-      return try predictor(
-        NDArray(tokens, shape: [rows, count]), NDArray([Int32(position)], shape: []))
-    } catch {
-      // What the caches hold now is not to be gone on from.
+  /// Works with the steps for a number of rows. After an error nothing goes on from what the caches hold.
+  private func running<Result>(
+    _ rows: Int, _ body: (CachedRun<Model>) throws -> Result
+  ) throws -> Result {
+    let run: CachedRun<Model>
+    if let running, running.rows == rows {
+      run = running
+    } else {
       running = nil
-      throw error
+      run = try CachedRun(model, rows: rows, length: length, compile: compile)
     }
-  }
-
-  private func predictor(for rows: Int) throws -> Predictor<CachedModel<Model>> {
-    if let running, running.rows == rows { return running.predictor }
     running = nil
-    let cached = CachedModel(
-      model: model, caches: model.makeCaches(batch: rows, length: length))
-    try cached.initialize()
-    let made = try Predictor(cached, compile: compile) { cached, arguments in
-      let logits = cached.model.logits(
-        arguments[0], caches: cached.caches, at: arguments[1])
-      return [logits[-1, axis: 1].cast(to: .f32)]
-    }
-    running = (rows, made)
-    return made
+    let result = try body(run)
+    running = run
+    return result
   }
-}
-
-/// A model beside the caches of its attentions. The model's parts stand as in the model, so that their names stay.
-struct CachedModel<Model: CausalLanguageModel>: Module {
-  let model: Model
-  let caches: [KeyValueCache]
-
-  var parts: [(name: String, value: Any)] { model.parts + [("key_value_caches", caches)] }
 }
 
 extension Philox {

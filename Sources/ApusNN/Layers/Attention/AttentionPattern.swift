@@ -70,8 +70,9 @@ public struct AttentionPattern {
     }
     let (keys, values) = cache.appending(key, value, at: position)
     let (batch, count, length) = (query.shape[0], query.shape[1], cache.length)
+    // Keys from there on are neither seen nor read.
+    let lengths = (position.reshaped([1]) + Double(count)).broadcast(to: [batch])
     if count == 1, window == nil {
-      let lengths = (position.reshaped([1]) + 1).broadcast(to: [batch])
       return scaledDotProductAttention(query, keys, values, lengths: lengths)
     }
     let row = Tensor.iota([count, length], axis: 0) + position
@@ -79,6 +80,6 @@ public struct AttentionPattern {
     var isSeen = column .<= row
     if let window { isSeen = logicalAnd(isSeen, column .> (row - Double(window))) }
     return scaledDotProductAttention(
-      query, keys, values, mask: isSeen.reshaped([1, 1, count, length]))
+      query, keys, values, mask: isSeen.reshaped([1, 1, count, length]), lengths: lengths)
   }
 }

@@ -5,26 +5,32 @@ import ApusOps
 
 /// Keys and values of the tokens so far, for one attention: `[batch, length, heads, width]` each, zeros at first.
 ///
-/// Its length is fixed, so that one compiled step serves every token. Who generates holds one for each attention
-/// of the model beside it; it is no part of the model's weights.
+/// Its length is fixed, so that one compiled step serves every token, and what a token adds is written into its
+/// memory: a step costs the same however much is kept. Who generates holds one for each attention of the model
+/// beside it; it is no part of the model's weights.
 public struct KeyValueCache: Module, Sendable {
   let scope = Scope()
+  /// A row for each place of each sequence, so that new ones are rows that are set.
   let keys: Buffer
   let values: Buffer
-
-  /// How many tokens it holds.
-  public var length: Int { keys.shape[1] }
+  /// Sequences that are continued side by side.
+  public let batch: Int
+  /// How many tokens it holds of each.
+  public let length: Int
+  private let heads, width: Int
 
   /// - `batch`: rows that are continued side by side.
   /// - `length`: the most tokens of a row.
   /// - `heads`: those of the keys.
   /// - `width`: of one head.
   public init(batch: Int, length: Int, heads: Int, width: Int, dtype: DType = .f32) {
-    keys = Buffer([batch, length, heads, width], dtype: dtype)
-    values = Buffer([batch, length, heads, width], dtype: dtype)
+    (self.batch, self.length, self.heads, self.width) = (batch, length, heads, width)
+    keys = Buffer([batch * length, heads * width], dtype: dtype)
+    values = Buffer([batch * length, heads * width], dtype: dtype)
   }
 
-  /// All keys and values, those of the new tokens at their places.
+  /// All keys and values, those of the new tokens at their places; what would stand behind the last place is left
+  /// out.
   ///
   /// - `key`, `value`: `[batch, count, heads, width]`.
   /// - `position`: `i32[]`, the place of the first new token.
@@ -32,21 +38,24 @@ public struct KeyValueCache: Module, Sendable {
     _ key: Tensor, _ value: Tensor, at position: Tensor
   ) -> (keys: Tensor, values: Tensor) {
     let count = key.shape[1]
-    // The number of the new token that belongs to each place, or a number outside of them.
-    let place = Tensor.arange(to: Double(length)) - position
-    let column: Shape = [1, length, 1, 1]
-    let isNew =
-      count == 1
-      ? place .== 0 : logicalAnd(place .>= 0, place .< Double(count))
+    let place = Tensor.arange(to: Double(count)).reshaped([1, count]) + position
+    let first = Tensor.arange(to: Double(batch)).reshaped([batch, 1]) * Double(length)
+    let rows = `where`(place .< Double(length), first + place, -1).reshaped([batch * count])
     func updated(_ buffer: Buffer, _ new: Tensor) -> Tensor {
       let old = buffer.tensor
-      let spread =
-        count == 1
-        ? new : new.take(minimum(maximum(place, 0), Double(count - 1)), axis: 1)
-      let all = `where`(isNew.reshaped(column), spread.cast(to: old.dtype), old)
+      let all = old.settingRows(
+        rows, to: new.cast(to: old.dtype).reshaped([batch * count, heads * width]))
       buffer.update(to: all)
-      return all
+      return all.reshaped([batch, length, heads, width])
     }
     return (updated(keys, key), updated(values, value))
+  }
+
+  /// Makes sequence `i` that which was number `rows[i]`, `i32[batch]`: what a beam search goes on with.
+  package func reorder(by rows: Tensor) {
+    for buffer in [keys, values] {
+      let old = buffer.tensor.reshaped([batch, length * heads * width])
+      buffer.update(to: old.take(rows, axis: 0).reshaped([batch * length, heads * width]))
+    }
   }
 }
