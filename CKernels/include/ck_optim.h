@@ -1,4 +1,5 @@
-// Update rules of optimisers: gradient descent with momentum and Adam, over many arrays at a time.
+// Update rules of optimisers, over many arrays at a time: gradient descent with momentum, Adam,
+// RMSProp and Adagrad, Lion.
 //
 // Not here: what an update is made of elsewhere, such as learning rates and the norm of a gradient.
 // Plain gradient descent is one pass of the tile machine (ck_loop.h), which nothing can shorten.
@@ -14,6 +15,8 @@ extern "C" {
 typedef enum ck_optim_op {
   CK_OPTIM_MOMENTUM = 0,
   CK_OPTIM_ADAM = 1,
+  CK_OPTIM_RMS = 2,
+  CK_OPTIM_LION = 3,
 } ck_optim_op;
 
 /// Elements of an array that one thread takes at a time.
@@ -27,7 +30,7 @@ typedef struct ck_optim_array {
   float *new_second;  // of Adam
   const float *parameter;
   const float *gradient;
-  const float *first;   // the velocity, or the first moment
+  const float *first;   // the velocity, the first moment, or of RMS the mean of squares
   const float *second;  // the second moment, of Adam
   int64_t count;
 } ck_optim_array;
@@ -39,23 +42,34 @@ typedef struct ck_optim_array {
 ///     Adam:     m' = m first_decay + g first_share
 ///               v' = v second_decay + g g second_share
 ///               p' = p shrinkage - m' rate / (sqrt(v') correction + epsilon)
+///     RMS:      v' = v second_decay + g g second_share
+///               p' = p - g rate / (sqrt(v') + epsilon)
+///     Lion:     d  = m - g
+///               m' = d second_decay + g
+///               p' = p shrinkage - sign(d first_decay + g) rate
+///
+/// RMS is RMSProp, and Adagrad with a decay and a share of 1, which change no bit. Lion's sign of
+/// NaN is NaN.
 ///
 /// Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep
 /// learning" (2013); Kingma, Ba, "Adam: a method for stochastic optimization" (2015); `shrinkage`:
-/// Loshchilov, Hutter, "Decoupled weight decay regularization" (2019).
+/// Loshchilov, Hutter, "Decoupled weight decay regularization" (2019); Tieleman, Hinton,
+/// lecture 6.5 of "Neural networks for machine learning" (2012); Duchi, Hazan, Singer, "Adaptive
+/// subgradient methods" (2011); Chen et al., "Symbolic discovery of optimization algorithms"
+/// (2023).
 ///
 /// One block of memory: this header, then `arrays` ck_optim_array.
 typedef struct ck_optim_args {
   const float *rate;        // one number, as are the other three
   const float *scale;       // NULL: 1
   const float *correction;  // of Adam
-  const float *shrinkage;   // of Adam; NULL: 1
+  const float *shrinkage;   // of Adam and Lion; NULL: 1
   float decay;              // 0: nothing is added
-  float first_decay;        // momentum, or Adam's beta 1
+  float first_decay;        // momentum, or beta 1 of Adam and Lion
   float first_share;        // of Adam: 1 - beta 1
-  float second_decay;       // of Adam: beta 2
-  float second_share;       // of Adam: 1 - beta 2
-  float epsilon;            // of Adam
+  float second_decay;       // beta 2 of Adam and Lion, alpha of RMS
+  float second_share;       // of Adam: 1 - beta 2; of RMS: 1 - alpha
+  float epsilon;            // of Adam and RMS
   int32_t nesterov;         // of momentum
   int32_t arrays;
 } ck_optim_args;

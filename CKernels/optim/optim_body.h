@@ -1,8 +1,9 @@
 // The update rules, written once; optim_<level>.c compiles them for its level.
 //
 // A thread walks through its tiles, those of one array as one run. What passes between the
-// operations of a rule stays in registers: Adam is bound by a square root and a division, under
-// which all else it does is hidden, momentum by memory.
+// operations of a rule stays in registers: in the caches Adam and RMS are bound by a square root
+// and a division, under which all else they do is hidden, the others by memory.
+#include "../core/ck_math.h"
 #include "../core/ck_rows.h"
 
 #include "optim_plan.h"
@@ -32,6 +33,7 @@ CK_INLINE numbers numbers_of(const ck_optim_args *a) {
 
 /// What a rule does, each a constant of its callers.
 typedef struct variant {
+  ck_optim_op rule;
   bool decays;
   bool nesterov;
   bool streams;  // the results go past the cache
@@ -68,26 +70,55 @@ CK_INLINE void adam_lanes(const numbers *n, const ck_optim_array *x, int64_t i, 
   store_lanes(x->new_parameter, i, p * n->shrinkage - change, count, CK_F32, how.streams);
 }
 
+CK_INLINE void rms_lanes(const numbers *n, const ck_optim_array *x, int64_t i, int count,
+                         variant how) {
+  const ck_v16f p = load_lanes(x->parameter, i, count, CK_F32);
+  const ck_v16f g = gradient_at(n, x, i, count, p, how);
+  const ck_v16f mean = load_lanes(x->first, i, count, CK_F32);
+  const ck_v16f v = mean * n->second_decay + (g * g) * n->second_share;
+  store_lanes(x->new_first, i, v, count, CK_F32, how.streams);
+  store_lanes(x->new_parameter, i, p - g * n->rate / (ck_sqrt(v) + n->epsilon), count, CK_F32,
+              how.streams);
+}
+
+CK_INLINE void lion_lanes(const numbers *n, const ck_optim_array *x, int64_t i, int count,
+                          variant how) {
+  const ck_v16f p = load_lanes(x->parameter, i, count, CK_F32);
+  const ck_v16f g = gradient_at(n, x, i, count, p, how);
+  const ck_v16f d = load_lanes(x->first, i, count, CK_F32) - g;
+  const ck_v16f sign = ck_vsign(d * n->first_decay + g);
+  store_lanes(x->new_first, i, d * n->second_decay + g, count, CK_F32, how.streams);
+  store_lanes(x->new_parameter, i, p * n->shrinkage - sign * n->rate, count, CK_F32, how.streams);
+}
+
+CK_INLINE void update_lanes(const numbers *n, const ck_optim_array *x, int64_t i, int count,
+                            variant how) {
+  switch (how.rule) {
+    case CK_OPTIM_MOMENTUM:
+      momentum_lanes(n, x, i, count, how);
+      break;
+    case CK_OPTIM_ADAM:
+      adam_lanes(n, x, i, count, how);
+      break;
+    case CK_OPTIM_RMS:
+      rms_lanes(n, x, i, count, how);
+      break;
+    case CK_OPTIM_LION:
+      lion_lanes(n, x, i, count, how);
+      break;
+  }
+}
+
 /// Elements [begin, end), of which the first is at a tile's start.
 CK_INLINE void update_run(const numbers *n, const ck_optim_array *array, int64_t begin, int64_t end,
-                          bool adam, variant how) {
+                          variant how) {
   // A copy, so that no result may change where the others are.
   const ck_optim_array x = *array;
   int64_t i = begin;
-  for (; i + CK_LANES <= end; i += CK_LANES) {
-    if (adam) {
-      adam_lanes(n, &x, i, CK_LANES, how);
-    } else {
-      momentum_lanes(n, &x, i, CK_LANES, how);
-    }
-  }
+  for (; i + CK_LANES <= end; i += CK_LANES) update_lanes(n, &x, i, CK_LANES, how);
   if (i == end) return;
   how.streams = false;
-  if (adam) {
-    adam_lanes(n, &x, i, (int)(end - i), how);
-  } else {
-    momentum_lanes(n, &x, i, (int)(end - i), how);
-  }
+  update_lanes(n, &x, i, (int)(end - i), how);
 }
 
 /// Whether an array of results is none of the operands, and can be written past the cache.
@@ -104,42 +135,45 @@ static bool streams_results(const ck_optim_array *x, bool adam) {
          (!adam || is_apart(x, x->new_second));
 }
 
-CK_INLINE void update_arrays(const ck_optim_args *a, const ck_thread *t, bool adam, variant how) {
+CK_INLINE void update_arrays(const ck_optim_args *a, const ck_thread *t, variant how) {
   const numbers n = numbers_of(a);
   bool has_streamed = false;
   optim_walk walk = optim_walk_begin(a, t);
   while (optim_walk_next(&walk)) {
     const ck_optim_array *x = &ck_optim_arrays(a)[walk.array];
-    if (streams_results(x, adam)) {
+    if (streams_results(x, how.rule == CK_OPTIM_ADAM)) {
       how.streams = has_streamed = true;
-      update_run(&n, x, walk.begin, walk.end, adam, how);
+      update_run(&n, x, walk.begin, walk.end, how);
     } else {
       how.streams = false;
-      update_run(&n, x, walk.begin, walk.end, adam, how);
+      update_run(&n, x, walk.begin, walk.end, how);
     }
   }
   if (has_streamed) ck_stream_end();
 }
 
-void CK_NAME(ck_momentum)(const void *args, const ck_thread *t) {
-  const ck_optim_args *a = args;
-  const bool decays = a->decay != 0;
-  if (decays && a->nesterov) {
-    update_arrays(a, t, false, (variant){.decays = true, .nesterov = true});
-  } else if (decays) {
-    update_arrays(a, t, false, (variant){.decays = true});
-  } else if (a->nesterov) {
-    update_arrays(a, t, false, (variant){.nesterov = true});
+/// With what the arguments leave out known to the compiler.
+CK_INLINE void update(const ck_optim_args *a, const ck_thread *t, ck_optim_op rule) {
+  if (a->decay != 0) {
+    update_arrays(a, t, (variant){.rule = rule, .decays = true});
   } else {
-    update_arrays(a, t, false, (variant){0});
+    update_arrays(a, t, (variant){.rule = rule});
   }
 }
 
-void CK_NAME(ck_adam)(const void *args, const ck_thread *t) {
+void CK_NAME(ck_momentum)(const void *args, const ck_thread *t) {
   const ck_optim_args *a = args;
-  if (a->decay != 0) {
-    update_arrays(a, t, true, (variant){.decays = true});
+  if (!a->nesterov) {
+    update(a, t, CK_OPTIM_MOMENTUM);
+  } else if (a->decay != 0) {
+    update_arrays(a, t, (variant){.rule = CK_OPTIM_MOMENTUM, .decays = true, .nesterov = true});
   } else {
-    update_arrays(a, t, true, (variant){0});
+    update_arrays(a, t, (variant){.rule = CK_OPTIM_MOMENTUM, .nesterov = true});
   }
 }
+
+void CK_NAME(ck_adam)(const void *args, const ck_thread *t) { update(args, t, CK_OPTIM_ADAM); }
+
+void CK_NAME(ck_rms)(const void *args, const ck_thread *t) { update(args, t, CK_OPTIM_RMS); }
+
+void CK_NAME(ck_lion)(const void *args, const ck_thread *t) { update(args, t, CK_OPTIM_LION); }

@@ -74,6 +74,59 @@ private let adamSpecs: [OpSpec] = [
     rejects: [update([3], slots: 2, scalars: 2)]),
 ]
 
+private let rmsSpecs: [OpSpec] = [
+  OpSpec(
+    RMSStep(alpha: 0.9, epsilon: 1e-3), .uniform(-2...2), .uniform(-2...2), .uniform(0.5...2),
+    on: momentum([17], [], [3, 5], [0], [1003]) + [update([5], slots: 1, scalars: 1, dtype: .f64)],
+    rejects: [
+      [.f32(3), .f32(3), .f32(3)], [.f32(3), .f32(3), .f32(4), .f32()],
+      [.f32(3), .f32(3), .f32(3), .f32(1)], [.i32(3), .i32(3), .i32(3), .i32()],
+    ]),
+  OpSpec(
+    RMSStep(alpha: 0.75, epsilon: 0), .uniform(0.5...2), on: momentum([3]), rejects: [],
+    examples: [
+      // PyTorch's RMSprop(lr=0.5, alpha=0.75, eps=0) of p = 1, g = 2, after a step that left v = 4.
+      .init(
+        [
+          NDArray([1], shape: [1]), NDArray([2], shape: [1]), NDArray([4], shape: [1]),
+          NDArray(0.5),
+        ],
+        gives: [NDArray([0.5], shape: [1]), NDArray([4], shape: [1])])
+    ]),
+  OpSpec(
+    RMSStep(alpha: nil, epsilon: 1e-2, weightDecay: 0.1, isScaled: true), .uniform(-2...2),
+    .uniform(-2...2), .uniform(0.5...2), on: momentum([17], [3, 5], scalars: 2),
+    rejects: momentum([17])),
+  OpSpec(
+    RMSStep(alpha: nil, epsilon: 1e-3, parameters: 3), .uniform(0.5...2),
+    on: [
+      update([3], [40, 17], [1], slots: 1, scalars: 1),
+      update([513], [0], [2000], slots: 1, scalars: 1),
+    ],
+    rejects: [update([3], [40, 17], slots: 1, scalars: 1)]),
+]
+
+// The sign of a mean of gradients and momenta that are all above 0 has a derivative.
+private let lionSpecs: [OpSpec] = [
+  OpSpec(
+    LionStep(beta1: 0.9, beta2: 0.99), .uniform(-2...2), .uniform(0.5...2), .uniform(0.5...2),
+    on: momentum([17], [], [3, 5], [0], [1003]) + [update([5], slots: 1, scalars: 1, dtype: .f64)],
+    rejects: [
+      [.f32(3), .f32(3), .f32(3)], [.f32(3), .f32(3), .f32(4), .f32()],
+      [.f32(3), .f32(3), .f32(3), .f32(1)], [.i32(3), .i32(3), .i32(3), .i32()],
+    ]),
+  OpSpec(
+    LionStep(beta1: 0.8, beta2: 0.9, shrinks: true, isScaled: true), .uniform(0.5...2),
+    on: momentum([17], [3, 5], scalars: 3), rejects: momentum([17], scalars: 2)),
+  OpSpec(
+    LionStep(beta1: 0.9, beta2: 0.99, parameters: 3), .uniform(0.5...2),
+    on: [
+      update([3], [40, 17], [1], slots: 1, scalars: 1),
+      update([513], [0], [2000], slots: 1, scalars: 1),
+    ],
+    rejects: [update([3], [40, 17], slots: 1, scalars: 1)]),
+]
+
 private let productSpecs: [OpSpec] = [
   OpSpec(
     MatMulMomentumStep(MatMul(transposeA: true), MomentumStep(momentum: 0.9)),
@@ -94,4 +147,4 @@ private let productSpecs: [OpSpec] = [
     rejects: [[.f32(6, 4), .f32(4, 3), .f32(6, 3), .f32(6, 3), .f32()]]),
 ]
 
-let updateSpecs = momentumSpecs + adamSpecs + productSpecs
+let updateSpecs = momentumSpecs + adamSpecs + rmsSpecs + lionSpecs + productSpecs

@@ -18,7 +18,7 @@ import Testing
     var shrinkage: Float?
     var isAdam: Bool { op == CK_OPTIM_ADAM }
     var testDescription: String {
-      "\(isAdam ? "adam" : "momentum") \(nesterov) \(decay) \(scale ?? 1) \(shrinkage ?? 1)"
+      "rule \(op.rawValue) \(nesterov) \(decay) \(scale ?? 1) \(shrinkage ?? 1)"
     }
 
     /// Rate, correction; the constants of ck_optim_args.
@@ -32,10 +32,20 @@ import Testing
       var g = gradient
       if let scale { g = g * scale }
       if decay != 0 { g = g + p * decay }
-      guard isAdam else {
+      switch op {
+      case CK_OPTIM_RMS:
+        let v = first * Self.secondDecay + (g * g) * Self.secondShare
+        return [p - g * Self.rate / (v.squareRoot() + Self.epsilon), v]
+      case CK_OPTIM_LION:
+        let d = first - g
+        let mean = d * Self.firstDecay + g
+        let sign: Float = mean > 0 ? 1 : mean < 0 ? -1 : mean
+        return [(shrinkage.map { p * $0 } ?? p) - sign * Self.rate, d * Self.secondDecay + g]
+      case CK_OPTIM_MOMENTUM:
         let v = first * Self.firstDecay + g
         let direction = nesterov ? g + v * Self.firstDecay : v
         return [p - direction * Self.rate, v]
+      default: break
       }
       let m = first * Self.firstDecay + g * Self.firstShare
       let v = second * Self.secondDecay + (g * g) * Self.secondShare
@@ -49,6 +59,9 @@ import Testing
     Rule(scale: 0.3), Rule(op: CK_OPTIM_ADAM), Rule(op: CK_OPTIM_ADAM, decay: 0.01, scale: 0.3),
     Rule(op: CK_OPTIM_ADAM, scale: 0.3, shrinkage: 0.99),
     Rule(op: CK_OPTIM_ADAM, shrinkage: 0.99),
+    Rule(op: CK_OPTIM_RMS), Rule(op: CK_OPTIM_RMS, decay: 0.01, scale: 0.3),
+    Rule(op: CK_OPTIM_LION),
+    Rule(op: CK_OPTIM_LION, decay: 0.01, scale: 0.3, shrinkage: 0.99),
   ]
 
   /// Arrays of the given sizes in an argument block.
@@ -68,8 +81,9 @@ import Testing
       var random = TestNumbers(seed: UInt64(counts.reduce(1, +)))
       read = counts.map { count in
         (0..<4).map { slot in
-          // Second moments are no less than 0.
-          Guarded(random.floats(count).map { slot == 3 ? abs($0) : $0 }, offset: offset)
+          // Means of squares are no less than 0.
+          let isSquare = slot == (rule.op == CK_OPTIM_RMS ? 2 : 3)
+          return Guarded(random.floats(count).map { isSquare ? abs($0) : $0 }, offset: offset)
         }
       }
       expected = read.map { arrays in
@@ -173,12 +187,16 @@ import Testing
   }
 
   /// Results of more than three quarters of the cache go past it, but not where they lie unaligned.
-  @Test(.enabled(if: !TestSize.isReduced), arguments: [CK_OPTIM_MOMENTUM, CK_OPTIM_ADAM])
+  @Test(
+    .enabled(if: !TestSize.isReduced),
+    arguments: [CK_OPTIM_MOMENTUM, CK_OPTIM_ADAM, CK_OPTIM_RMS, CK_OPTIM_LION])
   func resultsPastTheCache_haveTheSameBits(op: ck_optim_op) {
     typealias Memory = StreamedRowTests.Memory
     let count = Int(ck_cache_bytes()) / 4 * 3 / 4 / 2 + 21
     let read = (0..<4).map { Memory(count, seed: UInt32($0 + 3)) }
-    for i in 0..<count { read[3].floats[i] = read[3].floats[i].magnitude }
+    for i in 0..<count {
+      for slot in 2...3 { read[slot].floats[i] = read[slot].floats[i].magnitude }
+    }
     let made = (0..<2).map { run in (0..<3).map { Memory(count, seed: UInt32(run + $0)) } }
     for (run, shift) in [0, 1].enumerated() {
       let update = Update(Rule(op: op), counts: [0])

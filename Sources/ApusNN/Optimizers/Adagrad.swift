@@ -43,6 +43,13 @@ public struct Adagrad: DecayingOptimizer {
     let stepSize = state.number("step_size") {
       rate.value(at: $0.step) / (1 + Double($0.update) * decay)
     }
+    if let penalty = weightDecay.constant {
+      let new = rmsStep(
+        p, gradient, squares: state.slot("sum", initial: initialAccumulator), rate: stepSize,
+        alpha: nil, epsilon: epsilon, weightDecay: penalty)
+      state["sum"] = new.squares
+      return new.parameter
+    }
     let g = state.penalized(gradient, p, by: weightDecay)
     let sum = state.slot("sum", initial: initialAccumulator) + g * g
     state["sum"] = sum

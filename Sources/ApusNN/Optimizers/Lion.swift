@@ -29,6 +29,13 @@ public struct Lion: DecayingOptimizer {
   }
 
   public func update(_ p: Tensor, _ g: Tensor, _ state: inout UpdateState) -> Tensor {
+    if let beta1 = beta1.constant, let beta2 = beta2.constant {
+      let new = lionStep(
+        p, g, momentum: state["momentum"], rate: state.rate(learningRate),
+        shrinkage: state.shrinkage(by: weightDecay, learningRate), beta1: beta1, beta2: beta2)
+      state["momentum"] = new.momentum
+      return new.parameter
+    }
     // β·m + (1-β)·g as g + β·(m - g): what both means share makes them one loop.
     let difference = state["momentum"] - g
     let direction = sign(g + difference * state.setting("beta1", beta1, like: p))

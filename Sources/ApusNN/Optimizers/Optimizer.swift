@@ -141,8 +141,13 @@ public struct UpdateState {
 
   /// What a parameter is multiplied by before its step, 1 - ηλ, times it: decoupled weight decay.
   func shrunk(_ p: Tensor, by decay: Schedule, _ rate: Schedule) -> Tensor {
-    guard !decay.isZero else { return p }
-    return p * number("shrinkage") { 1 - rate.value(at: $0.step) * decay.value(at: $0.step) }
+    shrinkage(by: decay, rate).map { p * $0 } ?? p
+  }
+
+  /// That factor, 1 - ηλ; nil where nothing shrinks.
+  func shrinkage(by decay: Schedule, _ rate: Schedule) -> Tensor? {
+    guard !decay.isZero else { return nil }
+    return number("shrinkage") { 1 - rate.value(at: $0.step) * decay.value(at: $0.step) }
   }
 
   /// The moving mean `β·slot + (1-β)·value`, kept in the slot.

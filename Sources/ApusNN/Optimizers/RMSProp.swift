@@ -40,6 +40,14 @@ public struct RMSProp: DecayingOptimizer {
 
   public func update(_ p: Tensor, _ gradient: Tensor, _ state: inout UpdateState) -> Tensor {
     let rate = state.rate(learningRate)
+    if let alpha = alpha.constant, let penalty = weightDecay.constant, momentum.isZero, !isCentered
+    {
+      let new = rmsStep(
+        p, gradient, squares: state["second_moment"], rate: rate, alpha: alpha, epsilon: epsilon,
+        weightDecay: penalty)
+      state["second_moment"] = new.squares
+      return new.parameter
+    }
     let g = state.penalized(gradient, p, by: weightDecay)
     var v = state.mean("second_moment", of: g * g, alpha, named: "alpha")
     if isCentered {
