@@ -55,8 +55,11 @@ size_t ck_attention_workspace_bytes(const ck_attention_args *args, ck_attention_
 }
 
 size_t ck_attention_scratch_bytes(const ck_attention_args *args, ck_attention_op op) {
-  return is_backward(op) ? attention_backward_scratch_bytes(args)
-                         : attention_forward_scratch_bytes(args);
+  if (is_backward(op)) return attention_backward_scratch_bytes(args);
+  if (op == CK_ATTENTION_FORWARD && args->queries <= CK_ATTENTION_FEW) {
+    return attention_few_scratch_bytes(args);
+  }
+  return attention_forward_scratch_bytes(args);
 }
 
 // MARK: Products

@@ -33,6 +33,73 @@ static void load_block(float *to, int64_t to_row, const void *from, ck_dtype typ
   }
 }
 
+CK_INLINE void dots_of(float *out, const float *q, const void *rows, ck_dtype type, int64_t row,
+                       int64_t count, int64_t width) {
+  for (int64_t j = 0; j < count; j++) {
+    const void *x = row_of(rows, j, row, type);
+    const char *next = row_of(x, AHEAD, row, type);
+    ck_v16f even = {0}, odd = {0};
+    int64_t c = 0;
+    for (; c + 2 * CK_LANES <= width; c += 2 * CK_LANES) {
+      __builtin_prefetch(next + c * (int64_t)ck_dtype_bytes(type));
+      if (type == CK_F32) __builtin_prefetch(next + c * 4 + 64);
+      even = ck_fma(ck_load(q + c), load_lanes(x, c, CK_LANES, type), even);
+      odd = ck_fma(ck_load(q + c + CK_LANES), load_lanes(x, c + CK_LANES, CK_LANES, type), odd);
+    }
+    for (; c < width; c += CK_LANES) {
+      even = ck_fma(ck_load(q + c), load_lanes(x, c, lanes_left(width - c), type), even);
+    }
+    out[j] = ck_sum(even + odd);
+  }
+}
+
+static void dots_block(float *out, const float *q, const void *rows, ck_dtype type, int64_t row,
+                       int64_t count, int64_t width) {
+  if (type == CK_BF16) {
+    dots_of(out, q, rows, CK_BF16, row, count, width);
+  } else {
+    dots_of(out, q, rows, CK_F32, row, count, width);
+  }
+}
+
+CK_INLINE void weigh_of(float *to, const float *p, const void *rows, ck_dtype type, int64_t row,
+                        int64_t count, int64_t width) {
+  int64_t c = 0;
+  for (; c + 4 * CK_LANES <= width; c += 4 * CK_LANES) {
+    ck_v16f sums[4];
+    for (int i = 0; i < 4; i++) sums[i] = ck_load(to + c + i * CK_LANES);
+    for (int64_t j = 0; j < count; j++) {
+      const void *x = row_of(rows, j, row, type);
+      const char *next = (const char *)row_of(x, AHEAD, row, type) +
+                         c * (int64_t)ck_dtype_bytes(type);
+      for (int i = 0; i < (type == CK_BF16 ? 2 : 4); i++) __builtin_prefetch(next + 64 * i);
+      for (int i = 0; i < 4; i++) {
+        sums[i] =
+            ck_fma(ck_splat(p[j]), load_lanes(x, c + i * CK_LANES, CK_LANES, type), sums[i]);
+      }
+    }
+    for (int i = 0; i < 4; i++) ck_store(to + c + i * CK_LANES, sums[i]);
+  }
+  for (; c < width; c += CK_LANES) {
+    const int lanes = lanes_left(width - c);
+    ck_v16f sum = ck_load(to + c);
+    for (int64_t j = 0; j < count; j++) {
+      const void *x = row_of(rows, j, row, type);
+      sum = ck_fma(ck_splat(p[j]), load_lanes(x, c, lanes, type), sum);
+    }
+    ck_store(to + c, sum);
+  }
+}
+
+static void weigh_block(float *to, const float *p, const void *rows, ck_dtype type, int64_t row,
+                        int64_t count, int64_t width) {
+  if (type == CK_BF16) {
+    weigh_of(to, p, rows, CK_BF16, row, count, width);
+  } else {
+    weigh_of(to, p, rows, CK_F32, row, count, width);
+  }
+}
+
 static void narrow_block(float *to, int64_t to_row, const float *from, int64_t row, int64_t rows) {
   for (int64_t r = 0; r < rows; r++) {
     for (int64_t c = 0; c < 2 * to_row; c += CK_LANES) {
@@ -369,5 +436,7 @@ CK_INLINE attention_level level_of(int32_t max_rows, int32_t columns,
                            .forward = forward_any,
                            .backward = backward_any,
                            .rescale = rescale_block,
+                           .dots = dots_block,
+                           .weigh = weigh_block,
                            .logarithms = logarithms_of};
 }

@@ -3,7 +3,11 @@
 
 void CK_NAME(ck_attention_forward)(const void *args, const ck_thread *t) {
   const attention_level l = level();
-  attention_forward(args, t, &l);
+  if (l.steps == 1 && ((const ck_attention_args *)args)->queries <= CK_ATTENTION_FEW) {
+    attention_few(args, t, &l);
+  } else {
+    attention_forward(args, t, &l);
+  }
 }
 
 void CK_NAME(ck_attention_backward)(const void *args, const ck_thread *t) {

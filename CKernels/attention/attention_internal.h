@@ -78,6 +78,12 @@ typedef struct attention_level {
   void (*backward)(const attention_block *);
   /// rows[i] *= factors[i], rows of `words` f32.
   void (*rescale)(float *rows, int64_t row, int64_t words, const float *factors, int32_t count);
+  /// out[j] = q · row j, `count` rows `row` elements apart; q has zeros behind its width.
+  void (*dots)(float *out, const float *q, const void *rows, ck_dtype type, int64_t row,
+               int64_t count, int64_t width);
+  /// to += Σ_j p[j] row j; `to` has zeros behind its width.
+  void (*weigh)(float *to, const float *p, const void *rows, ck_dtype type, int64_t row,
+                int64_t count, int64_t width);
   /// Of a row: greatest + log sum; 0 where sum is.
   void (*logarithms)(float *out, const float *greatest, const float *sums, int32_t count);
 } attention_level;
@@ -130,9 +136,12 @@ void attention_place(const ck_attention_args *a, attention_block *block, int64_t
                      int64_t query, int64_t key);
 
 void attention_forward(const ck_attention_args *a, const ck_thread *t, const attention_level *l);
+/// The same of up to CK_ATTENTION_FEW queries, by levels whose `steps` are 1.
+void attention_few(const ck_attention_args *a, const ck_thread *t, const attention_level *l);
 void attention_backward(const ck_attention_args *a, const ck_thread *t, const attention_level *l);
 
 size_t attention_forward_scratch_bytes(const ck_attention_args *a);
+size_t attention_few_scratch_bytes(const ck_attention_args *a);
 size_t attention_backward_scratch_bytes(const ck_attention_args *a);
 size_t attention_backward_workspace_bytes(const ck_attention_args *a);
 

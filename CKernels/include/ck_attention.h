@@ -20,6 +20,9 @@ typedef enum ck_attention_op {
   CK_ATTENTION_BACKWARD_PAIRS = 3,
 } ck_attention_op;
 
+/// Up to so many queries the plain forward kernels read keys and values where they lie.
+#define CK_ATTENTION_FEW 4
+
 /// An operand `[batch, time, heads, width]`: strides in elements, that of the width is 1.
 typedef struct ck_attention_rows {
   const void *p;

@@ -5,6 +5,8 @@ import Foundation
 import TestSupport
 import Testing
 
+@testable import ApusNN
+
 /// Results and gradients of a layer of PyTorch, in double.
 private struct LayerCase: Decodable {
   var y: [Double]
@@ -174,6 +176,35 @@ nonisolated(unsafe) private let uses: [String: () -> Use] = {
         start += count
       }
     }
+  }
+
+  /// What a step adds is written into the caches' own memory: nothing is copied, and a place outside changes nothing.
+  @Test func cachesAreWrittenInPlace_orNotAtAll() throws {
+    let layers = (0..<2).map { _ in MultiHeadAttention(8, heads: 4, keyHeads: 2) }
+    for layer in layers { try layer.initialize(seed: 1) }
+    let caches = layers.map { _ in KeyValueCache(batch: 2, length: 9, heads: 2, width: 2) }
+    for cache in caches { try cache.initialize() }
+    let step = try Predictor(caches[0]) { _, inputs in
+      [
+        zip(layers, caches).reduce(inputs[0]) { x, each in
+          each.0(x, cache: each.1, at: inputs[1])
+        }
+      ]
+    }
+    let x = drawn(6, [2, 1, 8])
+    let calls = try step.executable(for: [x.type, .i32()]).plan.steps.map(\.mnemonic)
+    #expect(calls.count { $0 == "set_rows" } == 4 && !calls.contains("assign"), "\(calls)")
+    func kept() throws -> [NDArray] { try caches.map { try $0.keys.value() } }
+    _ = try step.run([x, NDArray([Int32(8)], shape: [])])
+    let before = try kept()
+    #expect(before.allSatisfy { $0.floats.contains { $0 != 0 } })
+    for place in [9, -1] as [Int32] {
+      let error = #expect(throws: ApusError.self) {
+        _ = try step.run([x, NDArray([place], shape: [])])
+      }
+      #expect(error?.kind == .outOfRange)
+    }
+    #expect(try kept() == before)
   }
 
   @Test func positions_areAddedByPlace() throws {

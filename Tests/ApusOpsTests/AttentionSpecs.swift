@@ -58,6 +58,8 @@ private let shapes = [
   rows(1, 3, 3, 1, 1, 4), rows(2, 2, 3, 2, 1, 3, 5), rows(1, 1, 1, 1, 1, 1),
   rows(1, 70, 130, 2, 1, 20),
   rows(2, 129, 65, 1, 1, 64), rows(1, 17, 300, 2, 2, 16), rows(1, 5, 40, 4, 2, 100, 33),
+  // Few queries: keys and values are read where they lie.
+  rows(2, 1, 300, 4, 2, 64), rows(1, 4, 129, 2, 1, 33, 130), rows(1, 2, 260, 2, 2, 80, 16),
 ]
 private let empty = [
   rows(0, 3, 3, 1, 1, 4), rows(1, 0, 3, 1, 1, 4), rows(2, 3, 0, 1, 1, 4), rows(1, 3, 3, 0, 0, 4),
@@ -87,7 +89,7 @@ let attentionSpecs: [OpSpec] = [
   spec(plain, on: shapes + empty, rejects: wrong + [rows(1, 3, 3, 1, 1, 4) + [.f32(3, 3)]]),
   spec(causal, on: shapes + empty),
   spec(AttentionRule(scale: 1, window: 2), on: Array(shapes.prefix(4))),
-  spec(AttentionRule(scale: 1, isCausal: true, window: 33), on: Array(shapes.suffix(4))),
+  spec(AttentionRule(scale: 1, isCausal: true, window: 33), on: Array(shapes.suffix(7))),
   spec(AttentionRule(scale: .infinity), on: [], rejects: [shapes[0]]),
   spec(AttentionRule(scale: 1, window: 0), on: [], rejects: [shapes[0]]),
   spec(AttentionRule(scale: 1, dropout: 1.5), on: [], rejects: [shapes[0] + [key]]),
@@ -95,7 +97,7 @@ let attentionSpecs: [OpSpec] = [
     AttentionRule(scale: 0.5, hasMask: true), .uniform(-1...1),
     on: [
       shapes[0] + [.bool(3, 3)], shapes[1] + [.bool(2, 1, 1, 3)], shapes[3] + [.bool(1, 2, 70, 1)],
-      shapes[4] + [.bool(2, 1, 129, 65)],
+      shapes[4] + [.bool(2, 1, 129, 65)], shapes[7] + [.bool(2, 1, 1, 300)],
     ],
     rejects: [
       shapes[0] + [.bool(4)], shapes[0] + [.i32(3, 3)], shapes[0] + [.bool(1, 1, 1, 3, 3)],
@@ -110,15 +112,18 @@ let attentionSpecs: [OpSpec] = [
   spec(
     AttentionRule(scale: 0.5, hasLengths: true), .integers(0...3),
     on: [
-      shapes[0] + [.i32(1)], shapes[1] + [.i64(2)], shapes[4] + [.i32(2)],
+      shapes[0] + [.i32(1)], shapes[1] + [.i64(2)], shapes[4] + [.i32(2)], shapes[7] + [.i32(2)],
     ], rejects: [shapes[1] + [.i32(3)], shapes[1] + [.f32(2)], shapes[1] + [.u8(2)]]),
+  spec(
+    AttentionRule(scale: 0.5, hasLengths: true, cutsLengths: true), .integers(-1...5),
+    on: [shapes[1] + [.i64(2)], shapes[4] + [.i32(2)], shapes[7] + [.i32(2)]]),
   spec(
     AttentionRule(scale: 0.5, hasAlibi: true), .uniform(0...1),
     on: [shapes[0] + [.f32(1)], shapes[1] + [.f32(2)], shapes[3] + [.f32(2)]],
     rejects: [shapes[1] + [.f32(1)], shapes[1] + [.bf16(2)]]),
   spec(
     AttentionRule(scale: 0.5, dropout: 0.4, stream: 7), words,
-    on: [shapes[0] + [key], shapes[1] + [key], shapes[3] + [key], shapes[4] + [key]],
+    on: [0, 1, 3, 4, 8].map { shapes[$0] + [key] },
     rejects: [shapes[0], shapes[0] + [.i32(2)]]),
   spec(AttentionRule(scale: 0.5, dropout: 1, stream: 7), words, on: [shapes[0] + [key]]),
   spec(
@@ -127,7 +132,9 @@ let attentionSpecs: [OpSpec] = [
       shapes[0] + [.f32(3, 3), .i32(1), .f32(1), key],
       shapes[3] + [.bool(70, 130), .i32(1), .f32(2), key],
     ]),
-  spec(plain, on: [rows(1, 30, 40, 2, 1, 16, nil, .bf16)], relativeTolerance: 8e-3),
+  spec(
+    plain, on: [rows(1, 30, 40, 2, 1, 16, nil, .bf16), rows(1, 3, 140, 2, 1, 70, nil, .bf16)],
+    relativeTolerance: 8e-3),
   spec(plain, on: [rows(1, 5, 4, 2, 1, 6, nil, .f16)], relativeTolerance: 1e-3),
   spec(
     causal, on: [rows(1, 30, 40, 2, 1, 16), rows(1, 5, 7, 1, 1, 3, nil, .bf16)],
@@ -147,7 +154,7 @@ let attentionSpecs: [OpSpec] = [
   gradientSpec(causal, on: (shapes + empty).map(flows)),
   gradientSpec(AttentionRule(scale: 1, window: 2), on: shapes.prefix(4).map(flows)),
   gradientSpec(
-    AttentionRule(scale: 1, isCausal: true, window: 33), on: shapes.suffix(4).map(flows)),
+    AttentionRule(scale: 1, isCausal: true, window: 33), on: shapes.suffix(7).map(flows)),
   gradientSpec(
     AttentionRule(scale: 0.5, hasMask: true), .uniform(-1...1),
     on: [

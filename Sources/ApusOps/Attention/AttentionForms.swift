@@ -19,7 +19,7 @@ struct AttentionWalk {
   private let slopes: [Double]?
   private let words: [UInt32]?
 
-  /// - Throws: `outOfRange` for a length that is negative or beyond the keys.
+  /// - Throws: `outOfRange` for a length that is negative or beyond the keys, unless the rule cuts it.
   init(_ op: some Op, _ rule: AttentionRule, _ rows: [NDArray], _ extras: [NDArray]) throws {
     let e = AttentionExtents(rows[0].shape, rows[1].shape, rows[2].shape)
     (q, k, v) = (rows[0].doubles, rows[1].doubles, rows[2].doubles)
@@ -30,7 +30,9 @@ struct AttentionWalk {
     self.mask = mask.map {
       $0.viewed(through: View(dense: $0.shape).broadcast(to: e.scores)).doubles
     }
-    lengths = rule.lengthsPlace.map { extras[$0].integers }
+    lengths = rule.lengthsPlace.map { place in
+      extras[place].integers.map { rule.cutsLengths ? min(max($0, 0), e.keys) : $0 }
+    }
     for (row, length) in (lengths ?? []).enumerated() where !(0...e.keys).contains(length) {
       throw ApusError(
         .outOfRange, "\(op.mnemonic): length \(length) at position \(row) is out of range",
@@ -163,7 +165,8 @@ struct AttentionGraph {
     }
     if let place = rule.lengthsPlace {
       // Lengths beyond the keys lie outside this table, which is noticed.
-      let lengths = trace.indices(extents.keys + 1).take(extras[place])
+      let lengths =
+        rule.cutsLengths ? extras[place] : trace.indices(extents.keys + 1).take(extras[place])
       conditions.append(j .< lengths.reshaped([extents.batch, 1, 1, 1]))
     }
     if let mask = rule.maskPlace.map({ extras[$0] }) {

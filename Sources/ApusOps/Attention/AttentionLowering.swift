@@ -66,8 +66,9 @@ enum AttentionLowering {
     _ rule: AttentionRule, _ site: LoweringSite, _ at: Places, isBackward: Bool,
     _ block: ck_attention_args
   ) -> KernelCall {
+    // Few queries are bound by reading, where pairs gain nothing.
     let isPaired =
-      site.precision == .mixed && site.isa >= .avx512bf16 && ck_multiplies_bf16_pairs_fast()
+      (isBackward || block.queries > Int64(CK_ATTENTION_FEW)) && site.precision == .mixed && site.isa >= .avx512bf16 && ck_multiplies_bf16_pairs_fast()
     let op: ck_attention_op =
       isBackward
       ? (isPaired ? CK_ATTENTION_BACKWARD_PAIRS : CK_ATTENTION_BACKWARD)
@@ -85,8 +86,10 @@ enum AttentionLowering {
     }
     if let place = rule.lengthsPlace {
       call.bind(\ck_attention_args.lengths, to: .operand(at.extras + place))
-      call.bind(\ck_attention_args.error, to: .errorSlot)
-      call.checkedIndices = (at.extras + place, Int(block.keys) + 1)
+      if !rule.cutsLengths {
+        call.bind(\ck_attention_args.error, to: .errorSlot)
+        call.checkedIndices = (at.extras + place, Int(block.keys) + 1)
+      }
     }
     if let place = rule.alibiPlace {
       call.bind(\ck_attention_args.slopes, to: .operand(at.extras + place))

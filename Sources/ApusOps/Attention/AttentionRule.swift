@@ -14,6 +14,9 @@ package struct AttentionRule: Sendable, Hashable {
   package var hasMask = false
   /// Integers `[batch]`: keys at or beyond them are not seen.
   package var hasLengths = false
+  /// Whether lengths outside are cut, and no error: who calls has looked at them. A check of the kernel's would hold
+  /// back whatever writes a state until all attentions have run.
+  package var cutsLengths = false
   /// Slopes `[heads]`: `slope (j - i)` is added.
   package var hasAlibi = false
   /// The part of the probabilities that becomes 0; with it the last operand is the random key.
@@ -23,13 +26,15 @@ package struct AttentionRule: Sendable, Hashable {
 
   package init(
     scale: Double, isCausal: Bool = false, window: Int? = nil, hasMask: Bool = false,
-    hasLengths: Bool = false, hasAlibi: Bool = false, dropout: Double = 0, stream: Int = 0
+    hasLengths: Bool = false, cutsLengths: Bool = false, hasAlibi: Bool = false,
+    dropout: Double = 0, stream: Int = 0
   ) {
     self.scale = scale
     self.isCausal = isCausal
     self.window = window
     self.hasMask = hasMask
     self.hasLengths = hasLengths
+    self.cutsLengths = cutsLengths
     self.hasAlibi = hasAlibi
     self.dropout = dropout
     self.stream = stream
@@ -40,6 +45,7 @@ package struct AttentionRule: Sendable, Hashable {
       scale: try attributes.double("scale"), isCausal: try attributes.bool("causal"),
       window: attributes.has("window") ? try attributes.int("window") : nil,
       hasMask: try attributes.bool("mask"), hasLengths: try attributes.bool("lengths"),
+      cutsLengths: attributes.has("cuts") ? try attributes.bool("cuts") : false,
       hasAlibi: try attributes.bool("alibi"),
       dropout: attributes.has("dropout") ? try attributes.double("dropout") : 0,
       stream: attributes.has("dropout") ? try attributes.int("stream") : 0)
@@ -52,6 +58,7 @@ package struct AttentionRule: Sendable, Hashable {
       Attribute("mask", .bool(hasMask)), Attribute("lengths", .bool(hasLengths)),
       Attribute("alibi", .bool(hasAlibi)),
     ]
+    if cutsLengths { list.append(Attribute("cuts", .bool(true))) }
     if dropout != 0 {
       list += [Attribute("dropout", .double(dropout)), Attribute("stream", .int(stream))]
     }

@@ -32,6 +32,17 @@ public func scaledDotProductAttention(
   window: Int? = nil, lengths: Tensor? = nil, alibi: Tensor? = nil, scale: Float? = nil,
   dropout: Float = 0, file: StaticString = #fileID, line: UInt = #line
 ) -> Tensor {
+  scaledDotProductAttention(
+    query, key, value, mask: mask, isCausal: isCausal, window: window, lengths: lengths,
+    cutsLengths: false, alibi: alibi, scale: scale, dropout: dropout, file: file, line: line)
+}
+
+/// The same; with `cutsLengths` lengths beyond the keys are taken as all of them, and nothing is noticed.
+package func scaledDotProductAttention(
+  _ query: Tensor, _ key: Tensor, _ value: Tensor, mask: Tensor? = nil, isCausal: Bool = false,
+  window: Int? = nil, lengths: Tensor?, cutsLengths: Bool, alibi: Tensor? = nil,
+  scale: Float? = nil, dropout: Float = 0, file: StaticString = #fileID, line: UInt = #line
+) -> Tensor {
   query.located(file, line) {
     let type = DType.promoted(DType.promoted(query.dtype, key.dtype), value.dtype)
     let wide = DType.attentionArithmetic([type])
@@ -41,7 +52,7 @@ public func scaledDotProductAttention(
     let rule = AttentionRule(
       scale: scale.map(Double.init) ?? (width > 0 ? 1 / Double(width).squareRoot() : 1),
       isCausal: isCausal, window: window, hasMask: mask != nil, hasLengths: lengths != nil,
-      hasAlibi: alibi != nil, dropout: drops ? Double(dropout) : 0,
+      cutsLengths: cutsLengths, hasAlibi: alibi != nil, dropout: drops ? Double(dropout) : 0,
       stream: drops ? trace.nextRandomStream() : 0)
     guard (0...1).contains(dropout) else {
       throw ApusError(

@@ -70,16 +70,17 @@ public struct AttentionPattern {
     }
     let (keys, values) = cache.appending(key, value, at: position)
     let (batch, count, length) = (query.shape[0], query.shape[1], cache.length)
-    // Keys from there on are neither seen nor read.
+    // Keys from there on are neither seen nor read. The cache has looked at the places.
     let lengths = (position.reshaped([1]) + Double(count)).broadcast(to: [batch])
     if count == 1, window == nil {
-      return scaledDotProductAttention(query, keys, values, lengths: lengths)
+      return scaledDotProductAttention(query, keys, values, lengths: lengths, cutsLengths: true)
     }
     let row = Tensor.iota([count, length], axis: 0) + position
     let column = Tensor.iota([count, length], axis: 1)
     var isSeen = column .<= row
     if let window { isSeen = logicalAnd(isSeen, column .> (row - Double(window))) }
     return scaledDotProductAttention(
-      query, keys, values, mask: isSeen.reshaped([1, 1, count, length]), lengths: lengths)
+      query, keys, values, mask: isSeen.reshaped([1, 1, count, length]), lengths: lengths,
+      cutsLengths: true)
   }
 }

@@ -29,8 +29,8 @@ public struct KeyValueCache: Module, Sendable {
     values = Buffer([batch * length, heads * width], dtype: dtype)
   }
 
-  /// All keys and values, those of the new tokens at their places; what would stand behind the last place is left
-  /// out.
+  /// All keys and values, those of the new tokens at their places. A place behind the last one is noticed when the
+  /// step runs (`outOfRange`), before anything is written.
   ///
   /// - `key`, `value`: `[batch, count, heads, width]`.
   /// - `position`: `i32[]`, the place of the first new token.
@@ -38,9 +38,11 @@ public struct KeyValueCache: Module, Sendable {
     _ key: Tensor, _ value: Tensor, at position: Tensor
   ) -> (keys: Tensor, values: Tensor) {
     let count = key.shape[1]
-    let place = Tensor.arange(to: Double(count)).reshaped([1, count]) + position
+    // The table is there to be looked up in: a place outside is an error.
+    let place = Tensor.arange(to: Double(length)).take(
+      Tensor.arange(to: Double(count)) + position, axis: 0)
     let first = Tensor.arange(to: Double(batch)).reshaped([batch, 1]) * Double(length)
-    let rows = `where`(place .< Double(length), first + place, -1).reshaped([batch * count])
+    let rows = (first + place.reshaped([1, count])).reshaped([batch * count])
     func updated(_ buffer: Buffer, _ new: Tensor) -> Tensor {
       let old = buffer.tensor
       let all = old.settingRows(
