@@ -20,6 +20,8 @@ let package = Package(
     .library(name: "ApusImages", targets: ["ApusImages"]),
     // Apart, since it needs Oniguruma of the system.
     .library(name: "ApusText", targets: ["ApusText"]),
+    // Apart, since it needs tokenizers.
+    .library(name: "ApusLanguage", targets: ["ApusLanguage"]),
     // Apart, since it needs Open MPI; empty without the trait.
     .library(name: "ApusMPI", targets: ["ApusMPI"]),
     .executable(name: "apus", targets: ["ApusCommand"]),
@@ -65,6 +67,7 @@ let package = Package(
       name: "ApusTraining",
       dependencies: ["ApusGraph", "ApusOps", "ApusAutodiff", "ApusRuntime", "ApusNN", "ApusData"]),
     .target(name: "Apus", dependencies: ["ApusNN", "ApusData", "ApusTraining"]),
+    .target(name: "ApusLanguage", dependencies: ["Apus", "ApusText"]),
     .target(
       name: "ApusMPI",
       dependencies: [
@@ -72,13 +75,15 @@ let package = Package(
       ]),
     .target(name: "ApusRecipes", dependencies: ["Apus"]),
     .target(
-      name: "ApusBenchmarks", dependencies: ["Apus", "ApusRecipes", "ApusText", "CKernels"],
+      name: "ApusBenchmarks",
+      dependencies: ["Apus", "ApusLanguage", "ApusRecipes", "ApusText", "CKernels"],
       path: "Benchmarks",
       exclude: ["peers", "results"]),
     .executableTarget(
       name: "ApusCommand",
       dependencies: [
-        "Apus", "ApusBenchmarks", "ApusImages", "ApusMPI", "ApusPasses", "ApusRecipes", "ApusText",
+        "Apus", "ApusBenchmarks", "ApusImages", "ApusLanguage", "ApusMPI", "ApusPasses",
+        "ApusRecipes", "ApusText",
         .product(
           name: "ArgumentParser", package: "swift-argument-parser",
           condition: .when(traits: ["Command"])),
@@ -111,6 +116,9 @@ let package = Package(
       name: "ApusTextTests", dependencies: ["ApusText", "Apus", "TestSupport"],
       exclude: ["Fixtures"]),
     .testTarget(
+      name: "ApusLanguageTests",
+      dependencies: ["Apus", "ApusLanguage", "ApusText", "TestSupport"], exclude: ["Fixtures"]),
+    .testTarget(
       name: "ApusTrainingTests", dependencies: ["Apus", "ApusTraining", "TestSupport"],
       exclude: ["Reference"]),
     .testTarget(name: "ApusRecipesTests", dependencies: ["Apus", "ApusRecipes"]),
@@ -121,7 +129,8 @@ let package = Package(
       dependencies: ["Apus", "ApusCommand", "ApusRecipes", "TestSupport"]),
     // As a package of somebody else's sees the library: public names alone.
     .testTarget(
-      name: "BookTests", dependencies: ["Apus", "ApusImages", "ApusText"], path: "Tests/Book",
+      name: "BookTests", dependencies: ["Apus", "ApusImages", "ApusLanguage", "ApusText"],
+      path: "Tests/Book",
       packageAccess: false),
     .testTarget(name: "HouseTests", exclude: ["PublicNames.txt"]),
     // Random cases: a few in `make test`, for a given time under sanitizers in `make fuzz`.

@@ -17,8 +17,8 @@ struct ApusCommand: ParsableCommand {
     version: apusVersion,
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, PredictCommand.self, ExportCommand.self,
-      ExplainCommand.self, CompareCommand.self, TokenizeCommand.self, DumpCommand.self,
-      BenchCommand.self, InfoCommand.self,
+      ExplainCommand.self, CompareCommand.self, TokenizeCommand.self, EmbedCommand.self,
+      DumpCommand.self, BenchCommand.self, InfoCommand.self,
     ])
 
   /// Usage errors end with 64 and the usage on standard error; everything else that goes wrong ends with

@@ -20,8 +20,7 @@ struct BenchCommand: ParsableCommand {
       BenchMemoryCommand<SoftmaxBench>.self, BenchMemoryCommand<PoolBench>.self,
       BenchMemoryCommand<OptimizerBench>.self,
       BenchTrainCommand.self, BenchInputCommand.self, BenchTokenizerCommand.self,
-      BenchGenerateCommand.self,
-      BenchProcessesCommand.self,
+      BenchGenerateCommand.self, BenchEmbedCommand.self, BenchProcessesCommand.self,
       BenchCompareCommand.self, BenchReportCommand.self,
     ])
 }

@@ -1,6 +1,7 @@
 // The lines of a file or of standard input, many at a time.
 
 import Apus
+import ApusText
 import Foundation
 
 /// Lines as bytes, as they come.
@@ -59,6 +60,40 @@ struct TextLines {
       if let end = buffer.lastIndex(of: 0x0a), end >= old { return take(end + 1) }
     }
     return buffer.isEmpty ? [] : take(buffer.count)
+  }
+
+  /// The texts of lines. Bytes that are no UTF-8 become U+FFFD, as in Python.
+  ///
+  /// - `field`: where lines are JSON objects, the name of the text in them.
+  /// - `replacements`: counts what was replaced.
+  /// - Throws: `invalidFile` naming the line that is no object, or has no such string.
+  func texts(
+    of batch: [(line: Int, bytes: [UInt8])], field: String?, replacements: inout Int
+  ) throws -> [String] {
+    var texts: [String] = []
+    texts.reserveCapacity(batch.count)
+    for (line, bytes) in batch {
+      let place = "\(path), line \(line)"
+      let repaired = RepairedText(utf8: bytes)
+      replacements += repaired.replacements
+      guard let field else {
+        texts.append(repaired.text)
+        continue
+      }
+      let row: JSON
+      do { row = try JSON(parsing: repaired.text) } catch let error as ApusError {
+        throw ApusError(
+          .invalidFile, error.what, at: "\(place), \(error.location ?? "")",
+          expected: error.expected)
+      }
+      guard let value = row[field]?.string else {
+        throw ApusError(
+          .invalidFile, "the line has no string '\(field)'", at: place,
+          expected: "an object with it")
+      }
+      texts.append(value)
+    }
+    return texts
   }
 
   private mutating func take(_ count: Int) -> [(line: Int, bytes: [UInt8])] {

@@ -94,27 +94,8 @@ struct TokenizeCommand: ParsableCommand {
     _ batch: [(line: Int, bytes: [UInt8])], _ lines: TextLines, _ tokenizer: Tokenizer,
     _ totals: inout Totals
   ) throws {
-    let texts = try batch.map { line, bytes in
-      let place = "\(lines.path), line \(line)"
-      var text = RepairedText(utf8: bytes).text
-      totals.replacements += RepairedText(utf8: bytes).replacements
-      if let field {
-        let row: JSON
-        do { row = try JSON(parsing: text) } catch let error as ApusError {
-          throw ApusError(
-            .invalidFile, error.what, at: "\(place), \(error.location ?? "")",
-            expected: error.expected)
-        }
-        guard let value = row[field]?.string else {
-          throw ApusError(
-            .invalidFile, "the line has no string '\(field)'", at: place,
-            expected: "an object with it")
-        }
-        text = value
-      }
-      totals.bytes += text.utf8.count
-      return text
-    }
+    let texts = try lines.texts(of: batch, field: field, replacements: &totals.replacements)
+    totals.bytes += texts.reduce(0) { $0 + $1.utf8.count }
     totals.texts += texts.count
     var output = ""
     if tokens {

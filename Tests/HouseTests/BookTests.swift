@@ -7,7 +7,7 @@ import Testing
   static let pages = [
     "GettingStarted", "FirstModel", "LayersAndShapes", "Recurrent", "Data", "ALoopOfYourOwn",
     "Optimizers", "SavingLoadingResuming", "Records", "TransferLearning", "Transformers", "Text",
-    "Pictures",
+    "Language", "Pictures",
     "PrecisionAndSpeed",
     "DebuggingAWrongModel", "FromPyTorch",
   ]

@@ -6,8 +6,8 @@ import Testing
 private let floors =
   foundations + [
     "ApusGraph", "ApusOps", "ApusAutodiff", "ApusPasses", "ApusRuntime", "ApusNN", "ApusData",
-    "ApusImages", "ApusText", "ApusTraining", "Apus", "ApusMPI", "ApusRecipes", "ApusBenchmarks",
-    "ApusCommand",
+    "ApusImages", "ApusText", "ApusTraining", "Apus", "ApusLanguage", "ApusMPI", "ApusRecipes",
+    "ApusBenchmarks", "ApusCommand",
   ]
 
 /// Those that have no Swift.

@@ -9,7 +9,7 @@ import ApusNN
 ///     config.json
 ///     model.safetensors                       or
 ///     model.safetensors.index.json            {"weight_map": {"wte.weight": "model-00001-of-00002.safetensors", …}}
-struct PretrainedFolder {
+package struct PretrainedFolder {
   static let configurationName = "config.json"
   static let weightsName = "model.safetensors"
   static let indexName = "model.safetensors.index.json"
@@ -19,11 +19,11 @@ struct PretrainedFolder {
   /// The place of an array's file in `files`.
   private let places: [ByteName: Int]
   /// All arrays, file by file.
-  let names: [String]
+  package let names: [String]
 
   /// - Throws: `io` naming a file that is not there, `unsupported` for weights in another format, `invalidFile` or
   ///   `parse` with the byte offset, `missing` for an array that stands in the index alone.
-  init(_ folder: String) throws {
+  package init(_ folder: String) throws {
     path = folder.hasSuffix("/") && folder.count > 1 ? String(folder.dropLast()) : folder
     configurationPath = "\(path)/\(Self.configurationName)"
     let single = "\(path)/\(Self.weightsName)", index = "\(path)/\(Self.indexName)"

@@ -1,0 +1,51 @@
+// The page on language: texts as vectors.
+
+import Apus
+import ApusLanguage
+import ApusText
+import Foundation
+import Testing
+
+@Suite struct LanguagePage {
+  private static let encoder = URL(filePath: #filePath).deletingLastPathComponent()
+    .deletingLastPathComponent().appending(path: "ApusLanguageTests/Fixtures/encoder").path
+
+  @Test func sentences() throws {
+    let folder = Self.encoder
+    let encoder = try SentenceEncoder(folder: folder)  // all-MiniLM-L6-v2, or another
+    let texts = ["The man eats bread.", "A woman reads a book.", "The river is blue."]
+    let vectors = try encoder.encode(texts)  // f32[3,width]
+    let cosines = try cosineSimilarities(vectors, vectors)  // f32[3,3]
+    let query = try encoder.encode(["Somebody eats"])
+    for hit in try mostSimilarRows(to: query, in: vectors, count: 2)[0] {
+      print(hit.score, texts[hit.row])
+    }
+    #expect(vectors.shape == [3, 16] && abs(cosines.floats[4] - 1) < 1e-5)
+
+    let tokens = try encoder.tokens(of: texts)
+    print(tokens.truncated, encoder.maximumLength)
+    let same = try encoder.encode(tokens, batch: 16) { done in print("\(done) more") }
+    #expect(same == vectors && tokens.truncated.isEmpty)
+
+    let model = SentenceModel(encoder.model.encoder, pooling: .mean)
+    let step = try TrainingStep(model, optimizer: AdamW(learningRate: 2e-3)) { model, batch in
+      let x = model(batch.first, lengths: batch.firstLengths)
+      let y = model(batch.second, lengths: batch.secondLengths)
+      // Each text is to be nearest to its own pair (van den Oord et al. 2018, "InfoNCE").
+      return crossEntropy(20 * x.matmul(y, transposeOther: true), batch.pairs)
+    }
+    let tuned = try SentenceEncoder(model, tokenizer: encoder.tokenizer)
+    let first = try encoder.tokenizer.encodeBatch(texts)
+    let length = first.map(\.count).max()!
+    let ids = NDArray(
+      first.flatMap { ($0.ids + [Int](repeating: 0, count: length - $0.count)).map(Int32.init) },
+      shape: [3, length])
+    let lengths = NDArray(first.map { Int32($0.count) }, shape: [3])
+    let batch = Batch(
+      names: ["first", "firstLengths", "second", "secondLengths", "pairs"],
+      arrays: [ids, lengths, ids, lengths, NDArray([1, 2, 0] as [Int32], shape: [3])])
+    let losses = try (0..<10).map { _ in try step.run(batch).loss }
+    #expect(losses[9] < losses[0])
+    #expect(try tuned.encode(texts) != vectors)
+  }
+}
