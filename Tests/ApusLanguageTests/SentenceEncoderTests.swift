@@ -1,10 +1,11 @@
 // Vectors of texts are those of sentence-transformers (Fixtures/make.py), in whatever batches; bad folders are told.
 
 import Apus
-import ApusLanguage
 import ApusText
 import Foundation
 import Testing
+
+@testable import ApusLanguage
 
 @Suite struct SentenceEncoderTests {
   private func expectClose(
@@ -105,6 +106,23 @@ import Testing
       }
     }
     #expect(try encoder.encode([]).shape == [0, 16])
+  }
+
+  @Test func textsOfOneLengthGoTogether() {
+    #expect(SentenceEncoder.cuts([], 32) == [])
+    #expect(SentenceEncoder.cuts([Int](repeating: 10, count: 70), 32) == [32, 32, 4, 2])
+    // One long text is not what seven short ones are padded to.
+    #expect(SentenceEncoder.cuts([100] + [Int](repeating: 10, count: 8), 32) == [1, 8])
+    // A step for each would cost more than a little padding.
+    #expect(SentenceEncoder.cuts([12, 11, 10, 9], 8) == [4])
+    #expect(SentenceEncoder.cuts([5, 5, 5, 5, 5], 3) == [3, 2])
+    #expect(SentenceEncoder.cuts([9, 7, 5], 1) == [1, 1, 1])
+    for count in 1...600 {
+      let length = SentenceEncoder.length(for: count)
+      #expect(length >= count && (length - count) * 8 <= max(count, 8))
+      #expect(SentenceEncoder.length(for: length) == length)
+    }
+    #expect(Set((1...512).map(SentenceEncoder.length)).count == 48)
   }
 
   @Test func progressIsTold_andMayEndIt() throws {

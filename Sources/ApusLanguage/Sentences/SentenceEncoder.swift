@@ -240,6 +240,8 @@ public final class SentenceEncoder {
       sizes.append(power)
       power *= 2
     }
+    // The largest of equally good ones.
+    sizes.sort(by: >)
     // The least cost of all from a place on, and the first cut there.
     var costs = [Int](repeating: 0, count: lengths.count + 1)
     var first = [Int](repeating: 1, count: lengths.count)
