@@ -48,4 +48,29 @@ import Testing
     #expect(losses[9] < losses[0])
     #expect(try tuned.encode(texts) != vectors)
   }
+
+  @Test func adapters() throws {
+    let folder = Self.encoder
+    let saved = try Book.folder()
+    defer { try? FileManager.default.removeItem(atPath: saved) }
+    let bert = try BERT(contentsOf: folder)
+    let all = bert.parameterCount
+    let paths = try bert.addLowRankAdapters(to: ["*.query", "*.value"], rank: 2, alpha: 4)
+    print(paths[0], bert.parameterCount, "of", all)  // what is trained now
+    #expect(paths.count == 4 && bert.parameterCount == 4 * 2 * (16 + 16))
+    for (_, adapter) in bert.lowRankAdapters {
+      try adapter.up.set(NDArray([Float](repeating: 0.1, count: 32), shape: [16, 2]))
+    }
+
+    try bert.saveLowRankAdapters(folder: "\(saved)/adapters", renaming: ["bert.": ""])
+    try bert.save(folder: "\(saved)/whole")  // adapters are part of the weights there
+
+    let again = try BERT(contentsOf: folder)
+    try again.loadLowRankAdapters(folder: "\(saved)/adapters")
+    try again.mergeLowRankAdapters()  // no more work than before
+    let whole = try BERT(contentsOf: "\(saved)/whole")
+    for (a, b) in zip(again.parameters, whole.parameters) {
+      #expect(try a.parameter.value() == b.parameter.value(), "\(a.path)")
+    }
+  }
 }

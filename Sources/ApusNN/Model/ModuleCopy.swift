@@ -146,6 +146,7 @@ struct ModuleCopier {
     if _isPOD(T.self) { return value }
     if let state = value as? ModelState { return try copied(state) as! T }
     if let scope = value as? Scope { return copied(scope) as! T }
+    if let slot = value as? LowRankSlot { return try copied(slot) as! T }
     if let container = T.self as? any CopiedByElements.Type {
       return try copyElements(value, of: container, at: path)
     }
@@ -180,6 +181,11 @@ struct ModuleCopier {
     copy.path = scope.path
     scopes[ObjectIdentifier(scope)] = copy
     return copy
+  }
+
+  /// A layer's adapter stands in a place that its values share; a copy has a place of its own.
+  private mutating func copied(_ slot: LowRankSlot) throws -> LowRankSlot {
+    LowRankSlot(try slot.adapter?.copied { try copied($0) })
   }
 
   private mutating func copyElements<T, C: CopiedByElements>(
@@ -217,10 +223,11 @@ struct ModuleCopier {
     return copy
   }
 
-  /// Of classes only states and scopes are replaced; other references, weak ones among them, are left alone.
+  /// Of classes only states, scopes and places of adapters are replaced; other references, weak ones among them, are left alone.
   private func mayHoldStates(_ type: Any.Type) -> Bool {
     guard type is AnyClass else { return true }
-    return type is ModelState.Type || type is Scope.Type || type is any Module.Type
+    return type is ModelState.Type || type is Scope.Type || type is LowRankSlot.Type
+      || type is any Module.Type
   }
 }
 

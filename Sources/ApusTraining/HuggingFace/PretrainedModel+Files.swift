@@ -31,7 +31,7 @@ extension PretrainedModel {
 
   /// Writes `config.json` and the weights as safetensors into a folder, which is made where it is not there. Python
   /// reads it: `AutoModel.from_pretrained("tuned")`. Each file replaces the old one whole; the configuration is written
-  /// last. Arrays that stand in two places are written once.
+  /// last. Arrays that stand in two places are written once. What low-rank adapters add is written as part of the weights.
   ///
   ///     try gpt.save(folder: "tuned", shardBytes: 2 << 30)
   ///
@@ -50,8 +50,9 @@ extension PretrainedModel {
     let tree = ModelTree(self)
     try tree.check()
     var arrays: [(key: String, value: NDArray)] = []
+    let weights = MergedWeights(of: self)
     for (name, state) in tree.states {
-      let array = try state.value()
+      guard let array = try weights.value(of: state) else { continue }
       guard allowingNonFinite || array.isFinite else {
         throw ApusError(
           .nonFinite, "\(state.kind) '\(name)' holds a NaN or an infinity and is not saved",
