@@ -18,6 +18,7 @@ struct ApusCommand: ParsableCommand {
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, PredictCommand.self, ExportCommand.self,
       ExplainCommand.self, CompareCommand.self, TokenizeCommand.self, EmbedCommand.self,
+      GenerateCommand.self,
       DumpCommand.self, BenchCommand.self, InfoCommand.self,
     ])
 

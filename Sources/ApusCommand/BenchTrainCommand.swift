@@ -32,6 +32,12 @@ struct BenchTrainCommand: ParsableCommand {
       "Show how a step scales: measured as far as there are processors, predicted to 64 threads.")
   var scaling = false
 
+  @Flag(help: "Show what a step costs over batches of 1 to 1024, on the plan's threads and on one.")
+  var batches = false
+
+  @Option(help: ArgumentHelp("With --batches: a picture of it.", valueName: "file.svg"))
+  var svg: String?
+
   // How a side answers the harness; see Benchmarks/PeerProcess.swift.
   @Flag(help: .hidden)
   var serve = false
@@ -42,12 +48,19 @@ struct BenchTrainCommand: ParsableCommand {
 
   func validate() throws {
     if let batch { _ = try usage { try CommonOption.batch.value("\(batch)") } }
-    for (isChosen, flag) in [(profile, "--profile"), (scaling, "--scaling")]
+    let shows = [(profile, "--profile"), (scaling, "--scaling"), (batches, "--batches")]
+    for (isChosen, flag) in shows
     where isChosen && !options.measuring.chosenPeers.isEmpty {
       throw ValidationError("\(flag) shows our own step alone: leave out --peers.")
     }
-    if profile && scaling {
-      throw ValidationError("--profile and --scaling show different things: one at a time.")
+    guard shows.filter(\.0).count <= 1 else {
+      throw ValidationError(
+        "--profile, --scaling and --batches show different things: one at a time.")
+    }
+    guard svg == nil || batches else { throw ValidationError("--svg: --batches is expected.") }
+    guard svg != "" else { throw ValidationError("--svg is empty: a file is expected.") }
+    guard !batches || batch == nil else {
+      throw ValidationError("--batches goes through many: leave out --batch.")
     }
   }
 
@@ -59,6 +72,8 @@ struct BenchTrainCommand: ParsableCommand {
       try profileTraining(workloads, batch: batch, options: try settings(json: options.json))
     } else if scaling {
       try scaleTraining(workloads, batch: batch, options: try settings(json: options.json))
+    } else if batches {
+      try sweepBatches(workloads, picture: svg, options: try settings(json: options.json))
     } else {
       try options.measure("Training steps") {
         try benchmarkTraining(workloads, batch: batch, options: limited($0))

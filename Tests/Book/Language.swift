@@ -10,6 +10,28 @@ import Testing
   private static let encoder = URL(filePath: #filePath).deletingLastPathComponent()
     .deletingLastPathComponent().appending(path: "ApusLanguageTests/Fixtures/encoder").path
 
+  @Test func textFromAPrompt() throws {
+    let folder = try Book.folder() + "/small"
+    let tokenizer = try BPETrainer(vocabularySize: 280, includesAllBytes: true)
+      .train(["the fox and the dog"])
+    let small = GPT2(
+      .init(vocabulary: tokenizer.idLimit, length: 64, width: 32, layers: 2, heads: 4))
+    try small.initialize(seed: 1)
+    try small.save(folder: folder)
+    try tokenizer.save(to: "\(folder)/tokenizer.json")
+
+    let generator = try TextGenerator(folder: folder)  // config.json, weights, tokenizer.json
+    var settings = generator.settings  // as generation_config.json says
+    settings.newTokens = 40
+    settings.sampling = TokenSampling(temperature: 0.8, topP: 0.95)
+    settings.stops = ["\n"]
+    let found = try generator.generate("The fox", settings: settings, seed: 7) {
+      print($0, terminator: "")  // as it comes, whole characters
+    }
+    print(found.tokens.count, found.ending)  // .end, .stop or .length
+    #expect(found.tokens.count <= 40)
+  }
+
   @Test func sentences() throws {
     let folder = Self.encoder
     let encoder = try SentenceEncoder(folder: folder)  // all-MiniLM-L6-v2, or another
