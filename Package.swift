@@ -136,7 +136,9 @@ let package = Package(
     // Random cases: a few in `make test`, for a given time under sanitizers in `make fuzz`.
     .testTarget(
       name: "FuzzTests",
-      dependencies: ["Apus", "ApusData", "ApusImages", "ApusPasses", "ApusText", "TestSupport"]),
+      dependencies: [
+        "Apus", "ApusData", "ApusImages", "ApusLanguage", "ApusPasses", "ApusText", "TestSupport",
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )
