@@ -57,13 +57,21 @@ enum CharacterText {
     }
     return bits / Double(max(test.count - order, 1))
   }
+
+  /// Bits a character by the last four characters, smoothed (``KneserNey``).
+  static func smoothed(_ test: [UInt8], after training: [UInt8]) -> RecipeOutcome.Figure {
+    let model = KneserNey(training.map(Int.init), order: 5, vocabulary: count)
+    return RecipeOutcome.Figure(
+      "bits by Kneser-Ney 5-grams", model.bits(of: test.map(Int.init)) / Double(max(test.count, 1))
+    )
+  }
 }
 
 /// Pieces of a text beside the same pieces one token later: `tokens` and `next`, `i32[length]` an example.
 ///
 /// Pieces follow one another; the rest of the text is left out.
-struct TokenWindows: Dataset {
-  let tokens: [UInt8]
+struct TokenWindows<Token: BinaryInteger & Sendable>: Dataset {
+  let tokens: [Token]
   let length: Int
 
   var count: Int { max(tokens.count - 1, 0) / length }

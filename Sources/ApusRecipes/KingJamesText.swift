@@ -19,7 +19,9 @@ extension KingJamesRecipes {
   func data(_ options: RecipeOptions) throws -> RecipeData {
     let length = options[Self.length]
     let (training, test) = try KingJamesText.read(options, length: length)
-    func windows(_ tokens: [UInt8]) -> TokenWindows { TokenWindows(tokens: tokens, length: length) }
+    func windows(_ tokens: [UInt8]) -> TokenWindows<UInt8> {
+      TokenWindows(tokens: tokens, length: length)
+    }
     return RecipeData(
       training: try windows(training).batched(options.batch),
       validation: try windows(test).batched(options.batch))
@@ -37,16 +39,8 @@ enum KingJamesText {
   static func read(
     _ options: RecipeOptions, length: Int
   ) throws -> (training: [UInt8], test: [UInt8]) {
-    let variable = ProcessInfo.processInfo.environment["APUS_KING_JAMES"] ?? ""
-    let folder = options.data ?? (variable.isEmpty ? place : variable)
-    guard FileManager.default.fileExists(atPath: folder + "/ot.bzz") else {
-      throw ApusError(
-        .io, "the King James Bible is not there: no file ot.bzz", at: folder,
-        expected: "the Debian package sword-text-kjv ('apt install sword-text-kjv'), or --data, "
-          + "or APUS_KING_JAMES")
-    }
-    let text = try SwordText(contentsOf: folder)
-    let tokens = CharacterText.tokens(text.verses.joined(separator: "\n") + "\n")
+    let folder = folder(options.data)
+    let tokens = CharacterText.tokens(try verses(in: folder).joined(separator: "\n") + "\n")
     guard tokens.count > 40 * length else {
       throw ApusError(
         .invalidFile, "the text has \(tokens.count) characters", at: folder,
@@ -56,12 +50,31 @@ enum KingJamesText {
     return (Array(tokens[..<end]), Array(tokens[end...]))
   }
 
+  /// Where the text is looked for.
+  ///
+  /// - `chosen`: the user's own folder.
+  static func folder(_ chosen: String? = nil) -> String {
+    let variable = ProcessInfo.processInfo.environment["APUS_KING_JAMES"] ?? ""
+    return chosen ?? (variable.isEmpty ? place : variable)
+  }
+
+  /// - Throws: `io` where the text is not there, `invalidFile` where it is damaged.
+  static func verses(in folder: String) throws -> [String] {
+    guard FileManager.default.fileExists(atPath: folder + "/ot.bzz") else {
+      throw ApusError(
+        .io, "the King James Bible is not there: no file ot.bzz", at: folder,
+        expected: "the Debian package sword-text-kjv ('apt install sword-text-kjv'), or --data, "
+          + "or APUS_KING_JAMES")
+    }
+    return try SwordText(contentsOf: folder).verses
+  }
+
   /// What counting letters would take.
   static func counted(_ training: [UInt8], _ test: [UInt8]) -> [RecipeOutcome.Figure] {
     (0...1).map { order in
       RecipeOutcome.Figure(
         order == 0 ? "bits by single letters" : "bits by pairs of letters",
         CharacterText.bits(of: test, after: training, order: order))
-    }
+    } + [CharacterText.smoothed(test, after: training)]
   }
 }

@@ -118,8 +118,8 @@ private final class ZText {
   }
 
   @Test func windowsHoldEachTokenBesideTheNext() throws {
-    let windows = TokenWindows(tokens: Array(0..<10), length: 4)
-    #expect(windows.count == 2 && TokenWindows(tokens: [], length: 4).count == 0)
+    let windows = TokenWindows(tokens: [UInt8](0..<10), length: 4)
+    #expect(windows.count == 2 && TokenWindows(tokens: [Int32](), length: 4).count == 0)
     let iterator = try windows.batched(2, shuffle: nil).makeIterator(epoch: 0)
     let batch = try #require(try iterator.next())
     #expect(batch.names == ["tokens", "next"])
@@ -159,10 +159,37 @@ private final class ZText {
     #expect(bits < (figures["bits by single letters"] ?? 0) && bits > 0)
     #expect(abs((figures["test loss"] ?? 0) / bits - log(2)) < 1e-4)
     #expect(told.contains("It writes:\n"))
+    #expect((figures["bits by Kneser-Ney 5-grams"] ?? 9) < figures["bits by pairs of letters"] ?? 0)
     let model = GPT2(.init(vocabulary: 96, length: 16, width: 16, layers: 1, heads: 2))
     try model.load(text.path + "/gpt.safetensors")
     let further = try run(3, resume: text.path + "/runs")
     #expect(further.figures.first { $0.name == "test bits per character" }!.value < bits)
+  }
+
+  @Test func wordsAreLearntToo() throws {
+    let verses = (0..<400).map { place in
+      let (a, b) = ([("fox", "hen"), ("cat", "dog"), ("cow", "owl")][place * place % 7 % 3])
+      return "The \(a) saw the \(b), and the \(b) saw the \(a)."
+    }
+    let text = try ZText([verses])
+    let recipe = try recipes.named("king-james-words")
+    var options = recipe.defaults
+    for (name, value) in [
+      ("data", text.path), ("epochs", "6"), ("width", "16"), ("units", "32"), ("length", "28"),
+      ("vocabulary", "24"), ("learning-rate", "0.02"), ("batch", "8"),
+    ] { try options.set(name, to: value) }
+    var told = ""
+    let outcome = try RecipeRun(
+      recipe, options, output: text.path + "/w.safetensors", tell: { told += $0 }
+    ).start()
+    let figures = Dictionary(uniqueKeysWithValues: outcome.figures.map { ($0.name, $0.value) })
+    let bits = try #require(figures["test bits per word"])
+    // Which pair comes is all that is new, 1.6 bits in fourteen words; 5-grams forget the first of the two.
+    let counted = try #require(figures["bits per word by Kneser-Ney 5-grams"])
+    #expect(bits < 0.6 && counted < 1 && figures["unknown words"] == 0, "\(figures)")
+    let characters = Double(verses[0].count + 1) / 14
+    #expect(abs((figures["bits per character"] ?? 0) * characters - bits) < 0.05, "\(figures)")
+    #expect(told.contains("It writes:\n"))
   }
 
   @Test func sizesThatDoNotGoTogether_areTold() throws {

@@ -108,7 +108,8 @@ private let names = recipes.map(\.name)
       "fashion-mnist-multitask", "fashion-mnist-segmentation", "fashion-mnist-detection",
       "fashion-mnist-denoising", "japanese-vowels", "japanese-vowels-gru", "turkish-tags",
       "sentiment-lstm", "sentiment-bert", "el-nino", "king-james-gpt", "king-james-lstm",
-      "logic-gates", "loss-landscape",
+      "italian-sounds", "king-james-words", "irish-tunes", "word-vectors", "logic-gates",
+      "loss-landscape",
       "over-fitting",
     ]
     #expect(recipes.trainable.map(\.name) == trainable)
