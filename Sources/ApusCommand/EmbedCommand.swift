@@ -52,6 +52,13 @@ struct EmbedCommand: ParsableCommand {
   func run() throws {
     try execution.warnOfManyThreads()
     let encoder = try SentenceEncoder(folder: folder, compile: execution.compileOptions)
+    if let prompt, encoder.prompts[prompt] == nil {
+      throw ApusError(
+        .missing, "there is no prompt '\(prompt)'", at: folder,
+        expected: encoder.prompts.isEmpty
+          ? "no --prompt: the model has none"
+          : "one of \(encoder.prompts.keys.sorted().joined(separator: ", "))")
+    }
     if let npy { try AtomicFile.checkWritable(npy) }
     var progress = Progress()
     var all: [Float] = []

@@ -76,10 +76,10 @@ import Testing
     let nowhere = try run("/nowhere")
     #expect(nowhere.status == 1 && nowhere.errors.contains("/nowhere"), "\(nowhere.errors)")
     #expect(try run(Self.folder, "/nowhere.txt").status == 1)
-    let prompt = try CommandProcess(
-      ["embed", Self.folder, "--prompt", "query"], streams: "< /proc/self/cmdline"
-    ).finish()
+    // Before anything is read.
+    let prompt = try run(Self.folder, "--prompt", "query")
     #expect(prompt.status == 1 && prompt.errors.contains("'query'"), "\(prompt.errors)")
+    #expect(prompt.errors.contains(Self.folder))
     let target = try run(Self.folder, "--npy", "/nowhere/x.npy")
     #expect(target.status == 1 && target.errors.contains("/nowhere/x.npy"), "\(target.errors)")
   }
