@@ -28,7 +28,7 @@ struct LettersToSoundsRecipe: SupervisedRecipe {
     the Debian package festlex-ifd; --data or APUS_ITALIAN_LEXICON name another folder.
     """
   let options: [any OptionDeclaration] = [
-    CommonOption.epochs.with(default: 3), CommonOption.batch.with(default: 128),
+    CommonOption.epochs, CommonOption.batch.with(default: 128),
     CommonOption.learningRate.with(default: 2e-3), CommonOption.seed, CommonOption.data, units,
     width,
   ]

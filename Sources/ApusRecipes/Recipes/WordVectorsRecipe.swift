@@ -16,12 +16,13 @@ struct WordVectorsRecipe: SupervisedRecipe {
   static let sample = RecipeOption(
     "sample", default: 1e-3, .positive,
     "Words that are a larger share of the text are thinned out for skip-gram.")
+  static let fullCount = RecipeOption(
+    "full-count", default: 10, .positive, "GloVe's: counts from here on weigh one, lower ones less."
+  )
   static let words = RecipeOption(
     "words", default: 10_000, .between(2, 1 << 20), "The most words that have vectors.")
   /// How often a word stands in the text to get a vector.
   static let least = 5
-  /// Of GloVe's weights: counts from here on weigh 1, lower ones (x/100)^¾.
-  static let mostCount = 100.0
   private static let place = "gensim/test/test_data"
   private static let file = "enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened"
   private static let ratings = ["wordsim353.tsv", "simlex999.txt"]
@@ -39,7 +40,7 @@ struct WordVectorsRecipe: SupervisedRecipe {
   let options: [any OptionDeclaration] = [
     CommonOption.epochs.with(default: 15), CommonOption.batch.with(default: 1024),
     CommonOption.learningRate.with(default: 2e-3), CommonOption.seed, CommonOption.data, method,
-    width, window, negatives, sample, words,
+    width, window, negatives, sample, fullCount, words,
   ]
   let metric = RecipeMetric("objective", goal: .smaller)
 
@@ -49,9 +50,13 @@ struct WordVectorsRecipe: SupervisedRecipe {
       isGloVe: options[Self.method] == "glove")
   }
 
-  /// Of both tables only the rows of a batch are updated.
+  /// Of both tables only the rows of a batch are updated. GloVe's biases have far to go, to the logarithms of counts: its
+  /// authors' Adagrad takes longer steps, of 0.05 at first.
   func optimizer(_ options: RecipeOptions, stepsPerEpoch: Int?) -> any Optimizer {
-    Adam(
+    if options[Self.method] == "glove" {
+      return Adagrad(learningRate: .constant(25 * options.learningRate))
+    }
+    return Adam(
       learningRate: .falling(from: options.learningRate, by: 0.85, an: stepsPerEpoch), lazy: true)
   }
 
@@ -116,7 +121,7 @@ struct WordVectorsRecipe: SupervisedRecipe {
     guard !parts.training.isEmpty, !parts.test.isEmpty else { throw text.tooSmall }
     func batches(_ cells: [(Int, Int, Double)]) throws -> any BatchSource {
       let shape: Shape = [cells.count]
-      let weights = cells.map { Float(pow(min($0.2 / Self.mostCount, 1), 0.75)) }
+      let weights = cells.map { Float(pow(min($0.2 / options[Self.fullCount], 1), 0.75)) }
       return try ArrayDataset([
         "words": NDArray(checking: cells.map { Int32($0.0) }, shape: shape),
         "neighbours": NDArray(checking: cells.map { Int32($0.1) }, shape: shape),
