@@ -2,11 +2,11 @@
 
 import Apus
 import ApusRecipes
-import ApusTraining
 
 /// Examples of the batches; sizes beside powers of two, where tiles end badly, are among them.
 private let batches = [
-  1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 24, 32, 33, 48, 64, 65, 96, 128, 129, 192, 256, 257, 384, 512, 513,
+  1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 24, 32, 33, 48, 64, 65, 96, 128, 129, 192, 256, 257, 384, 512,
+  513,
   768, 1024,
 ]
 
@@ -31,7 +31,8 @@ package func sweepBatches(
       var single = options
       single.threads = 1
       let sides = [
-        try StepSide("chosen", workload, batch, options), try StepSide("one", workload, batch, single),
+        try StepSide("chosen", workload, batch, options),
+        try StepSide("one", workload, batch, single),
       ]
       let times = try timeInTurns(sides, seconds: options.seconds / 10).map { $0.median * 1e6 }
       chosen.append((Double(batch), times[0] / Double(batch)))
@@ -44,13 +45,15 @@ package func sweepBatches(
             ("one_thread_us", .number(rounded(times[1]))),
           ]).text
           : table.line([
-            Cell("\(batch)"), Cell(significant(times[0])), Cell(significant(times[0] / Double(batch))),
+            Cell("\(batch)"), Cell(significant(times[0])),
+            Cell(significant(times[0] / Double(batch))),
             Cell(significant(times[1])), Cell(decimals(times[1] / times[0], 2)),
           ]))
     }
     plots.append(
       LinePlot(
-        title: "\(workload.name): microseconds an example", xTitle: "examples a step", hasLogX: true,
+        title: "\(workload.name): microseconds an example", xTitle: "examples a step",
+        hasLogX: true,
         curves: [
           .init(name: "as the plan chooses", colour: "#d6604d", points: chosen),
           .init(name: "one thread", colour: "#4393c3", points: alone, isDashed: true),

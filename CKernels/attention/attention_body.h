@@ -70,12 +70,11 @@ CK_INLINE void weigh_of(float *to, const float *p, const void *rows, ck_dtype ty
     for (int i = 0; i < 4; i++) sums[i] = ck_load(to + c + i * CK_LANES);
     for (int64_t j = 0; j < count; j++) {
       const void *x = row_of(rows, j, row, type);
-      const char *next = (const char *)row_of(x, AHEAD, row, type) +
-                         c * (int64_t)ck_dtype_bytes(type);
+      const char *next =
+          (const char *)row_of(x, AHEAD, row, type) + c * (int64_t)ck_dtype_bytes(type);
       for (int i = 0; i < (type == CK_BF16 ? 2 : 4); i++) __builtin_prefetch(next + 64 * i);
       for (int i = 0; i < 4; i++) {
-        sums[i] =
-            ck_fma(ck_splat(p[j]), load_lanes(x, c + i * CK_LANES, CK_LANES, type), sums[i]);
+        sums[i] = ck_fma(ck_splat(p[j]), load_lanes(x, c + i * CK_LANES, CK_LANES, type), sums[i]);
       }
     }
     for (int i = 0; i < 4; i++) ck_store(to + c + i * CK_LANES, sums[i]);

@@ -30,7 +30,8 @@ struct GenerateCommand: ParsableCommand {
       "Lines are JSON objects, and this is the name of the prompt in them.", valueName: "name"))
   var field: String?
 
-  @Option(name: [.short, .long], help: "The most tokens that follow. Default: the folder's, or 100.")
+  @Option(
+    name: [.short, .long], help: "The most tokens that follow. Default: the folder's, or 100.")
   var tokens: Int?
 
   @Option(help: "What logits are divided by before a token is drawn; 0 takes the likeliest.")
@@ -71,20 +72,24 @@ struct GenerateCommand: ParsableCommand {
     }
     try require(!folder.isEmpty, "the model's folder is empty: a folder is expected.")
     try require(
-      prompt == nil || files.isEmpty && field == nil, "--prompt: files and --field are for many prompts.")
+      prompt == nil || files.isEmpty && field == nil,
+      "--prompt: files and --field are for many prompts.")
     try require(tokens ?? 1 >= 1, "--tokens is \(tokens ?? 0): 1 or more is expected.")
     try require(
-      (0...1e6).contains(temperature ?? 0), "--temperature is \(temperature ?? 0): 0 or more is expected.")
+      (0...1e6).contains(temperature ?? 0),
+      "--temperature is \(temperature ?? 0): 0 or more is expected.")
     try require(topK ?? 1 >= 1, "--top-k is \(topK ?? 0): 1 or more is expected.")
     try require(
-      topP.map { $0 > 0 && $0 <= 1 } ?? true, "--top-p is \(topP ?? 0): above 0, at most 1 is expected.")
+      topP.map { $0 > 0 && $0 <= 1 } ?? true,
+      "--top-p is \(topP ?? 0): above 0, at most 1 is expected.")
     try require((0...1).contains(minP ?? 0), "--min-p is \(minP ?? 0): 0 to 1 is expected.")
     try require(
       (repetitionPenalty ?? 1) > 0 && (repetitionPenalty ?? 1).isFinite,
       "--repetition-penalty is \(repetitionPenalty ?? 0): a number above 0 is expected.")
     try require((1...4096).contains(beams ?? 1), "--beams is \(beams ?? 0): 1 to 4096 is expected.")
     try require(
-      (lengthPenalty ?? 0).isFinite, "--length-penalty is \(lengthPenalty ?? 0): a number is expected.")
+      (lengthPenalty ?? 0).isFinite,
+      "--length-penalty is \(lengthPenalty ?? 0): a number is expected.")
     try require(!stop.contains(""), "--stop is empty: some text is expected.")
     let draws = temperature != nil || topK != nil || topP != nil || minP != nil
     try require(

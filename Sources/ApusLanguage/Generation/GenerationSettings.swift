@@ -71,7 +71,8 @@ public struct GenerationSettings: Sendable, Hashable {
     } else if width > 1 {
       guard sampling.repetitionPenalty == 1 else {
         throw reader.error(
-          .unsupported, "'repetition_penalty' is \(sampling.repetitionPenalty) and 'num_beams' \(width)",
+          .unsupported,
+          "'repetition_penalty' is \(sampling.repetitionPenalty) and 'num_beams' \(width)",
           "one of them")
       }
       let penalty = try reader.number("length_penalty") { _ in true } ?? 1

@@ -68,7 +68,8 @@ enum AttentionLowering {
   ) -> KernelCall {
     // Few queries are bound by reading, where pairs gain nothing.
     let isPaired =
-      (isBackward || block.queries > Int64(CK_ATTENTION_FEW)) && site.precision == .mixed && site.isa >= .avx512bf16 && ck_multiplies_bf16_pairs_fast()
+      (isBackward || block.queries > Int64(CK_ATTENTION_FEW)) && site.precision == .mixed
+      && site.isa >= .avx512bf16 && ck_multiplies_bf16_pairs_fast()
     let op: ck_attention_op =
       isBackward
       ? (isPaired ? CK_ATTENTION_BACKWARD_PAIRS : CK_ATTENTION_BACKWARD)

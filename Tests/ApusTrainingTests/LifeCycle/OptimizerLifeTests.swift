@@ -93,7 +93,9 @@ import Testing
   }
 
   static let elementwise: [any Optimizer] = [
-    Lion(), RMSProp(momentum: 0.9, centered: true), NAdam(), RAdam(), Adagrad(), Adadelta(),
+    Lion(beta1: .linear(from: 0.95, to: 0.85, steps: 9)),
+    RMSProp(momentum: 0.9, centered: true), NAdam(), RAdam(), Adadelta(),
+    Adagrad(weightDecay: .linear(from: 0.1, to: 0, steps: 9)),
     Adamax(), Adam(amsgrad: true), SGD(learningRate: 0.1, momentum: 0.9, dampening: 0.1),
     AdamW(beta1: .linear(from: 0.95, to: 0.85, steps: 9)),
   ]
@@ -104,6 +106,21 @@ import Testing
     let plan = try trainer.trainingStep.executable(for: LifeCycle.batch()).plan
     let loops = plan.steps.filter { $0.mnemonic == "multi_loop" }
     #expect(loops.count == 1, "\(plan.steps.map(\.mnemonic))")
+  }
+
+  static let named: [(rule: any Optimizer, op: String)] = [
+    (Lion(), "lion_step"), (Lion(weightDecay: 0), "lion_step"), (RMSProp(), "rms_step"),
+    (Adagrad(weightDecay: 0.1), "rms_step"), (AdamW(), "adam_step"),
+    (SGD(learningRate: 0.1, momentum: 0.9), "momentum_step"),
+  ]
+
+  /// Rules that have a kernel of their own: one call for all small parameters, and no loop.
+  @Test(arguments: named.indices) func updatesOfAStep_areOneCallOfTheirKernel(index: Int) throws {
+    let trainer = try trainer(Self.named[index].rule)
+    let plan = try trainer.trainingStep.executable(for: LifeCycle.batch()).plan
+    let calls = plan.steps.map(\.mnemonic)
+    #expect(calls.count { $0 == Self.named[index].op } == 1, "\(calls)")
+    #expect(!calls.contains("multi_loop"), "\(calls)")
   }
 
   @Test func decayOfMatricesOnly_sparesVectors() throws {
