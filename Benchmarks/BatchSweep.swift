@@ -30,10 +30,10 @@ package func sweepBatches(
     for batch in batches {
       var single = options
       single.threads = 1
-      let sides = [
-        try StepSide("chosen", workload, batch, options),
-        try StepSide("one", workload, batch, single),
-      ]
+      let sides = try [("chosen", options), ("one", single)].map { name, options in
+        let steps = try CompiledSteps(workload, batch: batch, options)
+        return OwnSide(name) { try steps.run() }
+      }
       let times = try timeInTurns(sides, seconds: options.seconds / 10).map { $0.median * 1e6 }
       chosen.append((Double(batch), times[0] / Double(batch)))
       alone.append((Double(batch), times[1] / Double(batch)))
@@ -67,20 +67,4 @@ package func sweepBatches(
     plot.draw(into: &svg, at: LinePlot.height * Double(place))
   }
   try AtomicFile.write(svg.document, to: picture)
-}
-
-/// A recipe's steps on one batch.
-private final class StepSide: Side {
-  let name: String
-  private let steps: CompiledSteps
-
-  init(_ name: String, _ recipe: any Recipe, _ batch: Int, _ options: BenchmarkOptions) throws {
-    self.name = name
-    steps = try CompiledSteps(recipe, batch: batch, options)
-  }
-
-  func run(_ count: Int) throws -> Double {
-    for _ in 0..<untimed(before: count) { try steps.run() }
-    return try seconds { for _ in 0..<count { try steps.run() } }
-  }
 }

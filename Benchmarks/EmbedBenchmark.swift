@@ -44,7 +44,7 @@ package func benchmarkEmbedding(
     for isFromTokens in [true, false] {
       let from = isFromTokens ? "tokens" : "text"
       var sides: [any Side] = [
-        EmbedSide("apus") {
+        OwnSide("apus") {
           let tokens =
             isFromTokens ? tokens : try encoder.tokens(of: lines, threads: options.threads)
           _ = try encoder.encode(tokens, batch: batch)
@@ -100,21 +100,5 @@ private func check(_ peer: PeerProcess, _ first: [Double], _ tokens: Int) throws
     throw ApusError(
       .unsupported, "\(peer.name) makes another vector of the first text",
       expected: "a model whose vectors are means of length 1, which is what the peers compute")
-  }
-}
-
-/// Our own side.
-private final class EmbedSide: Side {
-  let name: String
-  private let body: () throws -> Void
-
-  init(_ name: String, _ body: @escaping () throws -> Void) {
-    self.name = name
-    self.body = body
-  }
-
-  func run(_ count: Int) throws -> Double {
-    for _ in 0..<untimed(before: count) { try body() }
-    return try seconds { for _ in 0..<count { try body() } }
   }
 }

@@ -20,7 +20,8 @@ package func benchmarkGeneration(
   }
   let peaks = try MachinePeaks.measured(threads: options.threads, isa: options.isa)
   var outcome = BenchmarkOutcome(
-    peaks: peaks, lines: [], points: [], precision: options.precision)
+    peaks: peaks, lines: [peaks.json], points: [], precision: options.precision)
+  options.print(options.json ? peaks.json.text : peaks.summary)
   let own = try GenerationSide(rows, tokens, options)
   var sides: [any Side] = [own]
   if peer {
@@ -80,7 +81,7 @@ private final class GenerationSide: Side {
   }
 
   func run(_ count: Int) throws -> Double {
-    _ = try write()
+    for _ in 0..<untimed(before: count) { try write() }
     return try seconds { for _ in 0..<count { try write() } }
   }
 

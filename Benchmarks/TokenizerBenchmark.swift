@@ -28,8 +28,8 @@ package func benchmarkTokenizer(
   let own = try Tokenizer(file: tokenizer)
   let threads = options.threads
   var sides: [any Side] = [
-    TokenizerSide("ids") { _ = try own.ids(of: lines, addSpecialTokens: false, threads: threads) },
-    TokenizerSide("encodings") {
+    OwnSide("ids") { _ = try own.ids(of: lines, addSpecialTokens: false, threads: threads) },
+    OwnSide("encodings") {
       _ = try own.encodeBatch(lines, addSpecialTokens: false, threads: threads)
     },
   ]
@@ -68,17 +68,4 @@ package func benchmarkTokenizer(
         ]))
   }
   return outcome
-}
-
-/// A way of ours to make tokens.
-private final class TokenizerSide: Side {
-  let name: String
-  private let body: () throws -> Void
-
-  init(_ name: String, _ body: @escaping () throws -> Void) {
-    self.name = name
-    self.body = body
-  }
-
-  func run(_ count: Int) throws -> Double { try seconds { for _ in 0..<count { try body() } } }
 }

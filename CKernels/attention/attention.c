@@ -171,8 +171,7 @@ void attention_bring(const attention_level *l, const ck_attention_rows *x, int64
   for (int64_t begin = rows.begin; begin < rows.end; begin += BROUGHT) {
     const int64_t at = begin - rows.begin, room = least(rows.end - begin, BROUGHT);
     const int64_t count = greatest(least(time - begin, room), 0);
-    const char *from = (const char *)x->p + (b * x->batch + begin * x->time + head * x->head) *
-                                                (type == CK_BF16 ? 2 : 4);
+    const char *from = attention_row_at(x, b, head, begin);
     float *loaded = l->steps == 1 && to.depth != NULL ? to.depth + at * wide : scratch;
     l->load(loaded, wide, from, type, x->time, count, width);
     memset(loaded + count * wide, 0, (size_t)((room - count) * wide) * sizeof(float));

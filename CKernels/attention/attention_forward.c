@@ -66,6 +66,22 @@ static void remember(const ck_attention_args *a, const attention_level *l,
   }
 }
 
+void attention_forward_end(const ck_attention_args *a, const attention_level *l, int64_t b,
+                           int64_t head, int64_t query, int32_t rows, const float *greatest,
+                           const float *sums, const float *output, int64_t words) {
+  float logarithms[QUERIES];
+  l->logarithms(logarithms, greatest, sums, rows);
+  const size_t size = a->out_dtype == CK_BF16 ? 2 : 4;
+  const double keep = a->random != NULL ? 1.0 - (double)a->dropout : 1.0;
+  const float kept = keep > 0 ? (float)(1.0 / keep) : 0.0f;
+  for (int32_t r = 0; r < rows; r++) {
+    const int64_t place = (b * a->queries + query + r) * a->heads + head;
+    a->logarithms[place] = logarithms[r];
+    l->store((char *)a->out + (size_t)(place * a->value_width) * size, (ck_dtype)a->out_dtype, 0,
+             output + r * words, 0, 1, a->value_width, sums[r] == 0 ? 0 : kept / sums[r]);
+  }
+}
+
 void attention_forward(const ck_attention_args *a, const ck_thread *t, const attention_level *l) {
   const attention_layout w = attention_layout_of(a, l->steps);
   const places at = places_of(&w);
@@ -73,10 +89,9 @@ void attention_forward(const ck_attention_args *a, const ck_thread *t, const att
   float *q = scratch + at.q, *scores = scratch + at.scores, *output = scratch + at.output;
   memory known = {.matrix = -1, .panels = scratch, .depth = scratch + at.depth};
   float *pairs = scratch + at.pairs;
-  float greatest_scores[QUERIES], sums[QUERIES], factors[QUERIES], logarithms[QUERIES];
+  float greatest_scores[QUERIES], sums[QUERIES], factors[QUERIES];
   attention_range ranges[QUERIES];
   const int64_t group = a->key_heads > 0 ? a->heads / a->key_heads : 1;
-  const size_t size = a->out_dtype == CK_BF16 ? 2 : 4;
   int64_t item, end;
   ck_share(a->batch * a->heads * w.query_blocks, t, &item, &end);
   for (; item < end; item++) {
@@ -87,9 +102,7 @@ void attention_forward(const ck_attention_args *a, const ck_thread *t, const att
     const range blocks = blocks_of(a, length, query, rows);
     remember(a, l, &w, &known, b, head / group, blocks, length, scratch + at.loaded);
     const float *panels = known.panels, *depth = known.depth;
-    const char *from =
-        (const char *)a->q.p +
-        (b * a->q.batch + query * a->q.time + head * a->q.head) * (a->q.dtype == CK_BF16 ? 2 : 4);
+    const char *from = attention_row_at(&a->q, b, head, query);
     float *loaded = l->steps == 1 ? q : scratch + at.loaded;
     int64_t q_row = w.wide;
     l->load(loaded, w.wide, from, (ck_dtype)a->q.dtype, a->q.time, rows, a->width);
@@ -138,14 +151,6 @@ void attention_forward(const ck_attention_args *a, const ck_thread *t, const att
                            output + first * w.value_wide, w.value_wide, true);
       }
     }
-    l->logarithms(logarithms, greatest_scores, sums, rows);
-    const double keep = a->random != NULL ? 1.0 - (double)a->dropout : 1.0;
-    for (int32_t r = 0; r < rows; r++) {
-      const int64_t place = (b * a->queries + query + r) * a->heads + head;
-      a->logarithms[place] = logarithms[r];
-      const float kept = keep > 0 ? (float)(1.0 / keep) : 0.0f;
-      l->store((char *)a->out + (size_t)(place * a->value_width) * size, (ck_dtype)a->out_dtype, 0,
-               output + r * w.value_wide, 0, 1, a->value_width, sums[r] == 0 ? 0 : kept / sums[r]);
-    }
+    attention_forward_end(a, l, b, head, query, rows, greatest_scores, sums, output, w.value_wide);
   }
 }

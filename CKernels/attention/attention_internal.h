@@ -135,7 +135,19 @@ bool attention_ranges(const ck_attention_args *a, int64_t length, int64_t query,
 void attention_place(const ck_attention_args *a, attention_block *block, int64_t b, int64_t head,
                      int64_t query, int64_t key);
 
+/// Row `time` of a batch entry and a head.
+static inline const char *attention_row_at(const ck_attention_rows *x, int64_t b, int64_t head,
+                                           int64_t time) {
+  const int64_t at = b * x->batch + time * x->time + head * x->head;
+  return (const char *)x->p + at * (x->dtype == CK_BF16 ? 2 : 4);
+}
+
 void attention_forward(const ck_attention_args *a, const ck_thread *t, const attention_level *l);
+/// Writes what `rows` queries from `query` on have come to, rows of `words` f32 that are to be
+/// divided by `sums`.
+void attention_forward_end(const ck_attention_args *a, const attention_level *l, int64_t b,
+                           int64_t head, int64_t query, int32_t rows, const float *greatest,
+                           const float *sums, const float *output, int64_t words);
 /// The same of up to CK_ATTENTION_FEW queries, by levels whose `steps` are 1.
 void attention_few(const ck_attention_args *a, const ck_thread *t, const attention_level *l);
 void attention_backward(const ck_attention_args *a, const ck_thread *t, const attention_level *l);

@@ -119,17 +119,12 @@ struct EmbedCommand: ParsableCommand {
     var texts = 0
     var truncated = 0
     var replacements = 0
-    private let start = ContinuousClock.now
-    private var shown = ContinuousClock.now
-    private let isWatched = isatty(STDERR_FILENO) == 1
+    private var line = WatchedLine()
 
     mutating func show(isLast: Bool) {
-      let now = ContinuousClock.now
-      guard isWatched, isLast || now - shown > .milliseconds(200) else { return }
-      shown = now
-      let speed = Double(texts) / max((now - start) / .seconds(1), 1e-9)
-      let text = String(format: "\r%d texts, %.0f a second", texts, speed)
-      _ = StandardError.write(text + (isLast ? "\n" : ""))
+      line.show(isLast: isLast) { [texts] seconds in
+        String(format: "%d texts, %.0f a second", texts, Double(texts) / seconds)
+      }
     }
   }
 }

@@ -125,19 +125,15 @@ struct TokenizeCommand: ParsableCommand {
     var bytes = 0
     var tokens = 0
     var replacements = 0
-    private let start = ContinuousClock.now
-    private var shown = ContinuousClock.now
-    private let isWatched = isatty(STDERR_FILENO) == 1
+    private var line = WatchedLine()
 
     mutating func show(isLast: Bool) {
-      let now = ContinuousClock.now
-      guard isWatched, isLast || now - shown > .milliseconds(200) else { return }
-      shown = now
       let megabytes = Double(bytes) / 1e6
-      let speed = megabytes / max((now - start) / .seconds(1), 1e-9)
-      let text = String(
-        format: "\r%d texts, %.1f MB, %d tokens, %.1f MB/s", texts, megabytes, tokens, speed)
-      _ = StandardError.write(text + (isLast ? "\n" : ""))
+      line.show(isLast: isLast) { [texts, tokens] seconds in
+        String(
+          format: "%d texts, %.1f MB, %d tokens, %.1f MB/s", texts, megabytes, tokens,
+          megabytes / seconds)
+      }
     }
   }
 }

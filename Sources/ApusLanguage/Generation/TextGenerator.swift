@@ -122,12 +122,15 @@ public final class TextGenerator {
     }
     let count = min(settings.newTokens ?? .max, length - row.count)
     var output = StoppedText(StreamingDecoder(tokenizer), settings.stops)
+    func tell(_ text: String) throws {
+      if !text.isEmpty { try onText(text) }
+    }
     if let beams = settings.beams {
       let best = try model.search(row, by: count, beams: beams, ends: settings.ends)[0].tokens
       for token in best where output.stop == nil {
-        if !settings.ends.contains(token) { try onText(output.append(token)) }
+        if !settings.ends.contains(token) { try tell(output.append(token)) }
       }
-      try onText(output.finish())
+      try tell(output.finish())
       return output.continuation(of: row, best, settings.ends)
     }
     struct Stopped: Error {}
@@ -138,13 +141,11 @@ public final class TextGenerator {
       ) { token, _ in
         tokens.append(token)
         if settings.ends.contains(token) { return }
-        let text = try output.append(token)
-        if !text.isEmpty { try onText(text) }
+        try tell(output.append(token))
         if output.stop != nil { throw Stopped() }
       }
     } catch is Stopped {}
-    let rest = output.finish()
-    if !rest.isEmpty { try onText(rest) }
+    try tell(output.finish())
     return output.continuation(of: row, tokens, settings.ends)
   }
 }

@@ -103,24 +103,9 @@ struct IrishTunesRecipe: SupervisedRecipe {
 
   /// A tune that the network goes on with until it ends it.
   private func written(_ model: TuneNetwork, _ run: RecipeRun) throws -> [Int] {
-    let step = try Predictor(model, compile: run.compile) { model, arguments in
-      let (scores, state) = model.scores(
-        arguments[0], LSTM.State(hidden: arguments[1], cell: arguments[2]))
-      return [scores, state.hidden, state.cell]
-    }
-    let empty = try NDArray(
-      checking: TensorType(.f32, [run.options[Self.layers], 1, run.options[Self.units]]))
-    var state = [empty, empty]
-    var random = RecipeRandom(seed: run.options.seed)
-    var tune = [Self.mark]
-    while tune.count < Self.lengths.last! {
-      let found = try step.run([NDArray([Int32(tune.last!)], shape: [1, 1])] + state)
-      state = [found[1], found[2]]
-      let next = random.draw(found[0].floats.map(Double.init), temperature: 0.6)
-      if next == Self.mark { break }
-      tune.append(next)
-    }
-    return Array(tune.dropFirst())
+    try model.written(
+      after: Self.mark, atMost: Self.lengths.last! - 1, temperature: 0.6,
+      state: [run.options[Self.layers], 1, run.options[Self.units]], end: Self.mark, run: run)
   }
 
   /// Tunes between their marks: nine tens of ten, and the tenth.
@@ -145,7 +130,7 @@ struct IrishTunesRecipe: SupervisedRecipe {
 }
 
 /// Characters' vectors, an LSTM, scores of the next character.
-struct TuneNetwork: Module {
+struct TuneNetwork: RecurrentWriter {
   let embedding: Embedding
   let lstm: LSTM
   let output: Linear

@@ -97,25 +97,10 @@ struct KingJamesWordsRecipe: SupervisedRecipe {
   }
 
   private func written(_ model: WordNetwork, _ run: RecipeRun) throws -> [Int] {
-    let step = try Predictor(model, compile: run.compile) { model, arguments in
-      let (scores, state) = model.scores(
-        arguments[0], LSTM.State(hidden: arguments[1], cell: arguments[2]))
-      return [scores, state.hidden, state.cell]
-    }
-    let empty = try NDArray(
-      checking: TensorType(.f32, [run.options[Self.layers], 1, run.options[Self.units]]))
-    var state = [empty, empty]
-    var random = RecipeRandom(seed: run.options.seed)
-    var tokens: [Int] = [WordPieces.unknown]
-    for _ in 0..<120 {
-      let found = try step.run([NDArray([Int32(tokens.last!)], shape: [1, 1])] + state)
-      state = [found[1], found[2]]
-      tokens.append(
-        random.draw(found[0].floats.map(Double.init), temperature: 0.7) {
-          $0 != WordPieces.unknown
-        })
-    }
-    return Array(tokens.dropFirst())
+    try model.written(
+      after: WordPieces.unknown, atMost: 120, temperature: 0.7,
+      state: [run.options[Self.layers], 1, run.options[Self.units]], run: run
+    ) { $0 != WordPieces.unknown }
   }
 
   /// The text in pieces, as numbers.
@@ -143,7 +128,7 @@ struct KingJamesWordsRecipe: SupervisedRecipe {
 }
 
 /// Words' vectors, an LSTM, scores of the next word.
-struct WordNetwork: Module {
+struct WordNetwork: RecurrentWriter {
   let embedding: Embedding
   let lstm: LSTM
   let projection: Linear

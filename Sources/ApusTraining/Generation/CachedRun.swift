@@ -12,13 +12,11 @@ final class CachedRun<Model: CausalLanguageModel> {
   /// As ``advance`` without scores, whose large product nobody reads at a row's beginning.
   private let fill: Predictor<CachedModel<Model>>
   private let reorder: Predictor<CachedModel<Model>>
-  private let vocabulary: Int
 
   /// - `length`: the most tokens of a row.
   /// - Throws: what the model's parameters say.
   init(_ model: Model, rows: Int, length: Int, compile: CompileOptions) throws {
     self.rows = rows
-    vocabulary = model.vocabularySize
     let cached = CachedModel(model: model, caches: model.makeCaches(batch: rows, length: length))
     try cached.initialize()
     advance = try Predictor(cached, compile: compile) { cached, arguments in
