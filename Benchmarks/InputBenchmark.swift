@@ -3,10 +3,10 @@
 import Apus
 import ApusRecipes
 
-/// Times steps of mlp_small with batches that are ready, prepared ahead, and prepared when they are asked for.
+/// Times steps of mlp_small with batches that are ready, made between two steps by the threads of both, as a trainer
+/// has them made, prepared ahead by a thread of their own, and prepared by the calling thread.
 ///
-/// What the second takes more than the first is the share of input preparation: one thread makes the batches, on
-/// processors that the step's team has too.
+/// What the others take more than the first is the share of input preparation.
 ///
 /// - `size`: examples of a batch; the recipe's own number, 64, where nil.
 /// - `images`: of the set, 28 x 28 bytes each; 60,000 are more than the caches hold.
@@ -30,18 +30,22 @@ package func benchmarkInput(
   func batches(_ data: any Dataset, _ prefetch: Int?) throws -> Batches {
     try data.batched(size, shuffle: 1, prefetch: prefetch)
   }
+  let team = try CompileOptions(options).batchThreads
   let sides = [
     try InputSide("ready", steps, nil),
     try InputSide("ready, in turn", steps, batches(data, 0), isKept: true),
-    try InputSide("prepared ahead", steps, batches(data, nil)),
+    try InputSide("as a trainer", steps, batches(data, nil), threads: team),
+    try InputSide("prepared ahead", steps, batches(data, 16)),
     try InputSide("on demand", steps, batches(data, 0)),
     try InputSide("preparation alone", nil, batches(data, 0)),
     try InputSide("augmentation alone", nil, batches(augmented, 0)),
+    try InputSide("augmentation, as a trainer", steps, batches(augmented, nil), threads: team),
+    try InputSide("augmentation ahead", steps, batches(augmented, 16)),
   ]
   let timings = try timeInTurns(sides, seconds: options.seconds)
   options.tell("Input of \(recipe.name), batches of \(size), \(options.precision.rawValue)")
   let table = Table(
-    [("batches", 18), ("ms/step", 7), ("of a step", 9)], colour: options.colour)
+    [("batches", 26), ("ms/step", 7), ("of a step", 9)], colour: options.colour)
   options.tell(table.header)
   for (side, timing) in zip(sides, timings) {
     let ready = timings[0].median
@@ -70,16 +74,22 @@ private final class InputSide: Side {
   let name: String
   private let steps: CompiledSteps?
   private let source: Batches?
+  private let threads: BatchThreads?
   private var iterator: (any BatchIterator)?
   private var epoch = 0
   /// Batches that were made before, of which each step takes the next one; none where they are made on the way.
   private var kept: [Batch] = []
   private var place = 0
 
-  init(_ name: String, _ steps: CompiledSteps?, _ source: Batches?, isKept: Bool = false) throws {
+  /// - `threads`: make batches between two steps; nil for the calling one alone.
+  init(
+    _ name: String, _ steps: CompiledSteps?, _ source: Batches?, isKept: Bool = false,
+    threads: BatchThreads? = nil
+  ) throws {
     self.name = name
     self.steps = steps
     self.source = source
+    self.threads = threads
     if isKept, let source {
       let iterator = try source.makeIterator(epoch: 0)
       while kept.count < 16, let batch = try iterator.next() { kept.append(batch) }
@@ -110,7 +120,9 @@ private final class InputSide: Side {
     // The last batch is smaller, and would compile another step.
     if let batch = try iterator?.next(), batch.count == source.size { return batch }
     epoch += 1
-    let started = try source.makeIterator(epoch: epoch)
+    let started = try BatchThreads.$current.withValue(threads) {
+      try source.makeIterator(epoch: epoch)
+    }
     iterator = started
     guard let batch = try started.next() else {
       throw ApusError(.invalidArgument, "there are no images", expected: "a batch of them at least")
@@ -120,7 +132,7 @@ private final class InputSide: Side {
 }
 
 /// Random images whose pixels lie in one row, as the perceptron takes them.
-private struct FlatImages: Dataset {
+private struct FlatImages: ComputedDataset {
   let base: LabeledImages
 
   init(count: Int) throws {

@@ -43,6 +43,12 @@ void ck_run(ck_team *team, const ck_step *steps, size_t count);
 /// (a barrier follows every step).
 void ck_run_profiled(ck_team *team, const ck_step *steps, size_t count, int64_t *nanoseconds);
 
+/// Calls `body` once on every member, or on the calling thread alone where it is a fork of the one
+/// that made the team, and returns when all are done. Every member has the caller's floating-point
+/// state meanwhile. `body` runs no plan on this team.
+void ck_team_each(ck_team *team, void (*body)(void *context, int32_t index, int32_t count),
+                  void *context);
+
 /// Nanoseconds that calling threads have slept at barriers and ends of runs since the team was
 /// made: members were late, or had more to do. No plan may be running.
 int64_t ck_team_slept(const ck_team *team);

@@ -24,6 +24,8 @@ public final class Executable: Sendable, CustomStringConvertible {
   private let arena: Arena
   private let inputTypes: [TensorType]
   private let scratchBytes: Int
+  /// How many threads run it, where runs are short and the schedule has work for more than one.
+  private let short: ShortRunChoice?
 
   /// Optimises, plans and binds `graph`.
   ///
@@ -55,6 +57,9 @@ public final class Executable: Sendable, CustomStringConvertible {
       plan, schedule: schedule, states: states, processes: options.processes)
     inputTypes = plan.inputs.map(\.type)
     scratchBytes = plan.memory.scratchPerThread
+    short =
+      schedule.needsTeam && schedule.predictedNanoseconds < ShortRuns.longestNanoseconds
+      ? ShortRunChoice(most: team.threads.count) : nil
     self.arena = arena
     try arena.reserve(plan.memory.arena)
     options.dump?("plan", plan.text(schedule))
@@ -202,7 +207,9 @@ public final class Executable: Sendable, CustomStringConvertible {
       try team.run(binding.planned, scratchBytes: scratchBytes, nanoseconds: nanoseconds)
       return
     }
-    try team.run(work: schedule.predictedNanoseconds, scratchBytes: scratchBytes) { threads in
+    try team.run(
+      work: schedule.predictedNanoseconds, scratchBytes: scratchBytes, short: short
+    ) { threads in
       // A single thread runs any schedule.
       threads == schedule.threads || threads == 1
         ? binding.planned : binding.planned(for: threads) { Schedule(plan, threads: threads) }

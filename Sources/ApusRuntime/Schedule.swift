@@ -51,6 +51,9 @@ package struct Schedule: Sendable {
 
   package var barrierCount: Int { entries.count { $0.barrier != nil } }
 
+  /// Whether another thread than the caller has anything to do.
+  var needsTeam: Bool { threads > 1 && entries.contains { $0.member != 0 } }
+
   /// Nanoseconds from the call to the return, waiting included.
   package let predictedNanoseconds: Double
 

@@ -57,8 +57,8 @@ package final class Team: Sendable {
     /// Bytes of scratch that a thread has.
     var reserved = 0
     var size: TeamSize
-    /// A size that is not to be chosen.
-    var fixed: Int?
+    /// A size that is not to be chosen, nor timed. For tests.
+    var forced: Int?
     /// Nanoseconds that callers had slept after the latest run.
     var slept: Int64 = 0
     /// Teams of fewer threads, made where they are first wanted.
@@ -86,9 +86,7 @@ package final class Team: Sendable {
     handle = Handle(pointer: pointer)
     // More threads than processors would wait for each other's turns, and long.
     canMeet = (2...max(2, ProcessorBudget.current.processors)).contains(threads.count)
-    running = Mutex(
-      Work(
-        size: TeamSize(most: threads.count), fixed: threads.adapts ? nil : threads.count))
+    running = Mutex(Work(size: TeamSize(most: threads.count)))
   }
 
   package convenience init(threads: Int) throws {
@@ -124,46 +122,94 @@ package final class Team: Sendable {
   /// Runs `body` with so many of the threads at work. For tests.
   func withMembers<R>(_ members: Int, _ body: () throws -> R) rethrows -> R {
     let before = running.withLock { work in
-      defer { work.fixed = members }
-      return work.fixed
+      defer { work.forced = members }
+      return work.forced
     }
-    defer { running.withLock { $0.fixed = before } }
+    defer { running.withLock { $0.forced = before } }
     return try body()
   }
 
   /// Runs the steps of a plan in order and returns when the last is done. While other processes want the
-  /// processors, fewer threads may do it.
+  /// processors, fewer threads may do it; and where fewer are faster, of a short plan.
   ///
   /// - `steps`: the plan's steps for that many threads.
   /// - `work`: what the plan predicts for them, in any unit.
   /// - `scratchBytes`: what each thread's scratch must hold.
+  /// - `short`: how many threads run a short plan; nil for any other.
   /// - Throws: `resource` where there is no memory for the scratch.
   func run(
-    work: Double, scratchBytes: Int, steps: (_ threads: Int) -> UnsafeBufferPointer<ck_step>
+    work: Double, scratchBytes: Int, short: ShortRunChoice?,
+    steps: (_ threads: Int) -> UnsafeBufferPointer<ck_step>
   ) throws {
     try running.withLock { state in
-      let members = state.fixed ?? state.size.members
-      if state.fixed != nil || !state.size.isMeasuring {
-        try run(steps(members), on: members, scratchBytes, &state)
-        guard state.fixed == nil else { return }
-        // Without a look at the clock: a small plan takes as long as a few of those.
-        let slept = ck_team_slept(handle.pointer)
-        if slept != state.slept {
-          state.slept = slept
-          state.size.noteSleep(at: Self.seconds(CLOCK_MONOTONIC))
-        }
+      if let forced = state.forced {
+        try run(steps(forced), on: forced, scratchBytes, &state)
         return
       }
-      let planned = steps(members)
-      let start = Self.seconds(CLOCK_MONOTONIC)
-      let slept = sleep(of: members, state)
-      try run(planned, on: members, scratchBytes, &state)
-      let run = TeamSize.Run(
-        work: work, start: start, end: Self.seconds(CLOCK_MONOTONIC),
-        slept: Double(sleep(of: members, state) - slept) * 1e-9)
-      state.size.note(run) { Self.seconds(CLOCK_THREAD_CPUTIME_ID) }
-      state.slept = ck_team_slept(handle.pointer)
+      let granted = threads.adapts ? state.size.members : threads.count
+      if threads.adapts, state.size.isMeasuring {
+        let planned = steps(granted)
+        let start = Self.seconds(CLOCK_MONOTONIC)
+        let slept = sleep(of: granted, state)
+        try run(planned, on: granted, scratchBytes, &state)
+        let run = TeamSize.Run(
+          work: work, start: start, end: Self.seconds(CLOCK_MONOTONIC),
+          slept: Double(sleep(of: granted, state) - slept) * 1e-9)
+        state.size.note(run) { Self.seconds(CLOCK_THREAD_CPUTIME_ID) }
+        state.slept = ck_team_slept(handle.pointer)
+        return
+      }
+      // Seldom with a look at the clock: a small plan takes as long as a few of those.
+      if let short {
+        let (isTimed, wish) = short.runs.withLock { ($0.isNextTimed(), $0.members) }
+        let members = min(wish, granted)
+        let planned = steps(members)
+        let start = isTimed ? Self.seconds(CLOCK_MONOTONIC) : 0
+        try run(planned, on: members, scratchBytes, &state)
+        if isTimed {
+          short.runs.withLock { $0.note(seconds: Self.seconds(CLOCK_MONOTONIC) - start) }
+        }
+      } else {
+        try run(steps(granted), on: granted, scratchBytes, &state)
+      }
+      guard threads.adapts else { return }
+      let slept = ck_team_slept(handle.pointer)
+      if slept != state.slept {
+        state.slept = slept
+        state.size.noteSleep(at: Self.seconds(CLOCK_MONOTONIC))
+      }
     }
+  }
+
+  /// Calls `body` for each part in `0..<parts`, on as many threads as there are, and returns when all are done.
+  ///
+  /// - `body`: runs nothing on this team.
+  package func forEach(_ parts: Int, _ body: (Int) -> Void) {
+    running.withLock { state in
+      let members = state.forced ?? (threads.adapts ? state.size.members : threads.count)
+      guard members == threads.count, members > 1 else {
+        for part in 0..<parts { body(part) }
+        return
+      }
+      withoutActuallyEscaping(body) { body in
+        var work = PartedWork(parts: parts, body: body)
+        withUnsafeMutablePointer(to: &work) { work in
+          ck_team_each(
+            handle.pointer,
+            { context, index, count in
+              let work = context!.assumingMemoryBound(to: PartedWork.self)
+              for part in stride(from: Int(index), to: work.pointee.parts, by: Int(count)) {
+                work.pointee.body(part)
+              }
+            }, work)
+        }
+      }
+    }
+  }
+
+  private struct PartedWork {
+    let parts: Int
+    let body: (Int) -> Void
   }
 
   /// Runs steps on all threads.

@@ -91,7 +91,9 @@ public final class EvaluationStep<Model: Module> {
   public func run(over data: any BatchSource) throws -> StepResult {
     try random.reset(seed: seed)
     let company = RunCompany(compileOptions.processes)
-    let iterator = try company.part(of: data).makeIterator(epoch: 0)
+    let iterator = try BatchThreads.$current.withValue(compileOptions.batchThreads) {
+      try company.part(of: data).makeIterator(epoch: 0)
+    }
     var total = ResultMean()
     var examples = 0
     while let batch = try iterator.next() {

@@ -199,7 +199,9 @@ public final class Trainer<Model: Module>: TrainingRun {
     _ callbacks: [any Callback]
   ) throws {
     let start = ContinuousClock.now
-    let iterator = try data.makeIterator(epoch: epoch, startingAt: batch)
+    let iterator = try BatchThreads.$current.withValue(trainingStep.compileOptions.batchThreads) {
+      try data.makeIterator(epoch: epoch, startingAt: batch)
+    }
     var ahead = try iterator.next()
     // Before anybody hears of the epoch, so that it is known what it will report.
     if let ahead {

@@ -113,6 +113,7 @@ public struct MixedBatches: BatchSource {
 
 extension MixedBatches: PlannedSource {
   var prefetch: Int { base.prefetch }
+  var isMadeBetweenSteps: Bool { base.isMadeBetweenSteps }
 
   func plans(epoch: Int) -> (Int) -> BatchPlan {
     let plans = base.plans(epoch: epoch)
@@ -123,12 +124,12 @@ extension MixedBatches: PlannedSource {
       let numbers = plan.types[labels]
       let count = numbers.count
       plan.types[labels] = .f32(count, classes)
-      plan.fill = { targets in
+      plan.fill = { targets, threads in
         var own = [try NDArray(checking: numbers)]
         try own.lend { memory in
           var inner = targets
           inner[labels] = memory[0]
-          try fill(inner)
+          try fill(inner, threads)
         }
         // "mixu"
         var random = ExampleRandom(key, 0x6d69_7875, index)

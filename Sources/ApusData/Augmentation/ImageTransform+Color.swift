@@ -14,7 +14,7 @@ extension ImageTransform {
   ) -> ImageTransform {
     let name = "colorJitter \(brightness), \(contrast), \(saturation)"
     return ImageTransform(
-      name,
+      own: name,
       shape: { shape in
         for strength in [brightness, contrast, saturation] {
           guard strength >= 0, strength.isFinite else {
@@ -53,7 +53,7 @@ extension ImageTransform {
   public static func grayscale(channels: Int = 1) -> ImageTransform {
     let name = "grayscale to \(channels)"
     return ImageTransform(
-      name,
+      own: name,
       shape: { shape in
         guard channels == 1 || channels == 3 else {
           throw ApusError(.invalidArgument, "\(name): \(channels) channels", expected: "1 or 3")
@@ -69,7 +69,7 @@ extension ImageTransform {
   public static func randomGrayscale(probability: Double = 0.1) -> ImageTransform {
     let name = "randomGrayscale \(probability)"
     return ImageTransform(
-      name, shape: { try checked(try colored($0, name), probability: probability, name) },
+      own: name, shape: { try checked(try colored($0, name), probability: probability, name) },
       apply: { image, random in
         if random.happens(probability) { image = image.grayscale(image.channels) }
       })
@@ -87,7 +87,7 @@ extension ImageTransform {
   ) -> ImageTransform {
     let name = "randomErasing \(probability), scale \(scale), ratio \(ratio), value \(value)"
     return ImageTransform(
-      name,
+      own: name,
       shape: {
         try checkParts(scale, ratio, name)
         return try checked($0, probability: probability, name)
@@ -105,7 +105,7 @@ extension ImageTransform {
   public static func cutout(_ side: Int, value: Float = 0) -> ImageTransform {
     let name = "cutout \(side), value \(value)"
     return ImageTransform(
-      name,
+      own: name,
       shape: { shape in
         guard (1...1 << 16).contains(side), shape.count > 0 else {
           throw ApusError(
@@ -132,7 +132,7 @@ extension ImageTransform {
   public static func normalize(mean: [Float], deviation: [Float]) -> ImageTransform {
     let name = "normalize \(mean), \(deviation)"
     return ImageTransform(
-      name,
+      own: name,
       shape: { shape in
         guard mean.count == shape.channels, deviation.count == shape.channels else {
           throw ApusError(

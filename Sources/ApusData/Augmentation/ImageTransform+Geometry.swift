@@ -22,7 +22,7 @@ extension ImageTransform {
   private static func flip(_ name: String, _ probability: Double, rows: Bool) -> ImageTransform {
     let name = "\(name) \(probability)"
     return ImageTransform(
-      name, shape: { try checked($0, probability: probability, name) },
+      own: name, shape: { try checked($0, probability: probability, name) },
       apply: { image, random in
         if random.happens(probability) { image = image.flipped(rows: rows) }
       })
@@ -36,7 +36,7 @@ extension ImageTransform {
   {
     let name = "pad \(padding.description) \(mode.description)"
     return ImageTransform(
-      name, shape: { try padding.shape(of: $0, mode, name) },
+      own: name, shape: { try padding.shape(of: $0, mode, name) },
       apply: { image, _ in image = image.padded(padding, mode) })
   }
 
@@ -51,7 +51,7 @@ extension ImageTransform {
   ) -> ImageTransform {
     let name = "randomCrop \(height) x \(width), padding \(padding.description) \(mode.description)"
     return ImageTransform(
-      name,
+      own: name,
       shape: { try padding.shape(of: $0, mode, name).cropped(height, width, name) },
       apply: { image, random in
         let padded = padding == 0 ? image : image.padded(padding, mode)
@@ -65,7 +65,7 @@ extension ImageTransform {
   public static func centerCrop(_ height: Int, _ width: Int) -> ImageTransform {
     let name = "centerCrop \(height) x \(width)"
     return ImageTransform(
-      name, shape: { try $0.cropped(height, width, name) },
+      own: name, shape: { try $0.cropped(height, width, name) },
       apply: { image, _ in
         image = image.cropped(
           top: middle(image.height - height), left: middle(image.width - width), height: height,
@@ -84,7 +84,7 @@ extension ImageTransform {
   public static func resize(_ height: Int, _ width: Int, antialias: Bool = true) -> ImageTransform {
     let name = "resize \(height) x \(width)\(antialias ? "" : " without antialias")"
     return ImageTransform(
-      name, shape: { try $0.resized(height, width, name) },
+      own: name, shape: { try $0.resized(height, width, name) },
       apply: { image, _ in
         image = image.resized(height: height, width: width, antialias: antialias)
       })
@@ -102,7 +102,7 @@ extension ImageTransform {
     let name =
       "randomResizedCrop \(height) x \(width), scale \(scale), ratio \(ratio)\(antialias ? "" : " without antialias")"
     return ImageTransform(
-      name,
+      own: name,
       shape: {
         try checkParts(scale, ratio, name)
         return try $0.resized(height, width, name)

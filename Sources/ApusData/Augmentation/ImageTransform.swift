@@ -19,6 +19,8 @@ public struct ImageTransform: Sendable, CustomStringConvertible {
   let shape: @Sendable (ImageShape) throws -> ImageShape
   /// Changes an image; its shape is as `shape` says.
   let apply: @Sendable (inout ImageValues, inout ExampleRandom) throws -> Void
+  /// Whether it is one of this library, which calls no code of a user's.
+  let isOwn: Bool
 
   /// - `description`: what it does, with all that it depends on.
   /// - `shape`: what an image of a shape becomes; the same where nil. It throws for a shape that is not served.
@@ -27,14 +29,31 @@ public struct ImageTransform: Sendable, CustomStringConvertible {
     _ description: String, shape: (@Sendable (ImageShape) throws -> ImageShape)? = nil,
     apply: @escaping @Sendable (inout ImageValues, inout ExampleRandom) throws -> Void
   ) {
+    self.init(description, shape, apply, isOwn: false)
+  }
+
+  private init(
+    _ description: String, _ shape: (@Sendable (ImageShape) throws -> ImageShape)?,
+    _ apply: @escaping @Sendable (inout ImageValues, inout ExampleRandom) throws -> Void,
+    isOwn: Bool
+  ) {
     self.description = description
     self.shape = shape ?? { $0 }
     self.apply = apply
+    self.isOwn = isOwn
+  }
+
+  /// As ``init(_:shape:apply:)``, for one of this library.
+  init(
+    own description: String, shape: (@Sendable (ImageShape) throws -> ImageShape)? = nil,
+    apply: @escaping @Sendable (inout ImageValues, inout ExampleRandom) throws -> Void
+  ) {
+    self.init(description, shape, apply, isOwn: true)
   }
 }
 
 /// A set whose images are transformed as batches are made; made by ``Dataset/transformed(_:field:)``.
-public struct TransformedImages: Dataset {
+public struct TransformedImages: Dataset, ComputedDataset {
   public let base: any Dataset
   public let transforms: [ImageTransform]
   public let fields: [ExampleField]
@@ -72,6 +91,7 @@ public struct TransformedImages: Dataset {
   }
 
   public var count: Int { base.count }
+  package var isComputed: Bool { base.isComputedSet && transforms.allSatisfy(\.isOwn) }
   public var identity: String {
     ([base.identity] + transforms.map(\.description)).joined(separator: ", ")
   }

@@ -51,45 +51,83 @@ public struct ImageValues: Sendable, Hashable {
 
   /// The rectangle of so many pixels at a corner, which lies within the image.
   func cropped(top: Int, left: Int, height: Int, width: Int) -> ImageValues {
-    var result: [Float] = []
-    result.reserveCapacity(height * width * channels)
-    for row in top..<top + height {
-      let start = place(row, left)
-      result += values[start..<start + width * channels]
+    let count = width * channels
+    let result = made(height, width) { source, target in
+      for row in 0..<height {
+        let from = source + place(top + row, left)
+        (target + row * count).update(from: from, count: count)
+      }
     }
     return ImageValues(unchecked: result, height, width, channels)
   }
 
   /// The image with its columns, or its rows, in the other order.
   func flipped(rows: Bool) -> ImageValues {
-    var result: [Float] = []
-    result.reserveCapacity(values.count)
-    for row in 0..<height {
-      if rows {
-        result += values[place(height - 1 - row, 0)..<place(height - row, 0)]
-      } else {
-        for column in (0..<width).reversed() {
-          result += values[place(row, column)..<place(row, column + 1)]
+    let result = made(height, width) { source, target in
+      for row in 0..<height {
+        if rows {
+          let from = source + place(height - 1 - row, 0)
+          (target + place(row, 0)).update(from: from, count: pitch)
+        } else {
+          var from = source + place(row, width), to = target + place(row, 0)
+          for _ in 0..<width {
+            from -= channels
+            for channel in 0..<channels { to[channel] = from[channel] }
+            to += channels
+          }
         }
       }
     }
     return ImageValues(unchecked: result, height, width, channels)
   }
 
+  /// The values of an image of so many pixels, each of which `body` writes.
+  private func made(
+    _ height: Int, _ width: Int,
+    _ body: (_ source: UnsafePointer<Float>, _ target: UnsafeMutablePointer<Float>) -> Void
+  ) -> [Float] {
+    let size = height * width * channels
+    return [Float](unsafeUninitializedCapacity: size) { target, count in
+      values.withUnsafeBufferPointer { source in
+        // Where it has no pixels, none are read.
+        if size > 0 {
+          body(source.baseAddress ?? UnsafePointer(target.baseAddress!), target.baseAddress!)
+        }
+      }
+      count = size
+    }
+  }
+
   /// The image with pixels around it.
   func padded(_ padding: ImagePadding, _ mode: ImagePadding.Mode) -> ImageValues {
     let rows = (-padding.top..<height + padding.bottom).map { mode.source($0, height) }
     let columns = (-padding.left..<width + padding.right).map { mode.source($0, width) }
-    var result: [Float] = []
-    result.reserveCapacity(rows.count * columns.count * channels)
     let fill = if case .constant(let value) = mode { value } else { 0 as Float }
-    for row in rows {
-      for column in columns {
-        if let row, let column {
-          let start = place(row, column)
-          result += values[start..<start + channels]
-        } else {
-          for _ in 0..<channels { result.append(fill) }
+    // The image's own columns are in the middle of each row, one after the other.
+    let own = padding.left..<padding.left + width
+    let result = made(rows.count, columns.count) { source, target in
+      var to = target
+      for row in rows {
+        guard let row else {
+          to.update(repeating: fill, count: columns.count * channels)
+          to += columns.count * channels
+          continue
+        }
+        var column = 0
+        while column < columns.count {
+          if column == own.lowerBound, width > 0 {
+            to.update(from: source + place(row, 0), count: pitch)
+            to += pitch
+            column = own.upperBound
+            continue
+          }
+          if let from = columns[column] {
+            to.update(from: source + place(row, from), count: channels)
+          } else {
+            to.update(repeating: fill, count: channels)
+          }
+          to += channels
+          column += 1
         }
       }
     }

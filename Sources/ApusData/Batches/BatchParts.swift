@@ -33,6 +33,7 @@ private struct PlannedParts: PlannedSource {
   var batchCount: Int { base.batchCount }
   var identity: String { base.identity }
   var prefetch: Int { base.prefetch }
+  var isMadeBetweenSteps: Bool { base.isMadeBetweenSteps }
 
   func forTraining(seed: UInt64) -> any BatchSource {
     PlannedParts(base: base.training(seed: seed), rank: rank, size: size)

@@ -9,19 +9,24 @@ struct BatchPlan {
   var types: [TensorType]
   /// Whether its examples count; see `Batch.isCounted`.
   var isCounted = true
-  /// Writes every byte of the arrays.
-  var fill: ([UnsafeMutableRawBufferPointer]) throws -> Void
+  /// Writes every byte of the arrays, on such threads.
+  var fill: ([UnsafeMutableRawBufferPointer], _ threads: BatchThreads?) throws -> Void
 }
 
 /// A source whose batches may be made ahead, since each can be planned from its number alone.
 protocol PlannedSource: BatchSource {
   /// Batches prepared ahead; 0 prepares each when it is asked for.
   var prefetch: Int { get }
+  /// Whether the threads of whoever asks for batches make them where there are several, instead of one that makes
+  /// them ahead.
+  var isMadeBetweenSteps: Bool { get }
   /// Draws the order of an epoch; what is returned plans its batches by their numbers.
   func plans(epoch: Int) -> (Int) -> BatchPlan
 }
 
 extension PlannedSource {
+  var isMadeBetweenSteps: Bool { false }
+
   /// Starts an epoch at a batch.
   ///
   /// - Throws: `invalidArgument` for a batch that the epoch does not have, `resource` without a thread.
@@ -31,8 +36,12 @@ extension PlannedSource {
         .invalidArgument, "an epoch of \(batchCount) batches is started at batch \(first)",
         expected: "a batch in 0...\(batchCount)")
     }
+    let threads = BatchThreads.current
     let pass = Pass(self, epoch: epoch, next: first)
-    if prefetch == 0 || batchCount - first <= 1 { return DirectIterator(pass) }
+    let isBetweenSteps = isMadeBetweenSteps && threads.map { $0.count > 1 } ?? false
+    if prefetch == 0 || batchCount - first <= 1 || isBetweenSteps {
+      return DirectIterator(pass, isMadeBetweenSteps ? threads : nil)
+    }
     return try PrefetchingIterator.start(pass, depth: prefetch)
   }
 
@@ -73,7 +82,11 @@ struct Pass {
 
   /// The next batch, in the memory of `spare` where it fits and nobody else holds it. Consumed, since
   /// the caller's own hold would count.
-  mutating func make(reusing spare: consuming Batch?) throws -> Batch {
+  ///
+  /// - `threads`: make it together; nil for the calling one alone.
+  mutating func make(reusing spare: consuming Batch?, on threads: BatchThreads? = nil) throws
+    -> Batch
+  {
     // Drawn here, so that with prefetching the shuffle runs on the other thread too. Stored once: a closure that is
     // taken out of an optional and put back is wrapped anew each time, and a late batch would go through all wrappings.
     if plan == nil { plan = source.plans(epoch: epoch) }
@@ -84,7 +97,7 @@ struct Pass {
     if !arrays.map(\.type).elementsEqual(batch.types) {
       arrays = try batch.types.map { try NDArray(checking: $0) }
     }
-    try arrays.lend(to: batch.fill)
+    try arrays.lend { try batch.fill($0, threads) }
     var made = Batch(names: batch.names, arrays: arrays)
     made.isCounted = batch.isCounted
     return made
@@ -118,13 +131,17 @@ extension [NDArray] {
 /// Makes each batch when it is asked for.
 final class DirectIterator: BatchIterator {
   private var pass: Pass
+  private let threads: BatchThreads?
   private var last: Batch?
 
-  init(_ pass: Pass) { self.pass = pass }
+  init(_ pass: Pass, _ threads: BatchThreads?) {
+    self.pass = pass
+    self.threads = threads
+  }
 
   func next() throws -> Batch? {
     guard !pass.isDone else { return nil }
-    last = try pass.make(reusing: last.take())
+    last = try pass.make(reusing: last.take(), on: threads)
     return last
   }
 }

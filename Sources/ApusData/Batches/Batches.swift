@@ -35,6 +35,8 @@ public struct Batches: BatchSource {
   public let sampler: WeightedSampler?
   /// Batches prepared ahead; 0 prepares each when it is asked for.
   public let prefetch: Int
+  /// Whether nobody has said how many are.
+  private let isPrefetchUsual: Bool
   /// The trainer's, for what is random in a set that is read in order.
   private let trainingSeed: UInt64?
 
@@ -62,12 +64,13 @@ public struct Batches: BatchSource {
     let examples = min(size, max(dataset.count, 1))
     let bytes = dataset.fields.reduce(0) { $0 &+ $1.batched(examples).byteCount }
     self.prefetch = prefetch ?? Self.usualPrefetch(batchBytes: bytes)
+    isPrefetchUsual = prefetch == nil
     trainingSeed = nil
   }
 
   private init(_ other: Batches, shuffle: Shuffle, trainingSeed: UInt64) {
     (dataset, size, sampler) = (other.dataset, other.size, other.sampler)
-    prefetch = other.prefetch
+    (prefetch, isPrefetchUsual) = (other.prefetch, other.isPrefetchUsual)
     self.shuffle = shuffle
     self.trainingSeed = trainingSeed
   }
@@ -112,7 +115,7 @@ public struct Batches: BatchSource {
   }
 
   /// Starts an epoch. With prefetching, a thread prepares batches until the epoch or the iterator's
-  /// life ends.
+  /// life ends; but the threads of a trainer make batches of arrays in memory themselves, each its part.
   ///
   /// - Throws: `resource` where the system gives no thread.
   public func makeIterator(epoch: Int) throws -> any BatchIterator {
@@ -129,6 +132,10 @@ public struct Batches: BatchSource {
 }
 
 extension Batches: PlannedSource {
+  var isMadeBetweenSteps: Bool {
+    (isPrefetchUsual || prefetch == 0) && dataset.isComputedSet
+  }
+
   func plans(epoch: Int) -> (Int) -> BatchPlan { plans(epoch: epoch) { ($0, true) } }
 
   /// - `part`: the examples of a batch that are read, and whether they count.
@@ -145,8 +152,23 @@ extension Batches: PlannedSource {
         order[min(index * size, order.count)..<min((index + 1) * size, order.count)])
       return BatchPlan(
         names: names, types: fields.map { $0.batched(examples.count) }, isCounted: isCounted
-      ) {
-        try dataset.fill($0, with: examples, in: key)
+      ) { targets, threads in
+        let count = examples.count
+        try BatchThreads.each(
+          threads, rows: count, bytes: targets.reduce(0) { $0 + $1.count }
+        ) { rows in
+          guard rows.count < count else {
+            return try dataset.fill(targets, with: examples, in: key)
+          }
+          let parts = targets.map { target in
+            let size = target.count / count
+            return UnsafeMutableRawBufferPointer(
+              rebasing: target[rows.lowerBound * size..<rows.upperBound * size])
+          }
+          let first = examples.startIndex
+          try dataset.fill(
+            parts, with: examples[first + rows.lowerBound..<first + rows.upperBound], in: key)
+        }
       }
     }
   }

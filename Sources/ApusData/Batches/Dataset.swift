@@ -42,7 +42,8 @@ public protocol Dataset: Sendable {
   /// Writes the examples of those indices one after another, each field to its own target. The memory
   /// holds an earlier batch: every byte must be written.
   ///
-  /// Called from a thread of its own while a step runs, one call at a time for each epoch under way.
+  /// Called from a thread of its own while a step runs, or from the one that asks for a batch; one call at a time for
+  /// each epoch under way.
   ///
   /// - Throws: what reading an example throws; it ends the epoch.
   func fill(_ targets: [UnsafeMutableRawBufferPointer], with examples: ArraySlice<Int>) throws
@@ -70,7 +71,8 @@ extension Dataset {
   /// - `shuffle`: a seed, for a random order that depends on it and the epoch alone; nil for the order of the
   ///   set, every time. By default training shuffles and evaluation does not.
   /// - `prefetch`: how many batches are prepared ahead on another thread; 0 prepares each when it is
-  ///   asked for. By default as many as fit in 4 MB, from 2 to 16.
+  ///   asked for. By default as many as fit in 4 MB, from 2 to 16; but the threads of a trainer make batches of
+  ///   arrays in memory themselves, between two steps.
   /// - Throws: `invalidArgument` for a batch of less than one example or negative prefetching.
   public func batched(
     _ size: Int, shuffle: Shuffle = .whenTraining, prefetch: Int? = nil
@@ -108,13 +110,14 @@ extension Dataset {
 }
 
 /// A range of another set's examples; made by ``Dataset/subset(_:)``.
-public struct DatasetSlice: Dataset {
+public struct DatasetSlice: Dataset, ComputedDataset {
   let base: any Dataset
   let range: Range<Int>
 
   public var count: Int { range.count }
   public var fields: [ExampleField] { base.fields }
   public var identity: String { "examples \(range) of \(base.identity)" }
+  package var isComputed: Bool { base.isComputedSet }
 
   public func fill(
     _ targets: [UnsafeMutableRawBufferPointer], with examples: ArraySlice<Int>
@@ -134,7 +137,7 @@ public struct DatasetSlice: Dataset {
 ///
 ///     let data = try ArrayDataset(["points": points, "classes": classes])
 ///     try trainer.fit(data.batched(32), epochs: 10)
-public struct ArrayDataset: Dataset {
+public struct ArrayDataset: Dataset, ComputedDataset {
   public let count: Int
   public let fields: [ExampleField]
   private let arrays: [NDArray]

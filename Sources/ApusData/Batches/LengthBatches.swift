@@ -172,7 +172,7 @@ extension LengthBatches: PlannedSource {
     return { index in
       let (examples, length) = batches[index]
       return BatchPlan(names: names, types: types(count: examples.count, length: length)) {
-        fill($0, examples, length)
+        targets, _ in fill(targets, examples, length)
       }
     }
   }

@@ -4,7 +4,7 @@ import ApusGraph
 
 /// Some examples of another set, in an order; made by ``Dataset/selecting(_:)``, ``Dataset/split(_:seed:)`` and
 /// ``Dataset/folds(_:seed:)``.
-public struct DatasetSelection: Dataset {
+public struct DatasetSelection: Dataset, ComputedDataset {
   public let base: any Dataset
   /// Which examples of the base; one may stand there twice.
   public let examples: [Int]
@@ -19,6 +19,7 @@ public struct DatasetSelection: Dataset {
   }
 
   public var identity: String { "\(what) of \(base.identity)" }
+  package var isComputed: Bool { base.isComputedSet }
 
   public var count: Int { examples.count }
   public var fields: [ExampleField] { base.fields }

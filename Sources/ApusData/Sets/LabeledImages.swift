@@ -55,7 +55,7 @@ extension PixelScale {
 /// i32[n].
 ///
 /// The images stay bytes in memory, a quarter of their floats, and are scaled while batches are made.
-public struct LabeledImages: Dataset {
+public struct LabeledImages: Dataset, ComputedDataset {
   /// u8[n, height, width, channels].
   public let pixels: NDArray
   /// i32[n], each in `0..<classCount`.
