@@ -12,6 +12,12 @@ enum {
   DIRECT_A_COLUMNS = 256,  // a transposed A is read in place for so few columns of B
   NEAR_STEPS = 2048,       // or where its steps are closer together, in bytes
   NEAR_FLOATS = 1 << 16,   // of B's panels: read again for every few rows, they stay in L2
+  LARGE_FLOATS = 1 << 18,  // of B, which the caches of one core do not keep
+  WALKING_ROWS = 64,       // so few rows walk along a large B where they would pack it otherwise
+  WALKED_COLUMNS = 1024,   // of B at a time: the sums of all rows stay in L2
+  WALKED_STEPS = 16,       // rows of B that are walked along side by side, twice as many by several
+                           // tiles of rows
+  WALKED_AHEAD = 64,       // elements of each that are on their way
 };
 
 // MARK: What is packed, a function of the shape alone
@@ -29,15 +35,27 @@ static bool is_short_panel(const ck_gemm_args *g) {
   return g->K <= SHORT_STEPS && g->b_row % 16 == 0 && g->b_row % 64 != 0;
 }
 
-bool gemm_packs_b(const ck_gemm_args *g, const gemm_level *level) {
+/// Whether few rows go along the rows of a large B: by panels, lines of rows that lie far apart
+/// would each be waited for.
+static bool walks(const ck_gemm_args *g, const gemm_level *level) {
+  return !g->b_packed && g->b_col == 1 && g->b_row >= g->N && g->M <= WALKING_ROWS &&
+         g->N >= 16 * level->columns && g->K >= 2 * WALKED_STEPS && g->N * g->K >= LARGE_FLOATS;
+}
+
+bool gemm_likes_packed_b(const ck_gemm_args *g, const gemm_level *level) {
   if (g->b_packed || g->b_col != 1) return !g->b_packed;
   if (is_short_panel(g)) return false;
   // Rows of B a multiple of a page apart share a set of L1 and few of L2.
   return g->M > (g->b_row % 1024 == 0 ? level->direct_rows : DIRECT_B_ROWS);
 }
 
+/// Whether it is brought into panels on the way.
+static bool packs_b(const ck_gemm_args *g, const gemm_level *level) {
+  return gemm_likes_packed_b(g, level) && !walks(g, level);
+}
+
 int64_t gemm_packed_elements(const ck_gemm_args *g, const gemm_level *level) {
-  return (packs_a(g, level) ? g->M * g->K : 0) + (gemm_packs_b(g, level) ? g->K * g->N : 0);
+  return (packs_a(g, level) ? g->M * g->K : 0) + (packs_b(g, level) ? g->K * g->N : 0);
 }
 
 static int64_t padded_columns(const ck_gemm_args *g, const gemm_level *level) {
@@ -49,7 +67,7 @@ typedef struct blocking {
   int64_t rows, columns;  // of C
   bool keeps_b;           // B is packed once for all blocks of rows
   bool keeps_steps;       // and for all of K
-  int64_t a, b, c;        // floats; b begins behind a, c behind b
+  int64_t a, b, c, sums;  // floats; each begins behind the one before
 } blocking;
 
 static blocking blocking_of(const ck_gemm_args *g, const gemm_level *level) {
@@ -59,10 +77,11 @@ static blocking blocking_of(const ck_gemm_args *g, const gemm_level *level) {
       .rows = fused ? level->fused_rows : level->block_rows,
       .columns = fused ? level->fused_columns : level->block_columns,
   };
+  if (walks(g, level)) k.columns = WALKED_COLUMNS;
   const int64_t rows = least(g->M, k.rows), columns = least(padded, k.columns);
   // A panel's last step may write seven floats beyond it.
   if (packs_a(g, level)) k.a = ceiling(rows * k_block + 8, 16) * 16;
-  if (gemm_packs_b(g, level)) {
+  if (packs_b(g, level)) {
     k.keeps_steps = fused && columns * g->K <= KEPT_FLOATS;
     k.keeps_b = g->M > k.rows && (!fused || k.keeps_steps);
     k.b = k.keeps_b ? columns * (fused ? g->K : k_block) : least(padded, level->columns) * k_block;
@@ -72,12 +91,13 @@ static blocking blocking_of(const ck_gemm_args *g, const gemm_level *level) {
   }
   // One vector more a row: rows a power of two apart would fall on one set of the cache.
   if (fused) k.c = rows * (columns + level->vector);
+  if (walks(g, level)) k.sums = rows * (columns + level->vector);
   return k;
 }
 
 size_t gemm_scratch_bytes(const ck_gemm_args *args, const gemm_level *level) {
   const blocking k = blocking_of(args, level);
-  const int64_t floats = k.a + k.b + ceiling(k.c, 16) * 16;
+  const int64_t floats = k.a + k.b + ceiling(k.c, 16) * 16 + ceiling(k.sums, 16) * 16;
   const ck_loop_args *epilogue = ck_gemm_program(args);
   return (size_t)floats * sizeof(float) + (epilogue ? ck_loop_scratch_bytes(epilogue) : 0);
 }
@@ -88,6 +108,8 @@ typedef struct block {
   int64_t row, rows;        // of C
   int64_t column, columns;  // of C
   int64_t step, steps;      // of K
+  // Of these steps A's rows are packed: those above, or more.
+  int64_t packed_step, packed_steps;
 } block;
 
 static void pack_a_block(const ck_gemm_args *g, const gemm_level *level, const float *a, block at,
@@ -120,12 +142,12 @@ typedef struct job {
   gemm_matrix m;
   range rows, columns;
   int64_t K;  // as many terms as there are
-  bool pack_a, pack_b;
+  bool pack_a, pack_b, walks;
   bool has_b;  // B's panels are packed from an earlier block of rows
   // Where the product goes: element (i, j) to c[(i - c_begin) * c_row + j - c_column].
   float *c;
   int64_t c_row, c_begin, c_column;
-  float *a_scratch, *b_scratch, *c_scratch, *epilogue_scratch;
+  float *a_scratch, *b_scratch, *c_scratch, *sum_scratch, *epilogue_scratch;
 } job;
 
 /// The rows [begin, end) of a block against one column panel.
@@ -133,9 +155,9 @@ static void multiply_tile(const job *job, gemm_tile *tile, block at, int64_t beg
   const ck_gemm_args *g = job->g;
   tile->rows = (int32_t)(end - begin);
   if (job->pack_a) {
-    tile->a = job->a_scratch + begin * at.steps;
     tile->a_row = 1;
     tile->a_col = tile->rows;
+    tile->a = job->a_scratch + begin * at.packed_steps + (at.step - at.packed_step) * tile->a_col;
   } else {
     tile->a = job->m.a + (at.row + begin) * g->a_row + at.step * g->a_col;
     tile->a_row = g->a_row;
@@ -297,6 +319,34 @@ static void multiply_by_rows(const job *job, gemm_tile *tile, block at, range co
   }
 }
 
+/// A few of B's rows at a time, each along all columns of the range; the sums wait meanwhile.
+static void multiply_along(const job *job, gemm_tile *tile, block at, range columns, bool last) {
+  const ck_gemm_args *g = job->g;
+  const int64_t end = at.step + at.steps;
+  const int64_t steps = at.rows <= job->level->max_rows ? WALKED_STEPS : 2 * WALKED_STEPS;
+  tile->b_ahead = WALKED_AHEAD;
+  for (; at.step < end; at.step += at.steps) {
+    at.steps = least(steps, end - at.step);
+    tile->K = at.steps;
+    tile->resumes = at.step > at.packed_step;
+    tile->suspends = at.step + at.steps < end;
+    tile->sums = job->sum_scratch;
+    for (int64_t j = columns.begin; j < columns.end; j += at.columns) {
+      at.column = j;
+      take_panel(job, tile, &at, columns);
+      tile->bias = g->epilogue.bias && last ? g->epilogue.bias + j : NULL;
+      const int64_t width = ceiling(at.columns, job->level->vector) * job->level->vector;
+      const int64_t tiles = ceiling(
+          at.rows, job->pack_a ? job->level->max_rows : tile_rows(g, job->level, tile->columns));
+      for (int64_t i = 0; i < tiles; i++) {
+        const int64_t begin = tile_begin(at.rows, tiles, i);
+        multiply_tile(job, tile, at, begin, tile_begin(at.rows, tiles, i + 1));
+        tile->sums += tile->rows * width;
+      }
+    }
+  }
+}
+
 /// Where the rows of A lie that this panel brings near, as `look_ahead` has them: those of its own
 /// block, read in place, the first panel; those that are packed next, the last one.
 static const float *rows_to_come(const job *job, block at, range columns) {
@@ -322,6 +372,7 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
   const ck_gemm_args *g = job->g;
   block at = {.row = rows.begin, .rows = length(rows), .step = step};
   at.steps = least(ck_gemm_k_block(g->K), job->K - step);
+  at.packed_step = step, at.packed_steps = at.steps;
   const bool last = step + at.steps == job->K;
   gemm_tile tile = {
       .c_row = job->c_row,
@@ -337,6 +388,11 @@ static void multiply_block(const job *job, range rows, range columns, int64_t st
   if (job->pack_a) pack_a_block(g, job->level, job->m.a, at, job->a_scratch);
   if (goes_by_rows(job, columns)) {
     multiply_by_rows(job, &tile, at, columns);
+    return;
+  }
+  // So few rows have tiles of two panels, which fetch enough by themselves unless rows are long.
+  if (job->walks && (at.rows > job->level->flat_rows || length(columns) >= WALKED_COLUMNS)) {
+    multiply_along(job, &tile, at, columns, last);
     return;
   }
   look_ahead ahead = look_ahead_of(job, at, columns);
@@ -390,9 +446,10 @@ static void multiply_fused(job *job, range columns) {
 ck_gemm_part gemm_part_of(const ck_gemm_args *g, const gemm_level *level, const ck_thread *t) {
   gemm_cut cut = {.row_unit = 1, .column_unit = level->vector};
   if (packs_a(g, level)) cut.pack_a = 0.25 * level->vector;
-  if (gemm_packs_b(g, level)) cut.pack_b = 0.25 * level->vector;
+  if (packs_b(g, level)) cut.pack_b = 0.25 * level->vector;
   // Rows of one tile stay together where there are columns for all.
-  if (g->M <= level->max_rows && g->N >= 2 * level->vector * t->count) cut.row_unit = g->M;
+  if ((g->M <= level->max_rows || walks(g, level)) && g->N >= 2 * level->vector * t->count)
+    cut.row_unit = g->M;
   return gemm_part_by(g, cut, t);
 }
 
@@ -402,11 +459,13 @@ void gemm_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level
   job job = {.g = g, .level = level, .blocking = blocking_of(g, level), .c_row = g->c_row};
   job.K = gemm_terms(g);
   job.pack_a = packs_a(g, level);
-  job.pack_b = gemm_packs_b(g, level);
+  job.pack_b = packs_b(g, level);
+  job.walks = walks(g, level);
   job.a_scratch = t->scratch;
   job.b_scratch = job.a_scratch + job.blocking.a;
   job.c_scratch = job.b_scratch + job.blocking.b;
-  job.epilogue_scratch = job.c_scratch + ceiling(job.blocking.c, 16) * 16;
+  job.sum_scratch = job.c_scratch + ceiling(job.blocking.c, 16) * 16;
+  job.epilogue_scratch = job.sum_scratch + ceiling(job.blocking.sums, 16) * 16;
   for (int64_t row = part.row; row < part.row_end; row += length(job.rows)) {
     const int64_t first = row % g->M;
     job.m = gemm_matrix_at(g, row / g->M);
@@ -419,26 +478,6 @@ void gemm_run(const ck_gemm_args *g, const ck_thread *t, const gemm_level *level
         job.c = job.m.c;
         multiply(&job, columns);
       }
-    }
-  }
-}
-
-// MARK: B packed beforehand
-
-void gemm_pack_run(const ck_gemm_pack_args *g, const ck_thread *t, const gemm_level *level) {
-  const int64_t panels = ceiling(g->N, level->columns), k_block = ck_gemm_k_block(g->K);
-  const int64_t padded = ceiling(g->N, level->vector) * level->vector;
-  int64_t begin, end;
-  ck_share(g->count * panels, t, &begin, &end);
-  for (int64_t i = begin; i < end; i++) {
-    const int64_t matrix = i / panels, column = i % panels * level->columns;
-    const int64_t columns = least(level->columns, g->N - column);
-    for (int64_t step = 0; step < g->K; step += k_block) {
-      const int64_t steps = least(k_block, g->K - step);
-      level->pack(g->packed + matrix * padded * g->K + step * padded + column * steps,
-                  least(level->columns, padded - column), columns, steps,
-                  g->b + matrix * g->b_batch + step * g->b_row + column * g->b_col, g->b_col,
-                  g->b_row);
     }
   }
 }

@@ -238,7 +238,7 @@ bool ck_gemm_packs_b(const ck_gemm_args *args, ck_isa isa) {
   if (args->b_packed || args->K == 0) return false;
   const way way = way_of(question_of(args), isa);
   if (way.parts || way.narrow) return true;
-  return way.level && !goes_by_lanes(way, args) && gemm_packs_b(args, way.level);
+  return way.level && !goes_by_lanes(way, args) && gemm_likes_packed_b(args, way.level);
 }
 
 #if defined(__x86_64__)

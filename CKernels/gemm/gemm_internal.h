@@ -117,8 +117,8 @@ static inline bool gemm_is_f32(const ck_gemm_args *g) {
 
 /// The driver: all of a product of f32, this thread's share.
 void gemm_run(const ck_gemm_args *args, const ck_thread *t, const gemm_level *level);
-/// Whether it brings B into panels first, a function of the shape alone.
-bool gemm_packs_b(const ck_gemm_args *args, const gemm_level *level);
+/// Whether panels of B, packed beforehand, would save it time: a function of the shape alone.
+bool gemm_likes_packed_b(const ck_gemm_args *args, const gemm_level *level);
 /// Elements of one matrix's operands that it brings into panels.
 int64_t gemm_packed_elements(const ck_gemm_args *args, const gemm_level *level);
 void gemm_pack_run(const ck_gemm_pack_args *g, const ck_thread *t, const gemm_level *level);

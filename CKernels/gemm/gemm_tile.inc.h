@@ -11,10 +11,17 @@
 static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, const int ROWS,
                                                             const int NV, const int PACK) {
   vec sum[TILE_ROWS][4];
+  if (!PACK && t->resumes) {
 #pragma clang loop unroll(full)
-  for (int i = 0; i < ROWS; i++)
+    for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
-    for (int v = 0; v < NV; v++) sum[i][v] = (vec)0.0f;
+      for (int v = 0; v < NV; v++) sum[i][v] = load(t->sums + (i * NV + v) * VECTOR);
+  } else {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV; v++) sum[i][v] = (vec)0.0f;
+  }
 
   const int64_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row, c_row = t->c_row;
   float *c = t->c;
@@ -22,11 +29,13 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
   const int HALF = (ROWS + 1) / 2;
   const int64_t a_apart = t->halves ? t->a_half : HALF * a_row;
   const int64_t c_apart = t->halves ? t->c_half - HALF * c_row : 0;
+  if (PACK || !t->suspends) {
 #pragma clang loop unroll(full)
-  for (int i = 0; i < ROWS; i++)
+    for (int i = 0; i < ROWS; i++)
 #pragma clang loop unroll(full)
-    for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
-      __builtin_prefetch(c + t->ahead + ROW(i, c_row) + v * VECTOR, 1);
+      for (int v = 0; v * VECTOR < NV * VECTOR; v += 16 / VECTOR)
+        __builtin_prefetch(c + t->ahead + ROW(i, c_row) + v * VECTOR, 1);
+  }
   if (t->combination == CK_MOMENTUM) {
     // `other` is mostly where C is.
 #pragma clang loop unroll(full)
@@ -62,6 +71,9 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
   int64_t segment = 0;
   const int64_t segments = t->segments && !PACK ? t->segment_count : 1;
   // Steps a multiple of a page apart share a set of L1: of many, the first would be gone again.
+  const int64_t b_ahead = PACK         ? PACK_AHEAD * b_row
+                          : t->b_ahead ? t->b_ahead
+                                       : PREFETCH_STEPS * b_row;
   const int64_t a_ahead = (a_col % 1024 == 0 ? A_AHEAD_FAR : A_AHEAD) * a_col;
   for (; segment < segments; segment++) {
     const float *start = t->a;
@@ -84,8 +96,7 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
       for (int v = 0; v < NV; v++) {
         bv[v] = load(b + v * VECTOR);
         if (PACK) store(packed + v * VECTOR, bv[v]);
-        if (NV > 1 && v % (16 / VECTOR) == 0)
-          __builtin_prefetch(b + v * VECTOR + (PACK ? PACK_AHEAD : PREFETCH_STEPS) * b_row);
+        if (NV > 1 && v % (16 / VECTOR) == 0) __builtin_prefetch(b + v * VECTOR + b_ahead);
       }
 #pragma clang loop unroll(full)
       for (int i = 0; i < ROWS; i++) {
@@ -106,6 +117,13 @@ static inline __attribute__((always_inline)) void tile_body(const gemm_tile *t, 
     }
   }
 
+  if (!PACK && t->suspends) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < ROWS; i++)
+#pragma clang loop unroll(full)
+      for (int v = 0; v < NV; v++) store(t->sums + (i * NV + v) * VECTOR, sum[i][v]);
+    return;
+  }
   const vec alpha = (vec)t->alpha;
   const int last = t->columns - (NV - 1) * VECTOR;
   if (t->accumulate) {

@@ -36,6 +36,12 @@ typedef struct gemm_tile {
   // from a + a and b + b. Not with `packed`.
   const struct gemm_segment *segments;
   int64_t segment_count;
+  // A sum may be made of several tiles, each of some of its terms: the sums wait here in between,
+  // [rows][vectors up to `columns`], exactly as the registers had them. Not with `packed`, nor of
+  // pairs.
+  float *sums;
+  int32_t resumes, suspends;  // 1: the sums begin with those; they go there, and C is left alone
+  int64_t b_ahead;    // elements of B from a step's to those to bring near; 0: some steps on
   const float *bias;  // of the tile's first column, or NULL
   const float *from;  // `accumulate` adds to from[i * from_row + j]; NULL: to C (pairs only)
   int64_t from_row;
