@@ -72,6 +72,49 @@ private func withTable<R>(
     }
   }
 
+  @Test func imagesOfCIFARAreLearntAugmented_andEvaluatedAsTheyAre() throws {
+    try withFolder { folder in
+      // A bright half, on the left or on the right: mirrored it would be the other class.
+      func record(_ number: Int) -> [UInt8] {
+        let isRight = number % 2 == 1
+        let planes = (0..<3 * 1024).map { place in
+          UInt8(
+            (place % 32 >= 16) == isRight ? 200 + (place + number) % 50 : (place * 7 + number) % 50)
+        }
+        return [UInt8(number % 2)] + planes
+      }
+      for (name, first) in (1...5).map({ ("data_batch_\($0)", 40 * $0) }) + [("test_batch", 7)] {
+        let bytes = (first..<first + 40).flatMap(record)
+        try Data(bytes).write(to: folder.appending(path: "\(name).bin"))
+      }
+      func run(_ name: String, _ augment: String) throws -> Double {
+        let file = folder.appending(path: "\(name).yaml")
+        try """
+        folder: \(folder.appending(path: name).path)
+        model: [flatten, linear: 10]
+        data: {name: cifar10, folder: \(folder.path), batch: 20, augment: \(augment)}
+        optimizer: {name: adam, rate: 1e-3}
+        epochs: 5
+        records: {keep: false}
+        """.write(to: file, atomically: true, encoding: .utf8)
+        let run = try apus("train", file.path, "--json")
+        #expect(run.status == 0, "\(run.errors)")
+        let json = try JSON(parsing: try #require(run.lines.last))
+        return try #require(json["test_accuracy"]?.double ?? json["validation_accuracy"]?.double)
+      }
+      #expect(try run("shifted", "[random_crop: {size: 32, padding: 3}]") == 1)
+      // What is judged stays as it is: where all training images are mirrored, all answers are wrong.
+      #expect(try run("mirrored", "[random_horizontal_flip: 1]") == 0)
+      let wrong = folder.appending(path: "wrong.yaml")
+      try
+        "{model: [flatten, linear: 10], data: {name: cifar10, folder: \(folder.path), augment: [random_crop: 28]}}"
+        .write(to: wrong, atomically: true, encoding: .utf8)
+      let run = try apus("train", wrong.path)
+      #expect(
+        run.status != 0 && run.errors.contains("the images become f32[28,28,3]"), "\(run.errors)")
+    }
+  }
+
   @Test func recordsOfARun_areThoseAskedFor_andChangeNoBit() throws {
     try withTable { folder, file in
       let files = RunFolder(folder.appending(path: "recorded").path)

@@ -203,6 +203,52 @@ private let small = """
     #expect(try mistake(text, ["recipe=fashion"]).expected?.contains("fashion-mnist") == true)
   }
 
+  @Test func everyTransformOfImagesIsResolvedToItself() throws {
+    let names = [
+      "random_horizontal_flip", "random_vertical_flip", "random_crop", "random_resized_crop",
+      "color_jitter", "random_grayscale", "random_erasing", "cutout",
+    ]
+    for name in names {
+      let value = name.hasSuffix("crop") || name == "cutout" ? "28" : "0.25"
+      let resolved = try run(small, ["data.augment=[{\"\(name)\": \(value)}]"]).resolved
+      let element = resolved["data"]?["augment"]?.elements?.first
+      #expect(element?.members?[0].0 == name && element?.members?[0].1.members?.isEmpty == false)
+      #expect(try run(resolved.text).resolved == resolved, "\(name)")
+    }
+    let two = try run(
+      small,
+      ["data.augment=[\"RandomHorizontalFlip\", {\"random_crop\": {\"size\": 28, \"padding\": 2}}]"]
+    )
+    #expect(two.resolved["data"]?["augment"]?.elements?[1]["random_crop"]?["padding"] == 2)
+  }
+
+  @Test func mistakesOfImagesAreToldWithTheirPlace() throws {
+    let cases: [(String, String, String)] = [
+      ("data.augment=mirror", "data.augment is 'mirror'", "a list of transforms"),
+      ("data.augment=[\"mirror\"]", "data.augment.0 is 'mirror'", "random_horizontal_flip"),
+      ("data.augment=[\"random_crop\"]", "random_crop.size is not there", "1"),
+      ("data.augment=[{\"cutout\": 0}]", "data.augment.0.cutout.size is 0", "1"),
+      ("data.augment=[{\"random_erasing\": 2}]", "random_erasing.p is 2", "0 to 1"),
+      ("data.augment=[{\"cutout\": {\"size\": 4, \"sise\": 4}}]", "no key", "size"),
+      ("data={\"name\": \"cifar10\"}", "data.folder is not there", ""),
+      (
+        "data={\"name\": \"cifar100\", \"folder\": \"x\", \"labels\": \"rough\"}", "'rough'",
+        "coarse"
+      ),
+      (
+        "data={\"name\": \"csv\", \"train\": \"x\", \"target\": \"y\", \"augment\": []}", "no key",
+        ""
+      ),
+    ]
+    for (setting, what, expected) in cases {
+      let error = try mistake(small, [setting])
+      #expect(error.what.contains(what), "\(setting): \(error)")
+      let isTold = expected.isEmpty || error.expected?.contains(expected) == true
+      #expect(isTold, "\(setting): \(error)")
+      #expect(error.location?.isEmpty == false)
+    }
+  }
+
   /// Whatever a text says, it is a configuration or an error of ours with its place.
   @Test func mutatedTextsAreConfigurationsOrErrors() throws {
     var state: UInt64 = 7

@@ -132,8 +132,8 @@ extension ConfiguredRecipe {
 }
 
 extension DataConfiguration {
-  var inputField: String { name == "fashion_mnist" ? "images" : "x" }
-  var targetField: String { name == "fashion_mnist" ? "labels" : "y" }
+  var inputField: String { isOfImages ? "images" : "x" }
+  var targetField: String { isOfImages ? "labels" : "y" }
 }
 
 /// A recipe of the command whose update, or end, a configuration says.

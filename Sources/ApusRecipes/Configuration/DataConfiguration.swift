@@ -5,10 +5,12 @@ import Apus
 /// What a model learns from, and is judged by.
 ///
 ///     data: fashion_mnist
+///     data: { name: cifar10, folder: cifar-10-batches-bin, augment: [random_horizontal_flip] }
 ///     data: { name: csv, train: wine.csv, target: quality, standardize: true, batch: 32 }
 ///     data: { name: npz, train: digits.npz, inputs: images, targets: labels }
 struct DataConfiguration: Sendable {
-  static let names = ["fashion_mnist", "csv", "npz"]
+  static let names = imageSets + ["csv", "npz"]
+  private static let imageSets = ["fashion_mnist", "cifar10", "cifar100"]
 
   let name: String
   /// A folder, or files.
@@ -22,6 +24,8 @@ struct DataConfiguration: Sendable {
   private var missing: Double?
   private var classes: Int?
   private var isNormalized = false
+  private var isCoarse = false
+  private var augmentation: AugmentationConfiguration?
   private var isStandardized = false
   /// The part of the training data that is held out; 0 for none.
   private let held: Double
@@ -63,11 +67,21 @@ struct DataConfiguration: Sendable {
       targets = [try reader.value("targets", "y")]
       classes = try reader.optional("classes", .between(2, 4096))
       isStandardized = try reader.value("standardize", false)
+    case "cifar10":
+      folder = try reader.required("folder") as String
+    case "cifar100":
+      folder = try reader.required("folder") as String
+      isCoarse = try reader.choice("labels", "fine", of: ["fine", "coarse"]) == "coarse"
     default:
       folder = try reader.optional("folder")
       isNormalized = try reader.value("normalize", false)
     }
-    let hasTest = name == "fashion_mnist" || test != nil
+    let isOfImages = Self.imageSets.contains(name)
+    if isOfImages, let node = reader.ask("augment") {
+      augmentation = try AugmentationConfiguration(node, reader.path(of: "augment"))
+      reader.note("augment", augmentation!.resolved)
+    }
+    let hasTest = isOfImages || test != nil
     held = try reader.value(
       "validation", hasTest ? 0.0 : 0.1,
       OptionRange(description: "a number from 0 up to 1, which is not one") { $0 >= 0 && $0 < 1 })
@@ -83,6 +97,9 @@ struct DataConfiguration: Sendable {
         at: reader.place(of: "validation"), expected: "validation above 0, or a test file")
     }
   }
+
+  /// Whether it is a set of images with a class each, and test images of its own.
+  var isOfImages: Bool { Self.imageSets.contains(name) }
 
   /// Reads it all.
   ///
@@ -110,7 +127,11 @@ struct DataConfiguration: Sendable {
       data.validation = try test?.dataset.batched(evaluationBatch, shuffle: nil)
     }
     if isStandardized { data.signature.scale = try learning.scale() }
-    data.training = try learning.dataset.batched(batch, shuffle: shuffle ? .whenTraining : .never)
+    var learnt = try learning.dataset
+    if let augmentation, case .images(let images) = learning {
+      learnt = try augmentation.applied(to: images)
+    }
+    data.training = try learnt.batched(batch, shuffle: shuffle ? .whenTraining : .never)
     return data
   }
 
@@ -118,20 +139,15 @@ struct DataConfiguration: Sendable {
   private func examples(
     _ kind: TargetKind
   ) throws -> (training: Examples, test: Examples?, ModelSignature) {
-    switch name {
-    case "fashion_mnist":
-      let data = try FashionMNIST(
-        folder: folder,
-        scale: isNormalized ? .normalized(mean: 0.2860, deviation: 0.3530) : .unit)
+    if isOfImages {
       guard kind == .classes else {
         throw ApusError(
-          .invalidArgument, "the targets of fashion_mnist are classes", at: place,
+          .invalidArgument, "the targets of \(name) are classes", at: place,
           expected: "a loss of classes, such as cross_entropy")
       }
-      let signature = ModelSignature(
-        input: [28, 28, 1], inputName: "images", target: "labels", classes: 10,
-        classNames: FashionMNIST.classNames, pixels: isNormalized ? "normalized" : "unit")
-      return (.images(data.train), .images(data.test), signature)
+      return try images()
+    }
+    switch name {
     case "csv":
       let (training, columns) = try table(train!, inputs, kind)
       let rest = try test.map { try table($0, columns, kind).examples }
@@ -140,6 +156,31 @@ struct DataConfiguration: Sendable {
       let training = try arrays(train!, kind)
       let rest = try test.map { try arrays($0, kind) }
       return try finish(training, rest, kind, inputName: inputs![0], columns: nil)
+    }
+  }
+
+  private func images() throws -> (training: Examples, test: Examples?, ModelSignature) {
+    func all(
+      _ train: LabeledImages, _ test: LabeledImages, _ names: [String]?, _ pixels: String = "unit"
+    ) -> (Examples, Examples?, ModelSignature) {
+      let signature = ModelSignature(
+        input: train.fields[0].type.shape.dimensions, inputName: "images", target: "labels",
+        classes: train.classCount, classNames: names, pixels: pixels)
+      return (.images(train), .images(test), signature)
+    }
+    switch name {
+    case "cifar10":
+      let data = try CIFAR10(folder: folder!)
+      return all(data.train, data.test, CIFAR10.classNames)
+    case "cifar100":
+      let data = try CIFAR100(folder: folder!, labels: isCoarse ? .coarse : .fine)
+      return all(data.train, data.test, nil)
+    default:
+      let data = try FashionMNIST(
+        folder: folder,
+        scale: isNormalized ? .normalized(mean: 0.2860, deviation: 0.3530) : .unit)
+      return all(
+        data.train, data.test, FashionMNIST.classNames, isNormalized ? "normalized" : "unit")
     }
   }
 

@@ -23,18 +23,8 @@ struct LayerConfiguration: Sendable {
   init(_ node: ConfigurationNode, _ path: String) throws {
     self.path = path
     place = node.place
-    var settings = ConfigurationNode.none(at: node.place)
-    let written: String
-    switch node.content {
-    case .scalar(let text, _) where !node.isNull: written = text
-    case .map(let members) where members.count == 1:
-      written = members[0].key
-      settings = members[0].value
-    default:
-      throw ApusError(
-        .invalidArgument, "\(path) is \(node.description)", at: node.place,
-        expected: "a layer, such as relu or { linear: 128 }")
-    }
+    var (written, settings) = try node.nameAndSettings(
+      path, expected: "a layer, such as relu or { linear: 128 }")
     let name = try ConfigurationReader.named(
       written, of: LayerKind.all.map(\.name), path, at: node.place)
     let kind = LayerKind.all.first { $0.name == name }!

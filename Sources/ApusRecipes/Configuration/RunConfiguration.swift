@@ -59,7 +59,7 @@ package struct RunConfiguration: Sendable {
       reader.note("model", .array(layers.map(\.resolved)))
       let data = try DataConfiguration(reader.required(group: "data"))
       let loss = try LossConfiguration(
-        reader, usual: data.name == "fashion_mnist" ? "cross_entropy" : nil)
+        reader, usual: data.isOfImages ? "cross_entropy" : nil)
       subject = .model(layers: layers, data, loss)
       update = try UpdateConfiguration(reader)
     } else {
