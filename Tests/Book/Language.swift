@@ -10,6 +10,45 @@ import Testing
   private static let encoder = URL(filePath: #filePath).deletingLastPathComponent()
     .deletingLastPathComponent().appending(path: "ApusLanguageTests/Fixtures/encoder").path
 
+  @Test func textsFromTexts() throws {
+    let rows = (0..<600).map { row in
+      (0..<(2 + row % 4)).map { 2 + (row * 7 + $0 * $0 * 5 + row / 9) % 14 }
+    }
+    let sizes = EncoderDecoderTransformer.Configuration(
+      vocabulary: 16, length: 12, width: 32, layers: 1, heads: 2, dropout: 0)
+    let model = EncoderDecoderTransformer(sizes)  // token 0 starts a row, 1 ends it
+    let data = try SequenceDataset([
+      "source": .tokens(rows), "target": .labels(rows.map { $0.reversed() + [1] }),
+    ])
+    let rate = LearningRate.inverseRoot(peak: 3e-3, warmUp: 60)
+    let trainer = try Trainer(model, optimizer: Adam(learningRate: rate, beta2: 0.98)) {
+      model, batch in
+      let scores = model(batch.source, lengths: batch.lengths, predicting: batch.target)
+      return crossEntropy(scores, batch.target, labelSmoothing: 0.1)
+    }
+    try trainer.fit(data.batched(32), epochs: 12, callbacks: [])
+
+    let generator = try EncoderDecoderGenerator(model)
+    let written = try generator.generate([[5, 9, 7], [4, 2]])  // greedily, ends included
+    let found = try generator.search([[5, 9, 7]], beams: BeamSearch(width: 4))[0]
+    print(found[0].tokens, found[0].score)
+    #expect(written.count == 2 && found.count == 4)
+    #expect(found[0].tokens.last == 1)
+  }
+
+  @Test func scoresOfTexts() {
+    let texts = ["the cat sat on the mat", "a dog"]
+    let references = ["the cat is on the mat", "a dog"]
+    var (chrF, bleu, rouge) = (ChrF(), BLEU(), ROUGE())
+    for (text, reference) in zip(texts, references) {
+      chrF.add(text, reference: reference)
+      bleu.add(text, reference: reference)
+      rouge.add(text, reference: reference)
+    }
+    print(chrF.value!, bleu.value!, rouge.rougeL!.f1)
+    #expect((50...100).contains(chrF.value!) && rouge.rouge1!.f1 > 0.9)
+  }
+
   @Test func textFromAPrompt() throws {
     let folder = try Book.folder() + "/small"
     let tokenizer = try BPETrainer(vocabularySize: 280, includesAllBytes: true)

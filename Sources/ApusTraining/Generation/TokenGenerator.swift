@@ -154,7 +154,7 @@ public final class TokenGenerator<Model: CausalLanguageModel> {
 
 extension Philox {
   /// A number in [0, 1) for a place of a row: the same for all runs of one seed.
-  fileprivate static func uniform(seed: UInt64, row: Int, position: Int) -> Double {
+  static func uniform(seed: UInt64, row: Int, position: Int) -> Double {
     let words = block(
       key: key(seed: seed), counter: (UInt32(truncatingIfNeeded: position), UInt32(row), 0, 0))
     return Double(UInt64(words.0) << 21 | UInt64(words.1) >> 11) * 0x1p-53

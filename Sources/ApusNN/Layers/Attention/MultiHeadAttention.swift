@@ -138,33 +138,79 @@ public struct MultiHeadAttention: Module, Sendable {
     }
   }
 
+  /// Keys and values of a context, `[n, keys, keyHeads, width of a head]` each: what a decoder looks at at every token,
+  /// computed once.
+  func keysAndValues(of context: Tensor) -> (keys: Tensor, values: Tensor) {
+    scoped {
+      let contextWidth = separate.isEmpty ? width : separate[1].shape[1]
+      if let mistake = fault
+        ?? context.mistake(ofSequences: contextWidth, "MultiHeadAttention's context")
+      {
+        return (.poisoned(mistake, like: context), .poisoned(mistake, like: context))
+      }
+      return projectedContext(context)
+    }
+  }
+
+  /// The attention of tokens to keys and values that stand already: `[n·r, t, width]` → the same.
+  ///
+  /// - `keys`, `values`: those of ``keysAndValues(of:)``, `[n, keys, keyHeads, width of a head]`. Each serves `r` rows in
+  ///   turn.
+  /// - `lengths`: `i32[n]`, keys that there are.
+  func attended(_ x: Tensor, keys: Tensor, values: Tensor, lengths: Tensor) -> Tensor {
+    scoped {
+      if let mistake = fault ?? x.mistake(ofSequences: width, "MultiHeadAttention") {
+        return .poisoned(mistake, like: x)
+      }
+      if x.isPoisoned || keys.isPoisoned || values.isPoisoned { return x }
+      // Rows of one source are queries of one sequence: no key is copied.
+      let query = projectedQuery(x)
+        .reshaped([keys.shape[0], x.shape[0] / keys.shape[0] * x.shape[1], heads, width / heads])
+      let y = AttentionPattern.lengths(lengths).attend(query, keys, values)
+      return output(y.reshaped(x.shape))
+    }
+  }
+
   /// Queries, keys and values: `[n, t, heads, width of a head]`.
   private func projected(
     _ x: Tensor, _ context: Tensor?
   ) -> (query: Tensor, key: Tensor, value: Tensor) {
-    let one = width / heads, inner = one * keyHeads
-    func cut(_ y: Tensor) -> Tensor {
-      y.reshaped([y.shape[0], y.shape[1], y.shape[2] / one, one])
+    guard let input, context == nil else {
+      let (keys, values) = projectedContext(context ?? x)
+      return (projectedQuery(x), keys, values)
     }
-    func product(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) -> Tensor {
-      let y = x.matmul(weight, transposeOther: true)
-      return bias.map { y + $0 } ?? y
-    }
-    let sizes = [width, inner, inner]
+    let all = product(x, input.tensor, bias?.tensor).split(sizes, axis: -1).map(cut)
+    return (all[0], all[1], all[2])
+  }
+
+  private func projectedQuery(_ x: Tensor) -> Tensor {
+    let weight = input.map { $0.tensor.split([width, 2 * inner])[0] } ?? separate[0].tensor
+    return cut(product(x, weight, bias.map { $0.tensor.split(sizes)[0] }))
+  }
+
+  private func projectedContext(_ context: Tensor) -> (keys: Tensor, values: Tensor) {
     guard let input else {
       let biases = bias.map { $0.tensor.split(sizes) }
-      let sources = [x, context ?? x, context ?? x]
-      let all = (0..<3).map { cut(product(sources[$0], separate[$0].tensor, biases?[$0])) }
-      return (all[0], all[1], all[2])
+      let both = (1...2).map { cut(product(context, separate[$0].tensor, biases?[$0])) }
+      return (both[0], both[1])
     }
-    guard let context else {
-      let all = product(x, input.tensor, bias?.tensor).split(sizes, axis: -1).map(cut)
-      return (all[0], all[1], all[2])
-    }
-    let weights = input.tensor.split([width, 2 * inner])
-    let biases = bias.map { $0.tensor.split([width, 2 * inner]) }
-    let both = product(context, weights[1], biases?[1]).chunked(into: 2, axis: -1).map(cut)
-    return (cut(product(x, weights[0], biases?[0])), both[0], both[1])
+    let weight = input.tensor.split([width, 2 * inner])[1]
+    let both = product(context, weight, bias.map { $0.tensor.split([width, 2 * inner])[1] })
+      .chunked(into: 2, axis: -1).map(cut)
+    return (both[0], both[1])
+  }
+
+  private var inner: Int { width / heads * keyHeads }
+  private var sizes: [Int] { [width, inner, inner] }
+
+  private func cut(_ y: Tensor) -> Tensor {
+    let one = width / heads
+    return y.reshaped([y.shape[0], y.shape[1], y.shape[2] / one, one])
+  }
+
+  private func product(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) -> Tensor {
+    let y = x.matmul(weight, transposeOther: true)
+    return bias.map { y + $0 } ?? y
   }
 }
 

@@ -44,18 +44,38 @@ public struct TransformerDecoderLayer: Module, Sendable {
     line: UInt = #line
   ) -> Tensor {
     scoped(file: file, line: line) {
-      func cross(_ x: Tensor) -> Tensor {
-        drop(crossAttention(x, context: memory, seeing: memoryPattern))
-      }
-      if settings.normFirst {
-        let y = x + drop(attention(norms[0](x), seeing: pattern))
-        let z = y + cross(norms[1](y))
-        return z + drop(feedForward(norms[2](z)))
-      }
-      let y = norms[0](x + drop(attention(x, seeing: pattern)))
-      let z = norms[1](y + cross(y))
-      return norms[2](z + drop(feedForward(z)))
+      applied(
+        x, attend: { attention($0, seeing: pattern) },
+        look: { crossAttention($0, context: memory, seeing: memoryPattern) })
     }
+  }
+
+  /// Tokens that follow those of a cache: `[rows, count, width]` → the same.
+  func callAsFunction(
+    _ x: Tensor, cache: TransformerDecoderCache.Layer, memoryLengths: Tensor, at position: Tensor
+  ) -> Tensor {
+    scoped {
+      applied(
+        x, attend: { attention($0, cache: cache.own, at: position) },
+        look: {
+          crossAttention.attended(
+            $0, keys: cache.keys.tensor, values: cache.values.tensor, lengths: memoryLengths)
+        })
+    }
+  }
+
+  /// The layer's way, whatever its attentions read.
+  private func applied(
+    _ x: Tensor, attend: (Tensor) -> Tensor, look: (Tensor) -> Tensor
+  ) -> Tensor {
+    if settings.normFirst {
+      let y = x + drop(attend(norms[0](x)))
+      let z = y + drop(look(norms[1](y)))
+      return z + drop(feedForward(norms[2](z)))
+    }
+    let y = norms[0](x + drop(attend(x)))
+    let z = norms[1](y + drop(look(y)))
+    return norms[2](z + drop(feedForward(z)))
   }
 }
 
@@ -67,12 +87,14 @@ public struct TransformerDecoderLayer: Module, Sendable {
 public struct TransformerDecoder: Module, Sendable {
   let scope = Scope()
   public let layers: [TransformerDecoderLayer]
+  let settings: TransformerSettings
   private let norm: BlockNorm?
   private let fault: ApusError?
 
   /// - `count`: layers, 0 to 65,536; another number is thrown by what initialises or records it.
   /// - `finalNorm`: whether the result is normalised; by default where the layers normalise first.
   public init(layers count: Int, _ settings: TransformerSettings, finalNorm: Bool? = nil) {
+    self.settings = settings
     fault = layerCountMistake(count)
     layers = (0..<(fault == nil ? count : 0)).map { _ in TransformerDecoderLayer(settings) }
     norm = finalNorm ?? settings.normFirst ? settings.normalization() : nil
@@ -91,10 +113,10 @@ public struct TransformerDecoder: Module, Sendable {
   ) -> Tensor {
     scoped(file: file, line: line) {
       if let fault { x.trace.record(fault) }
-      let y = layers.reduce(x) {
-        $1($0, memory: memory, seeing: pattern, memorySeeing: memoryPattern)
-      }
-      return norm?(y) ?? y
+      return normalized(
+        layers.reduce(x) { $1($0, memory: memory, seeing: pattern, memorySeeing: memoryPattern) })
     }
   }
+
+  func normalized(_ x: Tensor) -> Tensor { norm?(x) ?? x }
 }
