@@ -24,6 +24,8 @@ package let recipes: [any Recipe] = [
   KingJamesWordsRecipe(),
   IrishTunesRecipe(),
   WordVectorsRecipe(),
+  VerseTranslationRecipe(),
+  PackageSummariesRecipe(),
   LogicGatesRecipe(),
   LossLandscapeRecipe(),
   OverFittingRecipe(),

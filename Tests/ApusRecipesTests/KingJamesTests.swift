@@ -8,7 +8,7 @@ import Testing
 @testable import ApusRecipes
 
 /// A folder in the format zText, its blocks stored without compression.
-private final class ZText {
+final class ZText {
   let folder = FileManager.default.temporaryDirectory.appending(path: "apus-text-\(UUID())")
   var path: String { folder.path }
 
@@ -85,6 +85,12 @@ private final class ZText {
     #expect(
       try verses(Self.books) == ["In the beginning", "Let there be light", "<A> &amp; æon’s end"])
     #expect(try verses([["un<b", "<note>no end", "x<note/>y"]]) == ["un", "xy"])
+  }
+
+  @Test func entriesKeepTheirPlaces_whereTheyAreEmpty() throws {
+    let text = try ZText(Self.books)
+    let found = try withExtendedLifetime(text) { try SwordText(contentsOf: text.path).entries }
+    #expect(found == ["", "In the beginning", "Let there be light", "", "<A> &amp; æon’s end"])
   }
 
   @Test func damagedTexts_areToldWithFileAndPlace() throws {

@@ -13,8 +13,11 @@ import ApusGraph
 ///     let text = try SwordText(contentsOf: "/usr/share/sword/modules/texts/ztext/engKJV2006eb")
 ///     text.verses[0]   // "In the beginning God created the heaven and the earth."
 package struct SwordText: Sendable {
-  /// Words without notes and titles, one space between them; verses of no words are left out.
-  package let verses: [String]
+  /// Words without notes and titles, one space between them, for each entry of the tables; headings and verses that the
+  /// text does not have are empty. Texts of one versification have the same verses at the same places.
+  package let entries: [String]
+  /// The entries that have words.
+  package var verses: [String] { entries.filter { !$0.isEmpty } }
   /// A verse takes two bytes for its size, a block of one book a few hundred thousand.
   private static let mostBlockBytes = 1 << 26
 
@@ -27,10 +30,10 @@ package struct SwordText: Sendable {
         .io, "there is no text of the SWORD project", at: folder,
         expected: "files ot.bzs, ot.bzv, ot.bzz, and the same of nt")
     }
-    verses = try testaments.flatMap { try Self.verses(of: "\(folder)/\($0)") }
+    entries = try testaments.flatMap { try Self.entries(of: "\(folder)/\($0)") }
   }
 
-  private static func verses(of path: String) throws -> [String] {
+  private static func entries(of path: String) throws -> [String] {
     let data = try OpenFile(path + ".bzz")
     let (table, places) = (try numbers(path + ".bzs", 12), try numbers(path + ".bzv", 10))
     var blocks: [[UInt8]] = []
@@ -40,9 +43,9 @@ package struct SwordText: Sendable {
           data, at: read(row, 0), size: read(row, 4), inflated: read(row, 8),
           listed: ApusData.place(path + ".bzs", 12 * place)))
     }
-    return try places.enumerated().compactMap { index, row in
+    return try places.enumerated().map { index, row in
       let (block, offset, size) = (read(row, 0), read(row, 4), read(row, 8, bytes: 2))
-      if size == 0 { return nil }
+      if size == 0 { return "" }
       guard block < blocks.count, offset + size <= blocks[block].count else {
         throw ApusError(
           .invalidFile, "a verse lies at \(offset) in block \(block), of \(size) bytes",
@@ -50,8 +53,7 @@ package struct SwordText: Sendable {
           expected: block < blocks.count
             ? "a place within its \(blocks[block].count) bytes" : "one of \(blocks.count) blocks")
       }
-      let words = Osis.words(blocks[block][offset..<offset + size])
-      return words.isEmpty ? nil : words
+      return Osis.words(blocks[block][offset..<offset + size])
     }
   }
 
