@@ -182,6 +182,7 @@ final class ZText {
     var options = recipe.defaults
     for (name, value) in [
       ("data", text.path), ("epochs", "6"), ("width", "16"), ("units", "32"), ("length", "28"),
+      ("dropout", "0.1"),
       ("vocabulary", "24"), ("learning-rate", "0.02"), ("batch", "8"),
     ] { try options.set(name, to: value) }
     var told = ""

@@ -14,31 +14,35 @@ struct KingJamesWordsRecipe: SupervisedRecipe {
   static let layers = RecipeOption("layers", default: 1, .between(1, 16), "Layers of the network.")
   static let length = RecipeOption(
     "length", default: 64, .between(2, 4096), "Words that are read at once.")
+  static let dropout = RecipeOption(
+    "dropout", default: 0.4, .share, "Share of vectors and units that each step leaves out.")
+  /// Words in a row that the network is judged by: what it remembers goes on through them.
+  static let judgedLength = 512
 
   let name = "king-james-words"
   let summary = "an LSTM that tells the Bible's next word"
   let discussion = """
     An LSTM learns the King James Bible by words and marks, of which the 8,191 most frequent have vectors of their own; the others \
-    are one, unknown. It is judged by the last twentieth of the text, as king-james-gpt is: bits a word, and bits a \
+    are one, unknown. The scores of words are products with the same vectors (Press & Wolf 2017). It is judged by the last twentieth of the text, as king-james-gpt is: bits a word, and bits a \
     character, for which unknown words are spelled by 5-grams of letters. Beside it stand Kneser-Ney 5-grams of words. \
     The text is king-james-gpt's.
     """
   let options: [any OptionDeclaration] = [
-    CommonOption.epochs.with(default: 4), CommonOption.batch.with(default: 32),
-    CommonOption.learningRate.with(default: 2e-3), CommonOption.seed, CommonOption.data,
-    vocabulary, units, width, layers, length,
+    CommonOption.epochs.with(default: 4), CommonOption.batch.with(default: 16),
+    CommonOption.learningRate.with(default: 3e-3), CommonOption.seed, CommonOption.data,
+    vocabulary, units, width, layers, length, dropout,
   ]
   let metric = RecipeMetric("bits per word", goal: .smaller)
 
   func model(_ options: RecipeOptions) -> WordNetwork {
     WordNetwork(
       words: options[Self.vocabulary], width: options[Self.width], units: options[Self.units],
-      layers: options[Self.layers])
+      layers: options[Self.layers], dropout: options[Self.dropout])
   }
 
   func optimizer(_ options: RecipeOptions, stepsPerEpoch: Int?) -> any Optimizer {
     AdamW(
-      learningRate: .falling(from: options.learningRate, by: 0.4, an: stepsPerEpoch),
+      learningRate: .falling(from: options.learningRate, by: 0.5, an: stepsPerEpoch),
       weightDecay: 0.05)
   }
 
@@ -63,12 +67,14 @@ struct KingJamesWordsRecipe: SupervisedRecipe {
 
   func data(_ options: RecipeOptions) throws -> RecipeData {
     let text = try Text(options)
-    func windows(_ tokens: [Int]) -> TokenWindows<Int32> {
-      TokenWindows(tokens: tokens.map { Int32($0) }, length: options[Self.length])
+    func windows(_ tokens: [Int], _ length: Int) -> TokenWindows<Int32> {
+      TokenWindows(tokens: tokens.map { Int32($0) }, length: length)
     }
+    let length = options[Self.length]
+    let judged = max(length, min(Self.judgedLength, text.test.count - 1))
     return RecipeData(
-      training: try windows(text.training).batched(options.batch),
-      validation: try windows(text.test).batched(options.batch))
+      training: try windows(text.training, length).batched(options.batch),
+      validation: try windows(text.test, judged).batched(8))
   }
 
   /// The whole text held out as the network reads it, the same by counting, and a few lines of its own.
@@ -127,19 +133,21 @@ struct KingJamesWordsRecipe: SupervisedRecipe {
   }
 }
 
-/// Words' vectors, an LSTM, scores of the next word.
+/// Words' vectors, an LSTM, scores of the next word by the same vectors: what is learnt of a word as one that was read helps
+/// to tell it (Press & Wolf 2017, "Using the Output Embedding to Improve Language Models").
 struct WordNetwork: RecurrentWriter {
   let embedding: Embedding
   let lstm: LSTM
   let projection: Linear
-  let output: Linear
-  let drop = Dropout(0.3)
+  let bias: Parameter
+  let drop: Dropout
 
-  init(words: Int, width: Int, units: Int, layers: Int) {
+  init(words: Int, width: Int, units: Int, layers: Int, dropout: Double) {
     embedding = Embedding(words, width, initializer: .normal(mean: 0, deviation: 0.1))
     lstm = LSTM(width, units, layers: layers, forgetBias: 1)
     projection = Linear(units, width)
-    output = Linear(width, words)
+    bias = Parameter([words], .zeros)
+    drop = Dropout(dropout)
   }
 
   /// `[batch, time]` → `[batch, time, words]`.
@@ -153,6 +161,7 @@ struct WordNetwork: RecurrentWriter {
 
   private func run(_ tokens: Tensor, _ state: LSTM.State?) -> (logits: Tensor, LSTM.State) {
     let (outputs, last) = lstm(drop(embedding(tokens)), initial: state)
-    return (output(drop(projection(drop(outputs)))), last)
+    let told = drop(projection(drop(outputs)))
+    return (told.matmul(embedding.weight.tensor, transposeOther: true) + bias.tensor, last)
   }
 }
