@@ -149,6 +149,29 @@ import Testing
     #expect(pairs(1e-3) < 200 * 19)
   }
 
+  /// GloVe's counts are of a text that is thinned out once, the same each time.
+  @Test func frequentWordsAreThinnedOut_beforeTheyAreCounted() throws {
+    let folder = try RecipeFolder()
+    defer { folder.remove() }
+    try write(to: folder)
+    let recipe = WordVectorsRecipe()
+    func examples(_ sample: String, seed: String = "0") throws -> (Int, String) {
+      var options = recipe.defaults
+      for (name, value) in [
+        ("data", folder.path), ("method", "glove"), ("sample", sample), ("seed", seed),
+        ("window", "2"),
+      ] { try options.set(name, to: value) }
+      let data = try recipe.data(options)
+      let batch = try data.training.makeIterator(epoch: 0).next()
+      let logs = try #require(batch?.logs).floats.map { "\($0)" }.joined(separator: " ")
+      return (data.training.exampleCount + data.validation.exampleCount, logs)
+    }
+    let all = try examples("1"), some = try examples("1e-3")
+    #expect(some.0 < all.0 && some.0 > all.0 / 10, "\(some.0) of \(all.0)")
+    #expect(try examples("1e-3").1 == some.1 && examples("1e-3", seed: "1").1 != some.1)
+    #expect(try examples("1", seed: "1").1 == all.1)
+  }
+
   // MARK: Runs
 
   /// Words of two kinds, and marks of a kind that stand beside its words seven times of eight: words of one kind are alike,

@@ -32,14 +32,29 @@ struct SkipGramPairs: BatchSource {
     _ lines: [[Int]], counts: [Int], window: Int, negatives: Int, batch: Int,
     threshold: Double = 1e-3, seed: UInt64
   ) {
+    self.init(
+      lines, Self.kept(counts, threshold: threshold),
+      AliasTable(counts.map { pow(Double($0), 0.75) }), window, negatives, batch,
+      seed, batchCount: nil)
+  }
+
+  /// With which probability a word stays, by its number: √(t/f) + t/f of its frequency f, 1 at most.
+  ///
+  /// - `counts`: of each word in the text.
+  /// - `threshold`: t.
+  static func kept(_ counts: [Int], threshold: Double) -> [Double] {
     let all = Double(counts.reduce(0, +))
-    let kept = counts.map { count in
+    return counts.map { count in
       let ratio = count > 0 ? threshold * all / Double(count) : 1
       return min(ratio.squareRoot() + ratio, 1)
     }
-    self.init(
-      lines, kept, AliasTable(counts.map { pow(Double($0), 0.75) }), window, negatives, batch,
-      seed, batchCount: nil)
+  }
+
+  /// What is left of a line when frequent words are thinned out.
+  static func thinned(
+    _ line: [Int], _ kept: [Double], _ random: inout RecipeRandom
+  ) -> [Int] {
+    line.filter { kept[$0] >= 1 || random.uniform() < kept[$0] }
   }
 
   private init(
@@ -78,7 +93,7 @@ struct SkipGramPairs: BatchSource {
     var random = random
     var pairs: [UInt64] = []
     for line in lines {
-      let left = line.filter { kept[$0] >= 1 || random.uniform() < kept[$0] }
+      let left = thinned(line, kept, &random)
       for place in left.indices {
         let reach = 1 + random.below(window)
         for other in max(place - reach, 0)..<min(place + reach + 1, left.count)

@@ -15,9 +15,9 @@ struct WordVectorsRecipe: SupervisedRecipe {
   )
   static let sample = RecipeOption(
     "sample", default: 1e-3, .positive,
-    "Words that are a larger share of the text are thinned out for skip-gram.")
+    "Words that are a larger share of the text are thinned out.")
   static let fullCount = RecipeOption(
-    "full-count", default: 10, .positive, "GloVe's: counts from here on weigh one, lower ones less."
+    "full-count", default: 1, .positive, "GloVe's: counts from here on weigh one, lower ones less."
   )
   static let words = RecipeOption(
     "words", default: 10_000, .between(2, 1 << 20), "The most words that have vectors.")
@@ -102,10 +102,14 @@ struct WordVectorsRecipe: SupervisedRecipe {
     return RecipeData(training: source(text.training), validation: source(text.test))
   }
 
-  /// Cells of the table of counts; each twentieth is held out.
+  /// Cells of the table of counts, of which each twentieth is held out; of a text whose frequent words are thinned out
+  /// once, so that the neighbours of rare words are others.
   private func cells(_ text: Text, _ options: RecipeOptions) throws -> RecipeData {
+    let kept = SkipGramPairs.kept(text.numbers.counts, threshold: options[Self.sample])
+    var drawn = RecipeRandom(seed: options.seed)
     let table = Cooccurrence(
-      text.training, words: text.numbers.words.count, window: options[Self.window], isNearer: true)
+      text.training.map { SkipGramPairs.thinned($0, kept, &drawn) },
+      words: text.numbers.words.count, window: options[Self.window], isNearer: true)
     var parts = (training: [(Int, Int, Double)](), test: [(Int, Int, Double)]())
     var random = RecipeRandom(seed: 0)
     for (row, cells) in table.rows.enumerated() {
