@@ -165,14 +165,35 @@ struct RecipeFolder {
       try folder.write(lexicon(14_000), "lex.out")
       let (figures, told) = try folder.run(
         "italian-sounds",
-        ["epochs": "3", "units": "48", "width": "16", "batch": "16", "learning-rate": "0.007"])
+        [
+          "epochs": "3", "units": "48", "width": "16", "batch": "16", "learning-rate": "0.007",
+          "beams": "3",
+        ])
       let table = try #require(figures["word accuracy by a table of letters"])
       let greedy = try #require(figures["word accuracy, greedy"])
       #expect(table < 0.5 && greedy > 0.8, "\(figures)")
       // By teacher forcing the same words are right as by hearing oneself.
       #expect(abs(greedy - (figures["test word accuracy"] ?? 0)) < 1e-6, "\(figures)")
+      let searched = try #require(figures["word accuracy, 3 beams"])
+      #expect(searched > greedy - 0.02 && figures["phone error rate, 3 beams"]! < 0.1, "\(figures)")
       #expect(told.contains("It says:\n"))
     }
+  }
+
+  @Test func aSearchOfOneBeam_saysWhatIsLikeliestAtEachPhone() throws {
+    let model = PhoneTranscriber(letters: 20, phones: 12, width: 8, units: 8)
+    try model.initialize(seed: 5)
+    let decoder = try PhoneDecoder(model, compile: CompileOptions())
+    let words = (0..<6).map { word in (0...word).map { 1 + (word * 7 + $0 * 5) % 19 } }
+    let greedy = try decoder.transcribe(words, padding: 6, most: 9)
+    #expect(Set(greedy).count > 1)
+    #expect(try decoder.search(words, padding: 6, most: 9, beams: 1) == greedy)
+    // Each word is searched for by itself.
+    let together = try decoder.search(words, padding: 6, most: 9, beams: 4)
+    for (word, found) in zip(words, together) {
+      #expect(try decoder.search([word], padding: 6, most: 9, beams: 4) == [found])
+    }
+    #expect(try decoder.search([], padding: 6, most: 9, beams: 4).isEmpty)
   }
 
   @Test func lexiconsOfOtherSizes_areTold() throws {

@@ -146,6 +146,16 @@ final class PhoneDecoder {
     return State(memory: [found[0], found[1], lengths], recurrent: [found[2], found[3]])
   }
 
+  /// - `length`: what words are padded to.
+  private func begin(_ words: [[Int]], padding length: Int) throws -> State {
+    let padded = words.flatMap {
+      $0.map { Int32($0) } + [Int32](repeating: 0, count: length - $0.count)
+    }
+    return try begin(
+      try NDArray(checking: padded, shape: [words.count, length]),
+      lengths: try NDArray(checking: words.map { Int32($0.count) }, shape: [words.count]))
+  }
+
   /// Logits of the next phone, `f32[n, phones]`; the state goes on by one.
   func step(_ tokens: [Int], _ state: inout State) throws -> NDArray {
     let token = NDArray(tokens.map { Int32($0) }, shape: [tokens.count, 1])
@@ -159,12 +169,7 @@ final class PhoneDecoder {
   /// - `padding`: what words are padded to, so that few shapes are compiled; as long as the longest at least.
   func transcribe(_ words: [[Int]], padding length: Int, most: Int) throws -> [[Int]] {
     if words.isEmpty { return [] }
-    let padded = words.flatMap {
-      $0.map { Int32($0) } + [Int32](repeating: 0, count: length - $0.count)
-    }
-    var state = try begin(
-      try NDArray(checking: padded, shape: [words.count, length]),
-      lengths: try NDArray(checking: words.map { Int32($0.count) }, shape: [words.count]))
+    var state = try begin(words, padding: length)
     var found = [[Int]](repeating: [], count: words.count)
     var isDone = [Bool](repeating: false, count: words.count)
     var tokens = [Int](repeating: PhoneTranscriber.boundary, count: words.count)
@@ -180,5 +185,33 @@ final class PhoneDecoder {
       if isDone.allSatisfy({ $0 }) { break }
     }
     return found
+  }
+
+  /// The phones that are likeliest as a whole, of as many beginnings as are kept at each phone.
+  ///
+  /// - `padding`, `most`: as of ``transcribe(_:padding:most:)``.
+  /// - `beams`: beginnings that are kept, 1 or more.
+  func search(_ words: [[Int]], padding length: Int, most: Int, beams: Int) throws -> [[Int]] {
+    if words.isEmpty { return [] }
+    var state = try begin(
+      words.flatMap { [[Int]](repeating: $0, count: beams) }, padding: length)
+    let boundary = PhoneTranscriber.boundary
+    let found = try BeamSearch(width: beams).hypotheses(
+      after: [Int](repeating: boundary, count: words.count), by: most, ends: [boundary]
+    ) { step in
+      if !step.keepsRows {
+        state.recurrent = try state.recurrent.map { try Self.rows(step.parents, of: $0) }
+      }
+      return try self.step(step.tokens, &state)
+    }
+    return found.map { $0.first.map { $0.tokens.filter { $0 != boundary } } ?? [] }
+  }
+
+  /// Some rows of `[1, n, units]`, in their order.
+  private static func rows(_ rows: [Int], of array: NDArray) throws -> NDArray {
+    let values = array.floats, units = array.shape[2]
+    return try NDArray(
+      checking: rows.flatMap { values[$0 * units..<($0 + 1) * units] },
+      shape: [1, rows.count, units])
   }
 }

@@ -10,6 +10,10 @@ struct LettersToSoundsRecipe: SupervisedRecipe {
   )
   static let width = RecipeOption(
     "width", default: 64, .between(1, 1024), "Of the letters' and phones' vectors.")
+  static let beams = RecipeOption(
+    "beams", default: 1, .between(1, 64),
+    "Beginnings of a transcription that are kept when words are said; more than 1 is a beam search.",
+    isSetting: false)
   /// Letters and phones, 0 included: the padding of letters, the boundary of phones.
   static let letters = 48
   static let phones = 48
@@ -30,7 +34,7 @@ struct LettersToSoundsRecipe: SupervisedRecipe {
   let options: [any OptionDeclaration] = [
     CommonOption.epochs, CommonOption.batch.with(default: 128),
     CommonOption.learningRate.with(default: 2e-3), CommonOption.seed, CommonOption.data, units,
-    width,
+    width, beams,
   ]
   let metric = RecipeMetric("word accuracy", isFraction: true, goal: .larger)
   let otherMetrics = [RecipeMetric("phone accuracy", isFraction: true, goal: .larger)]
@@ -101,7 +105,9 @@ struct LettersToSoundsRecipe: SupervisedRecipe {
     let said = try transcribed(letters, model, run)
     let table = LetterTable(some(lexicon.training).map { lexicon.numbered($0) })
     let counted = letters.map { table.phones(of: $0) }
-    run.tell(samples(test, said, counted, lexicon))
+    let beams = run.options[Self.beams]
+    let searched = beams > 1 ? try transcribed(letters, model, run, beams: beams) : nil
+    run.tell(samples(test, searched ?? said, counted, lexicon))
     let learnt = lexicon.score(said, of: test), simple = lexicon.score(counted, of: test)
     func figure(_ name: String, _ value: Double) -> RecipeOutcome.Figure {
       RecipeOutcome.Figure(name, value, isFraction: true)
@@ -113,21 +119,32 @@ struct LettersToSoundsRecipe: SupervisedRecipe {
       figure("phone error rate by a table of letters", simple.phoneErrors),
       figure("word accuracy, greedy, stress and openness aside", learnt.wordsWithoutStress),
     ]
+      + (searched.map { said in
+        let score = lexicon.score(said, of: test)
+        return [
+          figure("word accuracy, \(beams) beams", score.words),
+          figure("phone error rate, \(beams) beams", score.phoneErrors),
+        ]
+      } ?? [])
   }
 
   /// Words of one padded length at a time.
   private func transcribed(
-    _ words: [[Int]], _ model: PhoneTranscriber, _ run: RecipeRun
+    _ words: [[Int]], _ model: PhoneTranscriber, _ run: RecipeRun, beams: Int = 1
   ) throws -> [[Int]] {
     let decoder = try PhoneDecoder(model, compile: run.compile)
     var found = [[Int]](repeating: [], count: words.count)
     for (place, length) in Self.lengths.enumerated() {
       let least = place == 0 ? 0 : Self.lengths[place - 1]
       let own = words.indices.filter { words[$0].count > least && words[$0].count <= length }
-      for start in stride(from: 0, to: own.count, by: 256) {
-        let part = own[start..<min(start + 256, own.count)]
-        let said = try decoder.transcribe(
-          part.map { words[$0] }, padding: length, most: Self.lengths.last!)
+      let size = max(256 / beams, 1)
+      for start in stride(from: 0, to: own.count, by: size) {
+        let part = own[start..<min(start + size, own.count)]
+        let letters = part.map { words[$0] }, most = Self.lengths.last!
+        let said =
+          beams > 1
+          ? try decoder.search(letters, padding: length, most: most, beams: beams)
+          : try decoder.transcribe(letters, padding: length, most: most)
         for (word, phones) in zip(part, said) { found[word] = phones }
       }
     }
