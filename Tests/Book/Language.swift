@@ -110,6 +110,43 @@ import Testing
     #expect(try tuned.encode(texts) != vectors)
   }
 
+  @Test func answersBySpan() throws {
+    let encoder = Self.encoder
+    let folder = URL(filePath: encoder).deletingLastPathComponent().appending(path: "answerer").path
+    let text = "The man eats bread, and a woman reads in the garden."
+    let saved = try Book.folder()
+    defer { try? FileManager.default.removeItem(atPath: saved) }
+
+    let answerer = try QuestionAnswerer(folder: folder)  // config.json, weights, tokenizer.json
+    let found = try answerer.answers(to: "Who eats?", in: text, count: 3)
+    for answer in found {
+      print(answer.score, answer.text)  // and answer.range, where it stands
+    }
+    #expect(found.count == 3 && found[0].score >= found[1].score)
+
+    let model = BERTForQuestionAnswering(try BERT(contentsOf: encoder))
+    try model.initialize(seed: 0)  // the head
+    let step = try TrainingStep(model, optimizer: AdamW(learningRate: 1e-3)) { model, batch in
+      let logits = model(batch.tokens, types: batch.types, seeing: .lengths(batch.lengths))
+      return answerSpanLoss(logits, batch.answers, within: batch.types .== 1)
+    }
+    try model.save(folder: saved)  // Python: AutoModelForQuestionAnswering.from_pretrained(…)
+    let batch = Batch([
+      "tokens": NDArray([2, 9, 3, 8, 11, 12, 3, 0] as [Int32], shape: [1, 8]),
+      "types": NDArray([0, 0, 0, 1, 1, 1, 1, 0] as [Int32], shape: [1, 8]),
+      "lengths": NDArray([7] as [Int32], shape: [1]),
+      "answers": NDArray([4, 5] as [Int32], shape: [1, 2]),
+    ])
+    let losses = try (0..<10).map { _ in try step.run(batch).loss }
+    #expect(losses[9] < losses[0])
+    #expect(try BERTForQuestionAnswering(contentsOf: saved).configuration == model.configuration)
+
+    var scores = AnswerScores()
+    try scores.add("the Eiffel Tower", expected: ["Eiffel tower.", "the tower"])
+    print(scores.exactMatch, scores.f1)  // 1.0 1.0
+    #expect(scores.exactMatch == 1 && scores.f1 == 1)
+  }
+
   @Test func adapters() throws {
     let folder = Self.encoder
     let saved = try Book.folder()

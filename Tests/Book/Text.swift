@@ -58,6 +58,13 @@ import Testing
     try own.save(to: saved)
     var more = own
     try more.addSpecialTokens(["<user>", "<assistant>"])
+
+    var forBERT = try BPETrainer(vocabularySize: 300, specialTokens: ["[CLS]", "[SEP]", "[MASK]"])
+      .train(["low lower lowest", "new newer newest"])
+    try forBERT.encloseTexts(start: "[CLS]", separator: "[SEP]")
+    let two = try forBERT.encode("low", pair: "newer").typeIDs  // 0 up to the first [SEP], then 1
+    #expect(two.first == 0 && two.last == 1)
+
     let read = try Tokenizer(file: saved)
     #expect(try read.encode("lower").ids == own.encode("lower").ids)
     #expect(more.vocabularySize == own.vocabularySize + 2)

@@ -86,7 +86,33 @@ import Testing
     }
   }
 
+  @Test func damagedAnswerers_areReadOrRefused() throws {
+    let folder = Self.tests.appending(path: "ApusLanguageTests/Fixtures/answerer")
+    try withCopy(of: folder) { folder in
+      try Fuzz.run("folders that answer", rounds: 40) { random in
+        let file = ["config.json", "model.safetensors", "tokenizer.json"].randomElement(
+          using: &random)!
+        let place = folder.appending(path: file)
+        let good = try Data(contentsOf: place)
+        defer { try? good.write(to: place) }
+        try Data(Self.damaged([UInt8](good), &random)).write(to: place)
+        do {
+          let answerer = try QuestionAnswerer(folder: folder.path)
+          let text = String(repeating: "the cat reads a book. ", count: 12)
+          for answer in try answerer.answers(to: "who?", in: text, count: 3)
+          where text[answer.range] != answer.text {
+            throw Fuzz.Wrong("\(answer)")
+          }
+        } catch let error as ApusError {
+          guard !error.what.isEmpty else { throw Fuzz.Wrong("an error without words") }
+        }
+      }
+    }
+  }
+
   @Test func extremeArguments() throws {
+    let answerer = try QuestionAnswerer(
+      folder: Self.tests.appending(path: "ApusLanguageTests/Fixtures/answerer").path)
     let encoder = try SentenceEncoder(folder: Self.encoder.path)
     let model = Linear(3, 2)
     try model.initialize()
@@ -104,6 +130,18 @@ import Testing
       try attempt {
         try SentenceEncoder(encoder.model, tokenizer: encoder.tokenizer, maximumLength: c)
           .maximumLength
+      }
+      try attempt { try answerer.answers(to: "who", in: "the cat", count: a, longest: b) }
+      try attempt {
+        try QuestionAnswerer(
+          answerer.model, tokenizer: answerer.tokenizer, maximumLength: a, stride: b
+        ).stride
+      }
+      try attempt {
+        let few: [Float] = [0, 1, .infinity, -.infinity]
+        return try answerSpans(
+          starts: few, ends: few.reversed(), within: min(a, b)..<max(a, b), maximumLength: c,
+          count: b)
       }
       let rows = NDArray([1, 0, 0, 1], shape: [2, 2])
       try attempt { try mostSimilarRows(to: rows, in: rows, count: a) }

@@ -33,6 +33,18 @@ indirect enum PostProcessor: Sendable {
     }
   }
 
+  /// The part that only takes white space out of offsets; nil where there is none.
+  var trimming: PostProcessor? {
+    switch self {
+    case .byteLevel: self
+    case .roberta(_, _, let trimsOffsets, let addsPrefixSpace):
+      .byteLevel(
+        trimsOffsets: trimsOffsets, addsPrefixSpace: addsPrefixSpace, usesRegex: true)
+    case .sequence(let steps): steps.lazy.compactMap(\.trimming).first
+    case .template, .bert: nil
+    }
+  }
+
   /// How many tokens it adds.
   func addedCount(isPair: Bool) -> Int {
     switch self {

@@ -131,6 +131,30 @@ public struct Tokenizer: Sendable {
     try addTokens(tokens.map { AddedToken($0, isSpecial: true) })
   }
 
+  // MARK: Special tokens
+
+  /// Puts special tokens around texts from now on, as BERT's tokenizers do (Devlin et al. 2019): start, text, separator; for a
+  /// pair start, first, separator, second, separator, where the last two parts have the type 1. What the tokenizer put there
+  /// before is left out.
+  ///
+  ///     var tokenizer = try BPETrainer(specialTokens: ["[CLS]", "[SEP]", "[MASK]"]).train(texts)
+  ///     try tokenizer.encloseTexts(start: "[CLS]", separator: "[SEP]")
+  ///     try tokenizer.encode("hello").tokens          // ["[CLS]", "hello", "[SEP]"]
+  ///
+  /// - Throws: `missing` naming a token that the vocabulary does not have.
+  public mutating func encloseTexts(start: String, separator: String) throws {
+    func special(_ token: String) throws -> PostProcessor.SpecialToken {
+      guard let id = tokenToID(token) else {
+        throw ApusError(
+          .missing, "the tokenizer has no token '\(token)'",
+          expected: "a token of the vocabulary, or addSpecialTokens([\"\(token)\"]) before")
+      }
+      return PostProcessor.SpecialToken(token: token, id: id)
+    }
+    let around = PostProcessor.bert(separator: try special(separator), start: try special(start))
+    core = try core.with(core.postProcessor?.trimming.map { .sequence([$0, around]) } ?? around)
+  }
+
   // MARK: Lengths
 
   /// Cuts encodings that are too long from now on; nil leaves them as they are.

@@ -62,6 +62,13 @@ final class TokenizerCore: TokenNames {
     }
   }
 
+  /// The same with other tokens around texts.
+  func with(_ postProcessor: PostProcessor) throws -> TokenizerCore {
+    try TokenizerCore(
+      normalizer: normalizer, preTokenizer: preTokenizer, model: model,
+      postProcessor: postProcessor, decoder: decoder, added: added, workspaces: workspaces)
+  }
+
   /// The same with other added tokens.
   func with(_ added: AddedVocabulary) throws -> TokenizerCore {
     try TokenizerCore(

@@ -47,6 +47,11 @@ public struct BERT: PretrainedModel, Sendable {
   }
 
   public var parts: [(name: String, value: Any)] {
+    [("scope", scope)] + body(pooler) + [("cls", NamedParts(["predictions": head as Any]))]
+  }
+
+  /// What heads stand on, and a mistake of its sizes.
+  func body(_ pooler: Linear?) -> [(name: String, value: Any)] {
     let embeddings = NamedParts([
       "word_embeddings": tokens, "position_embeddings": positions, "token_type_embeddings": types,
       "LayerNorm": norm, "drop": drop,
@@ -55,8 +60,7 @@ public struct BERT: PretrainedModel, Sendable {
       "embeddings": embeddings, "encoder": NamedParts(["layer": layers]),
       "pooler": NamedParts(["dense": pooler as Any]),
     ])
-    return [("scope", scope), ("bert", body), ("cls", NamedParts(["predictions": head as Any]))]
-      + (fault.map { [("configuration", $0)] } ?? [])
+    return [("bert", body)] + (fault.map { [("configuration", $0)] } ?? [])
   }
 
   /// Vectors of tokens: integers `[n, t]` → `[n, t, width]`.

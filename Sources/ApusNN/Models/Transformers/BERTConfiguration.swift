@@ -80,9 +80,14 @@ extension BERT {
     }
 
     public var json: String {
-      let architecture =
-        hasTokenHead ? (hasPooler ? "BertForPreTraining" : "BertForMaskedLM") : "BertModel"
-      return JSON.object([
+      json(
+        architecture: hasTokenHead
+          ? (hasPooler ? "BertForPreTraining" : "BertForMaskedLM") : "BertModel")
+    }
+
+    /// - `architecture`: the class of `transformers` that has the model's parts.
+    func json(architecture: String) -> String {
+      JSON.object([
         ("architectures", [.string(architecture)]), ("model_type", "bert"),
         ("vocab_size", .integer(vocabulary)), ("max_position_embeddings", .integer(length)),
         ("type_vocab_size", .integer(types)), ("hidden_size", .integer(width)),
