@@ -26,6 +26,8 @@ package let recipes: [any Recipe] = [
   WordVectorsRecipe(),
   VerseTranslationRecipe(),
   PackageSummariesRecipe(),
+  KingJamesBERTRecipe(),
+  KingJamesClozeRecipe(),
   LogicGatesRecipe(),
   LossLandscapeRecipe(),
   OverFittingRecipe(),

@@ -108,7 +108,8 @@ private let names = recipes.map(\.name)
       "fashion-mnist-multitask", "fashion-mnist-segmentation", "fashion-mnist-detection",
       "fashion-mnist-denoising", "japanese-vowels", "japanese-vowels-gru", "turkish-tags",
       "sentiment-lstm", "sentiment-bert", "el-nino", "king-james-gpt", "king-james-lstm",
-      "italian-sounds", "king-james-words", "irish-tunes", "word-vectors", "logic-gates",
+      "italian-sounds", "king-james-words", "irish-tunes", "word-vectors", "king-james-bert",
+      "king-james-cloze", "logic-gates",
       "loss-landscape",
       "over-fitting",
     ]
