@@ -16,7 +16,7 @@ struct PackageSummariesRecipe: TextPairRecipe {
   private static let file = "packages.txt"
 
   let name = "package-summaries"
-  let summary = "a transformer that copies sums up descriptions of packages"
+  let summary = "a transformer sums up packages' descriptions"
   let discussion = """
     Every package of Debian has a description of some paragraphs and one of a line. A transformer that writes words or copies \
     them from the text learns the second from the first. Packages that are alike (by the stem of their names or by the \

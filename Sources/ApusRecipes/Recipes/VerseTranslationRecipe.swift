@@ -13,7 +13,7 @@ struct VerseTranslationRecipe: TextPairRecipe {
   private static let place = "/usr/share/sword/modules/texts/ztext"
 
   let name = "verse-translation"
-  let summary = "a transformer translates verses, English to Spanish"
+  let summary = "a transformer translates verses from English"
   let discussion = """
     The King James Bible and the Reina-Valera of 1909 (both in the public domain) have the same verses at the same places. An \
     encoder–decoder transformer learns one from the other, by pieces of words; each twentieth chapter is held out. Passages \
