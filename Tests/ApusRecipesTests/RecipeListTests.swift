@@ -109,7 +109,7 @@ private let names = recipes.map(\.name)
       "fashion-mnist-denoising", "japanese-vowels", "japanese-vowels-gru", "turkish-tags",
       "sentiment-lstm", "sentiment-bert", "el-nino", "king-james-gpt", "king-james-lstm",
       "italian-sounds", "king-james-words", "irish-tunes", "word-vectors", "verse-translation",
-      "package-summaries", "king-james-bert", "king-james-cloze", "logic-gates",
+      "package-summaries", "king-james-bert", "king-james-cloze", "logic-gates", "loss-landscape",
       "over-fitting",
     ]
     #expect(recipes.trainable.map(\.name) == trainable)
