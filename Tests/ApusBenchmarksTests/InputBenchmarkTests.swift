@@ -16,16 +16,17 @@ import Testing
     let lines = outcome.lines.dropFirst()
     #expect(
       lines.map { $0["batches"]?.string } == [
-        "ready", "ready, in turn", "prepared ahead", "on demand", "preparation alone",
-        "augmentation alone",
+        "ready", "ready, in turn", "as a trainer", "prepared ahead", "on demand",
+        "preparation alone", "augmentation alone", "augmentation, as a trainer",
+        "augmentation ahead",
       ])
     let times = lines.compactMap { $0["ms"]?.double },
       shares = lines.compactMap { $0["share"]?.double }
-    #expect(times.count == 6 && times.allSatisfy { $0 > 0 } && shares[0] == 0)
+    #expect(times.count == 9 && times.allSatisfy { $0 > 0 } && shares[0] == 0)
     // What takes no step is told as a part of one, what takes one by what it takes more.
-    #expect(abs(shares[4] - times[4] / times[0]) < 0.01 * shares[4] + 1e-6)
+    #expect(abs(shares[5] - times[5] / times[0]) < 0.01 * shares[5] + 1e-6)
     #expect(abs(shares[2] - (times[2] / times[0] - 1)) < 0.01 * times[2] / times[0])
     // Augmentation is preparation and more.
-    #expect(times[5] > times[4])
+    #expect(times[6] > times[5])
   }
 }

@@ -38,6 +38,19 @@ import Testing
     #expect(rows > 0)
   }
 
+  /// arm64 compiles none of their sources, and would not link.
+  @Test func rowsOfOneProcessorsLevelsStandWhereThatProcessorIsMeant() throws {
+    for list in try SourceTree.cSources where list.path.hasSuffix("_kernels.inc") {
+      var isWithin = false
+      for line in list.text.split(separator: "\n") {
+        if line.hasPrefix("#if defined(__x86_64__)") { isWithin = true }
+        if line.hasPrefix("#endif") { isWithin = false }
+        let isOfX86 = line.contains("CK_ISA_A") && !line.hasPrefix("//")
+        #expect(!isOfX86 || isWithin, "\(list): \(line)")
+      }
+    }
+  }
+
   @Test func everyKernelListEndsWithItsReference() throws {
     for list in try SourceTree.cSources where list.path.hasSuffix("_kernels.inc") {
       let levels = list.code.matches(of: /\b(?:CK_ISA_)?(REF|AVX2|AVX512|AVX512BF16|AMX),/).map {
