@@ -50,16 +50,7 @@ struct KingJamesBERTRecipe: SupervisedRecipe {
   }
 
   func optimizer(_ options: RecipeOptions, stepsPerEpoch: Int?) -> any Optimizer {
-    guard let stepsPerEpoch else {
-      return AdamW(
-        learningRate: .warmUp(steps: 20, then: .constant(options.learningRate)), weightDecay: 1e-2)
-    }
-    let steps = options.epochs * stepsPerEpoch
-    return AdamW(
-      learningRate: .warmUp(
-        steps: steps / 20,
-        then: .linear(from: options.learningRate, to: 0, steps: steps - steps / 20)),
-      weightDecay: 1e-2)
+    AdamW.ofBERT(options, stepsPerEpoch: stepsPerEpoch, rise: 20)
   }
 
   func update(_ options: RecipeOptions, stepsPerEpoch: Int?) -> RecipeUpdate {

