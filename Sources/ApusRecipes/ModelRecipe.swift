@@ -81,7 +81,10 @@ package struct RecipeUpdate {
   /// Who hears of the run besides its progress, such as what ends it early.
   package var callbacks: [any Callback] = []
 
-  package init(_ optimizer: any Optimizer) { self.optimizer = optimizer }
+  package init(_ optimizer: any Optimizer, clipNorm: Double? = nil) {
+    self.optimizer = optimizer
+    self.clipNorm = clipNorm
+  }
 
   var stepOptions: StepOptions {
     StepOptions(
@@ -108,7 +111,13 @@ package struct RecipeMetric: Sendable {
 
 extension ModelRecipe {
   package func steps(_ options: RecipeOptions, compile: CompileOptions) throws -> [RecipeStep] {
-    let model = try model(options)
+    try steps(of: model(options), options, compile: compile)
+  }
+
+  /// The step of a model, and what it is judged by.
+  func steps(
+    of model: Model, _ options: RecipeOptions, compile: CompileOptions
+  ) throws -> [RecipeStep] {
     try model.initialize(seed: options.seed)
     let step = try TrainingStep(
       model, optimizer: optimizer(options, stepsPerEpoch: nil), seed: options.seed,

@@ -20,7 +20,7 @@ public struct ImageTransform: Sendable, CustomStringConvertible {
   /// Changes an image; its shape is as `shape` says.
   let apply: @Sendable (inout ImageValues, inout ExampleRandom) throws -> Void
   /// Whether it is one of this library, which calls no code of a user's.
-  let isOwn: Bool
+  private(set) var isOwn = false
 
   /// - `description`: what it does, with all that it depends on.
   /// - `shape`: what an image of a shape becomes; the same where nil. It throws for a shape that is not served.
@@ -29,18 +29,9 @@ public struct ImageTransform: Sendable, CustomStringConvertible {
     _ description: String, shape: (@Sendable (ImageShape) throws -> ImageShape)? = nil,
     apply: @escaping @Sendable (inout ImageValues, inout ExampleRandom) throws -> Void
   ) {
-    self.init(description, shape, apply, isOwn: false)
-  }
-
-  private init(
-    _ description: String, _ shape: (@Sendable (ImageShape) throws -> ImageShape)?,
-    _ apply: @escaping @Sendable (inout ImageValues, inout ExampleRandom) throws -> Void,
-    isOwn: Bool
-  ) {
     self.description = description
     self.shape = shape ?? { $0 }
     self.apply = apply
-    self.isOwn = isOwn
   }
 
   /// As ``init(_:shape:apply:)``, for one of this library.
@@ -48,7 +39,8 @@ public struct ImageTransform: Sendable, CustomStringConvertible {
     own description: String, shape: (@Sendable (ImageShape) throws -> ImageShape)? = nil,
     apply: @escaping @Sendable (inout ImageValues, inout ExampleRandom) throws -> Void
   ) {
-    self.init(description, shape, apply, isOwn: true)
+    self.init(description, shape: shape, apply: apply)
+    isOwn = true
   }
 }
 

@@ -36,12 +36,11 @@ extension PlannedSource {
         .invalidArgument, "an epoch of \(batchCount) batches is started at batch \(first)",
         expected: "a batch in 0...\(batchCount)")
     }
-    let threads = BatchThreads.current
     let pass = Pass(self, epoch: epoch, next: first)
-    let isBetweenSteps = isMadeBetweenSteps && threads.map { $0.count > 1 } ?? false
-    if prefetch == 0 || batchCount - first <= 1 || isBetweenSteps {
-      return DirectIterator(pass, isMadeBetweenSteps ? threads : nil)
+    if isMadeBetweenSteps, let threads = BatchThreads.current, threads.count > 1 {
+      return DirectIterator(pass, on: threads)
     }
+    if prefetch == 0 || batchCount - first <= 1 { return DirectIterator(pass) }
     return try PrefetchingIterator.start(pass, depth: prefetch)
   }
 
@@ -134,7 +133,8 @@ final class DirectIterator: BatchIterator {
   private let threads: BatchThreads?
   private var last: Batch?
 
-  init(_ pass: Pass, _ threads: BatchThreads?) {
+  /// - `threads`: make it together; nil for the calling one alone.
+  init(_ pass: Pass, on threads: BatchThreads? = nil) {
     self.pass = pass
     self.threads = threads
   }

@@ -132,9 +132,7 @@ public struct Batches: BatchSource {
 }
 
 extension Batches: PlannedSource {
-  var isMadeBetweenSteps: Bool {
-    (isPrefetchUsual || prefetch == 0) && dataset.isComputedSet
-  }
+  var isMadeBetweenSteps: Bool { isPrefetchUsual && dataset.isComputedSet }
 
   func plans(epoch: Int) -> (Int) -> BatchPlan { plans(epoch: epoch) { ($0, true) } }
 

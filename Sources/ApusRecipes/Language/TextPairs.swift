@@ -70,9 +70,7 @@ extension TextPairRecipe {
   }
 
   func update(_ options: RecipeOptions, stepsPerEpoch: Int?) -> RecipeUpdate {
-    var update = RecipeUpdate(optimizer(options, stepsPerEpoch: stepsPerEpoch))
-    update.clipNorm = 1
-    return update
+    RecipeUpdate(optimizer(options, stepsPerEpoch: stepsPerEpoch), clipNorm: 1)
   }
 
   /// While it learns, loss and perplexity are those of smoothed targets.

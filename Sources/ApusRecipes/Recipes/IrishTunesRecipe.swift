@@ -47,9 +47,7 @@ struct IrishTunesRecipe: SupervisedRecipe {
   }
 
   func update(_ options: RecipeOptions, stepsPerEpoch: Int?) -> RecipeUpdate {
-    var update = RecipeUpdate(optimizer(options, stepsPerEpoch: stepsPerEpoch))
-    update.clipNorm = 1
-    return update
+    RecipeUpdate(optimizer(options, stepsPerEpoch: stepsPerEpoch), clipNorm: 1)
   }
 
   func loss(_ model: TuneNetwork, _ batch: SymbolicBatch) -> Tensor {

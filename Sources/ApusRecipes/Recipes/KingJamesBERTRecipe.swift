@@ -54,9 +54,7 @@ struct KingJamesBERTRecipe: SupervisedRecipe {
   }
 
   func update(_ options: RecipeOptions, stepsPerEpoch: Int?) -> RecipeUpdate {
-    var update = RecipeUpdate(optimizer(options, stepsPerEpoch: stepsPerEpoch))
-    update.clipNorm = 1
-    return update
+    RecipeUpdate(optimizer(options, stepsPerEpoch: stepsPerEpoch), clipNorm: 1)
   }
 
   func loss(_ model: BERT, _ batch: SymbolicBatch) -> Tensor {

@@ -48,12 +48,7 @@ struct KingJamesClozeRecipe: SupervisedRecipe {
     let model = BERTForQuestionAnswering(
       BERTForQuestionAnswering.Configuration(
         BERT.Configuration(width: 384, layers: 6, heads: 12, hidden: 1536)))
-    try model.initialize(seed: options.seed)
-    let step = try TrainingStep(
-      model, optimizer: optimizer(options, stepsPerEpoch: nil), seed: options.seed,
-      compile: compile, loss: loss)
-    let evaluation = try EvaluationStep(model, seed: options.seed, compile: compile, loss: loss)
-    return [RecipeStep("step", step, fields: fields(options), evaluation: evaluation.graph)]
+    return try steps(of: model, options, compile: compile)
   }
 
   func optimizer(_ options: RecipeOptions, stepsPerEpoch: Int?) -> any Optimizer {
@@ -61,9 +56,7 @@ struct KingJamesClozeRecipe: SupervisedRecipe {
   }
 
   func update(_ options: RecipeOptions, stepsPerEpoch: Int?) -> RecipeUpdate {
-    var update = RecipeUpdate(optimizer(options, stepsPerEpoch: stepsPerEpoch))
-    update.clipNorm = 1
-    return update
+    RecipeUpdate(optimizer(options, stepsPerEpoch: stepsPerEpoch), clipNorm: 1)
   }
 
   /// A name that stands in the passage more than once may be marked wherever it stands.

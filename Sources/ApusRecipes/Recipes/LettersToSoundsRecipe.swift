@@ -50,9 +50,7 @@ struct LettersToSoundsRecipe: SupervisedRecipe {
   }
 
   func update(_ options: RecipeOptions, stepsPerEpoch: Int?) -> RecipeUpdate {
-    var update = RecipeUpdate(optimizer(options, stepsPerEpoch: stepsPerEpoch))
-    update.clipNorm = 1
-    return update
+    RecipeUpdate(optimizer(options, stepsPerEpoch: stepsPerEpoch), clipNorm: 1)
   }
 
   /// Whoever takes the likeliest phone at each step says a word right where each phone is the likeliest behind those before

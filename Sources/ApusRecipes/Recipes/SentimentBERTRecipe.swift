@@ -70,12 +70,7 @@ struct SentimentBERTRecipe: SupervisedRecipe {
       BERT.Configuration(width: 384, layers: 6, heads: 12, hidden: 1536, hasTokenHead: false))
     try bert.initialize(seed: options.seed)
     let model = try network(bert, options)
-    try model.initialize(seed: options.seed)
-    let step = try TrainingStep(
-      model, optimizer: optimizer(options, stepsPerEpoch: nil), seed: options.seed,
-      compile: compile, loss: loss)
-    let evaluation = try EvaluationStep(model, seed: options.seed, compile: compile, loss: loss)
-    return [RecipeStep("step", step, fields: fields(options), evaluation: evaluation.graph)]
+    return try steps(of: model, options, compile: compile)
   }
 
   func optimizer(_ options: RecipeOptions, stepsPerEpoch: Int?) -> any Optimizer {

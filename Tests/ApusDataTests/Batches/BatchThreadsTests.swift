@@ -106,6 +106,7 @@ import Testing
   @Test func whoSaysHowManyArePreparedAhead_getsAThread() throws {
     let batches = try images(40).batched(8, prefetch: 2)
     #expect(!batches.isMadeBetweenSteps)
+    #expect(try !images(40).batched(8, prefetch: 0).isMadeBetweenSteps)
     #expect(try images(40).batched(8).isMadeBetweenSteps)
     let iterator = try BatchThreads.$current.withValue(backwards(2)) {
       try batches.makeIterator(epoch: 0)
