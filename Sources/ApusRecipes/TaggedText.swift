@@ -62,11 +62,12 @@ enum TaggedText {
   }
 }
 
-/// What a network is told of a word: numbers of the word itself, its first letters, its last ones and its form.
+/// What a network is told of a word: numbers of the word itself, as it is written and in small letters, of its first one
+/// to four letters, its last one to five and its form.
 ///
 /// Numbers count from 1 in the order in which the texts have them; 0 is what stands there once only, or never.
 struct WordFeatures {
-  static let perWord = 7
+  static let perWord = 12
   private let numbers: [String: Int32]
   /// Numbers there are, 0 included.
   let count: Int
@@ -97,7 +98,8 @@ struct WordFeatures {
       case let first? where first.isNumber: "0"
       default: "."
       }
-    return ["word \(word)", "begins \(letters.prefix(3))", "form \(form)"]
-      + (1...4).map { "\($0) \(letters.suffix($0))" }
+    return ["word \(word)", "small \(letters)", "form \(form)"]
+      + (1...4).map { "begins \($0) \(letters.prefix($0))" }
+      + (1...5).map { "\($0) \(letters.suffix($0))" }
   }
 }

@@ -197,6 +197,8 @@ private struct Probe: Module {
     let evaluated = try run(.evaluation, 1)
     #expect(evaluated.type == spec.output && evaluated.isFinite)
     #expect(try run(.evaluation, 2) == evaluated)
+    let copy = try model.copy()
+    #expect(try Predictor(copy, seed: 1) { $0($1) }(x) == evaluated)
     #expect(try (run(.training, 1) != evaluated) == spec.differs)
   }
 

@@ -136,6 +136,9 @@ extension Module {
   }
 }
 
+/// A struct that is no module and yet holds states of one, which lists them among its own ``Module/parts``.
+protocol HoldsStates {}
+
 /// Copies values with the states in them, each state once.
 struct ModuleCopier {
   private var states: [ObjectIdentifier: ModelState] = [:]
@@ -195,11 +198,11 @@ struct ModuleCopier {
     return try elements.copied(by: &self, at: path) as! T
   }
 
-  /// Modules that are structs, and tuples. Nothing else holds states: what a model hides in other types is an
-  /// error of its own.
+  /// Modules that are structs, parts of layers that say that they hold states, and tuples. Nothing else holds states:
+  /// what a model hides in other types is an error of its own.
   private mutating func copyFields<T>(_ value: T, at path: String) throws -> T {
     switch Mirror(reflecting: value).displayStyle {
-    case .struct where value is any Module: break
+    case .struct where value is any Module || value is any HoldsStates: break
     case .tuple: break
     default: return value
     }

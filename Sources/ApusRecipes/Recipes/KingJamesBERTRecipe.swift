@@ -41,10 +41,13 @@ struct KingJamesBERTRecipe: SupervisedRecipe {
   let otherMetrics = [RecipeMetric("bits per masked token", goal: .smaller)]
 
   func model(_ options: RecipeOptions) throws -> BERT {
-    let configuration = BERT.Configuration(
+    var configuration = BERT.Configuration(
       vocabulary: options[Self.vocabulary], length: options[Self.length],
       width: options[Self.width], layers: options[Self.layers], heads: options[Self.heads],
       dropout: 0)
+    // With BERT's 0.02 a narrow model attends to everything alike for thousands of steps, in which it learns no more than
+    // how frequent tokens are. So that products of unit variance begin with unit variance:
+    configuration.initializerRange = 1 / Double(options[Self.width]).squareRoot()
     try configuration.validate()
     return BERT(configuration)
   }

@@ -37,6 +37,38 @@ private struct LanguageModel: Module {
   }
 }
 
+private struct Kind: Sendable, CustomTestStringConvertible {
+  let testDescription: String
+  let make: @Sendable () -> any Module
+
+  init(_ name: String, _ make: @escaping @Sendable () -> any Module) {
+    (testDescription, self.make) = (name, make)
+  }
+}
+
+/// What is built of more than lists of layers.
+private let kinds = [
+  Kind("RNN") { RNN(3, 4, layers: 2) },
+  Kind("GRU") { GRU(3, 4, isBidirectional: true) },
+  Kind("LSTM") { LSTM(3, 4, layers: 2, isBidirectional: true, hasPeepholes: true) },
+  Kind("Bilinear") { Bilinear(2, 3, 4) },
+  Kind("attention") { MultiHeadAttention(8, heads: 2) },
+  Kind("encoder") { TransformerEncoder(layers: 2, TransformerSettings(8, heads: 2, hidden: 12)) },
+  Kind("decoder") { TransformerDecoder(layers: 2, TransformerSettings(8, heads: 2, hidden: 12)) },
+  Kind("BERT") { BERT(.init(vocabulary: 9, length: 4, width: 8, layers: 2, heads: 2)) },
+  Kind("GPT2") { GPT2(.init(vocabulary: 9, length: 4, width: 8, layers: 2, heads: 2)) },
+  Kind("Llama") {
+    Llama(.init(vocabulary: 9, length: 4, width: 8, hidden: 8, layers: 2, heads: 2))
+  },
+  Kind("translator") {
+    EncoderDecoderTransformer(.init(vocabulary: 9, length: 4, width: 8, layers: 2, heads: 2))
+  },
+  Kind("U-Net") { UNet(classes: 2, channels: 1, width: 2, depth: 2) },
+  Kind("autoencoder") { ConvAutoencoder(channels: 1, width: 2, depth: 2) },
+  Kind("ResNet") { ResNet.cifar(blocks: 1, classes: 2) },
+  Kind("LeNet") { LeNet() },
+]
+
 @Suite struct CopyTests {
   @Test func aCopy_hasItsOwnWeightsOfEqualValues_inEveryKindOfPlace() throws {
     let model = Varied()
@@ -53,6 +85,36 @@ private struct LanguageModel: Module {
     #expect(copy.count !== model.count && copy.numbers == model.numbers)
     try model.plain.weight.set(NDArray(zeros: .f32(2, 2)))
     #expect(try copy.plain.weight.value() != model.plain.weight.value())
+  }
+
+  @Test(arguments: kinds) fileprivate func everyModelCanBeCopied(kind: Kind) throws {
+    func check(_ model: some Module) throws {
+      try model.initialize(seed: 5)
+      let copy = try model.copy()
+      #expect(!model.parameters.isEmpty)
+      #expect(copy.parameters.map(\.path) == model.parameters.map(\.path))
+      for ((path, mine), (_, theirs)) in zip(model.parameters, copy.parameters) {
+        #expect(try mine !== theirs && mine.value() == theirs.value(), "\(path)")
+      }
+    }
+    try check(kind.make())
+  }
+
+  @Test func theAverageOfARecurrentModel_isJudgedInItsPlace() throws {
+    let trainer = try Trainer(
+      LSTM(2, 3, isBidirectional: true), optimizer: SGD(learningRate: 0.1), movingAverage: 0.5
+    ) { model, batch in model(batch.x).outputs.sum() }
+    let kept = try #require(trainer.average)
+    let before = try LifeCycle.values(kept)
+    try trainer.train(on: Batch(["x": NDArray([1, 2, 3, 4, 5, 6, 7, 8], shape: [1, 4, 2])]))
+    let average = try LifeCycle.values(kept), now = try LifeCycle.values(trainer.model)
+    #expect(average != before)
+    for (path, value) in average {
+      let first = try #require(before[path]).doubles, last = try #require(now[path]).doubles
+      for (own, ends) in zip(value.doubles, zip(first, last)) {
+        #expect(abs(own - (ends.0 + ends.1) / 2) < 1e-6, "\(path)")
+      }
+    }
   }
 
   @Test func whatIsTied_isTiedInTheCopy() throws {

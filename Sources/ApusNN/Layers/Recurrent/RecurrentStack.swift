@@ -4,7 +4,7 @@ import ApusGraph
 import ApusOps
 
 /// The weights of one layer in one direction, named and laid out as PyTorch's.
-struct RecurrentWeights: Sendable {
+struct RecurrentWeights: HoldsStates, Sendable {
   /// `[gates · hidden, inputs]`.
   let input: Parameter
   /// `[gates · hidden, hidden]`.
@@ -73,7 +73,7 @@ struct RecurrentShape: Sendable {
 }
 
 /// Layers one on top of the other, each in one or two directions.
-struct RecurrentStack: Sendable {
+struct RecurrentStack: HoldsStates, Sendable {
   let shape: RecurrentShape
   let dropout: Double
   /// By layer, by direction.
