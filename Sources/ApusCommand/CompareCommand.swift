@@ -14,6 +14,11 @@ struct CompareCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("The runs' folders, two or more.", valueName: "runs"))
   var runs: [String]
 
+  @Option(
+    help: ArgumentHelp(
+      "Of all curves this one, such as loss/validation; repeatable.", valueName: "tag"))
+  var curve: [String] = []
+
   @Option(help: ArgumentHelp("Write a page with the curves of all runs.", valueName: "file"))
   var html: String?
 
@@ -36,11 +41,12 @@ struct CompareCommand: ParsableCommand {
   }
 
   func run() throws {
-    let comparison = RunComparison(
+    var comparison = RunComparison(
       try runs.map { path in
         let trimmed = path.reversed().drop { $0 == "/" }.prefix { $0 != "/" }
         return (trimmed.isEmpty ? path : String(trimmed.reversed()), try RunHistory(path))
       })
+    if !curve.isEmpty { comparison = try comparison.keeping(curve) }
     if let html { try AtomicFile.write(comparison.html, to: html) }
     if let svg {
       let title = comparison.names.joined(separator: ", ")

@@ -49,7 +49,8 @@ struct TrainCommand: ParsableCommand {
 
   @Flag(
     help:
-      "A short look: epochs of 50 steps, judged by 10 batches; one, where --epochs says nothing.")
+      "A short look: epochs of 50 steps at most, judged by 10 batches; one, where --epochs says nothing."
+  )
   var quick = false
 
   @Option(help: "Passes over the training data. Default: the recipe's.")

@@ -52,9 +52,9 @@ struct FirstBatches: BatchSource {
 
 extension RecipeData {
   /// For a short look: so much of both as takes seconds.
-  var beginning: RecipeData {
+  func beginning(_ steps: Int) -> RecipeData {
     RecipeData(
-      training: FirstBatches(training, 50), validation: FirstBatches(validation, 10),
+      training: FirstBatches(training, steps), validation: FirstBatches(validation, 10),
       test: test.map { FirstBatches($0, 10) })
   }
 }

@@ -26,6 +26,8 @@ package protocol SupervisedRecipe: ModelRecipe, TrainableRecipe {
   var metric: RecipeMetric { get }
   /// What else the loss reports that people want to read at the end: the metrics of further heads.
   var otherMetrics: [RecipeMetric] { get }
+  /// Steps of an epoch of a short look: 50 by default, fewer where those take longer than some seconds.
+  var quickSteps: Int { get }
   /// Reads the data.
   ///
   /// - Throws: `io` naming what is not there and the package that has it, and what else reading throws.
@@ -138,6 +140,8 @@ extension SupervisedRecipe {
     _ model: Model, _ data: RecipeData, _ run: RecipeRun
   ) throws -> [RecipeOutcome.Figure] { [] }
 
+  package var quickSteps: Int { 50 }
+
   package func evidence(
     _ model: Model, _ data: RecipeData, _ run: RecipeRun
   ) throws -> RunEvidence { RunEvidence(model: model.summary) }
@@ -150,7 +154,7 @@ extension SupervisedRecipe {
   func fit(_ run: RecipeRun, telling more: [any Callback] = []) throws -> RecipeOutcome {
     let options = run.options
     let whole = try data(options)
-    let data = run.isQuick ? whole.beginning : whole
+    let data = run.isQuick ? whole.beginning(quickSteps) : whole
     let update = update(options, stepsPerEpoch: data.training.batchCount)
     let trainer = try Trainer(
       model(options), optimizer: update.optimizer, movingAverage: update.movingAverage,

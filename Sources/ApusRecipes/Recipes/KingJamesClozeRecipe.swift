@@ -37,6 +37,7 @@ struct KingJamesClozeRecipe: SupervisedRecipe {
     verses, length, export,
   ]
   let metric = RecipeMetric("span accuracy", isFraction: true, goal: .larger)
+  var quickSteps: Int { 10 }
 
   func model(_ options: RecipeOptions) throws -> BERTForQuestionAnswering {
     let folder = try PretrainedEncoder.folder(options[Self.folder])

@@ -23,6 +23,7 @@ struct KingJamesLSTMRecipe: KingJamesRecipes {
     layers, length,
   ]
   let metric = RecipeMetric("bits per character", goal: .smaller)
+  var quickSteps: Int { 25 }
 
   func model(_ options: RecipeOptions) throws -> CharacterNetwork<LSTM> {
     let units = options[Self.units]

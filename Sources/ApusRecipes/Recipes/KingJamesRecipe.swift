@@ -25,6 +25,7 @@ struct KingJamesRecipe: KingJamesRecipes {
     heads, blocks, length,
   ]
   let metric = RecipeMetric("bits per character", goal: .smaller)
+  var quickSteps: Int { 25 }
 
   func model(_ options: RecipeOptions) throws -> GPT2 {
     let configuration = GPT2.Configuration(

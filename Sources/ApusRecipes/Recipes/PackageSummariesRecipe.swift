@@ -33,6 +33,7 @@ struct PackageSummariesRecipe: TextPairRecipe {
     TextPairOption.dropout, TextPairOption.warmUp,
   ]
   let metric = RecipeMetric("perplexity", goal: .smaller)
+  var quickSteps: Int { 20 }
 
   func texts(_ options: RecipeOptions) throws -> PairedTexts {
     let variable = ProcessInfo.processInfo.environment["APUS_PACKAGE_DESCRIPTIONS"] ?? ""

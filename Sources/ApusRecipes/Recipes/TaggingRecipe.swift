@@ -47,10 +47,10 @@ struct TaggingRecipe: SupervisedRecipe {
       weightDecay: 1e-2)
   }
 
-  /// An average of the weights over about a hundred steps is what is judged.
+  /// What is judged is an average of the weights over about the last sixteenth of the steps, a hundred of the usual run.
   func update(_ options: RecipeOptions, stepsPerEpoch: Int?) -> RecipeUpdate {
     var update = RecipeUpdate(optimizer(options, stepsPerEpoch: stepsPerEpoch), clipNorm: 1)
-    update.movingAverage = 0.99
+    update.movingAverage = stepsPerEpoch.map { 1 - 1 / (1 + Double(options.epochs * $0) / 16) }
     return update
   }
 

@@ -28,6 +28,7 @@ struct VerseTranslationRecipe: TextPairRecipe {
     TextPairOption.warmUp,
   ]
   let metric = RecipeMetric("perplexity", goal: .smaller)
+  var quickSteps: Int { 25 }
 
   func texts(_ options: RecipeOptions) throws -> PairedTexts {
     let variable = ProcessInfo.processInfo.environment["APUS_SWORD_TEXTS"] ?? ""

@@ -19,6 +19,25 @@ package struct RunComparison {
 
   package var names: [String] { runs.map(\.name) }
 
+  /// The same runs with some of their curves alone.
+  ///
+  /// - `tags`: of the curves, as "loss/validation".
+  /// - Throws: `missing` for a tag that no run has, with those that look like it.
+  package func keeping(_ tags: [String]) throws -> RunComparison {
+    let known = runs.flatMap { $0.history.curves.map(\.tag) }
+    for tag in tags where !known.contains(tag) {
+      let near = Set(known).sorted().nearest(to: tag).joined(separator: ", ")
+      throw ApusError(
+        .missing, "no run has a curve '\(tag)'", at: names.joined(separator: ", "),
+        expected: near.isEmpty ? "a run with curves" : "one of the runs' curves: \(near)")
+    }
+    return RunComparison(
+      runs.map { name, history in
+        let curves = history.curves.filter { tags.contains($0.tag) }
+        return (name, RunHistory(curves, hyperparameters: history.hyperparameters))
+      })
+  }
+
   /// Settings in which the runs differ, by name; nil where a run has none of that name.
   package var differences: [(setting: String, values: [String?])] {
     Set(runs.flatMap { $0.history.hyperparameters.keys }).sorted().compactMap { name in

@@ -186,5 +186,12 @@ private let browser = ChildProgram.inPath("chromium", "chromium-headless-shell",
     let read = try Self.curves(comparison.html)
     #expect(
       read["loss"]?["x: training"]?.count == 4 && read["loss"]?["x (2): training"]?.count == 4)
+
+    let rates = try comparison.keeping(["learning_rate"])
+    #expect(rates.figures.map(\.tag) == ["learning_rate"] && rates.names == comparison.names)
+    #expect(rates.differences.map(\.setting) == ["only", "rate"])
+    #expect(rates.charts.charts.map(\.kind) == ["learning_rate"])
+    let unknown = #expect(throws: ApusError.self) { try comparison.keeping(["los/training"]) }
+    #expect(unknown?.kind == .missing && unknown?.expected?.contains("loss/training") == true)
   }
 }
