@@ -173,7 +173,7 @@ import Testing
     let folder = text.path + "/bert"
     for (name, value) in [
       ("data", text.path), ("epochs", "60"), ("vocabulary", "320"), ("width", "32"),
-      ("layers", "2"),
+      ("layers", "2"), ("batch", "8"),
       ("length", "32"), ("learning-rate", "3e-3"), ("export", folder),
     ] { try options.set(name, to: value) }
     var told = ""

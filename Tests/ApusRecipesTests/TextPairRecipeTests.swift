@@ -1,6 +1,7 @@
 // Translations and summaries on small invented texts: what is read, what stands beside it, that they learn.
 
 import Apus
+import ApusText
 import Foundation
 import Testing
 
@@ -99,6 +100,20 @@ import Testing
       #expect(try #require(figures["BLEU by beams of 4"]) > 80)
       #expect(try #require(figures["chrF by greedy"]) > 90)
       #expect(told.contains("It translates:\n  The ") && told.contains("1909:    El "))
+
+      // Who has weights and tokenizer translates.
+      let tokenizer = try Tokenizer(file: folder.path + "/w.tokenizer.json")
+      #expect(told.contains("w.tokenizer.json") && tokenizer.idLimit <= 320)
+      var sizes = EncoderDecoderTransformer.Configuration(
+        vocabulary: 320, length: 160, width: 32, layers: 1, heads: 1, startToken: 0, endToken: 1)
+      sizes.targetLength = 160
+      let model = EncoderDecoderTransformer(sizes)
+      try model.load(folder.path + "/w.safetensors")
+      let first = try #require(BibleVerses.read(in: folder.path).test.first)
+      let tokens = try tokenizer.ids(of: first.source) + [1]
+      let written = try EncoderDecoderGenerator(model).generate([tokens])[0]
+      let text = try tokenizer.decode(written.filter { $0 > 1 })
+      #expect(text.drop { $0 == " " } == first.target, "\(text)")
     }
   }
 

@@ -119,6 +119,14 @@ struct NumberedPairs<Recipe: TextPairRecipe> {
     most = Recipe.lengths.last!
   }
 
+  /// Writes the tokenizer beside the weights, `verse-translation.tokenizer.json`: what they were learnt for.
+  func save(_ run: RecipeRun) throws {
+    guard run.isFirst else { return }
+    let path = run.path(ending: ".tokenizer.json")
+    try tokenizer.save(to: path)
+    run.tell("The tokenizer is in \(path).")
+  }
+
   var training: SequenceDataset { get throws { try dataset(texts.training) } }
   var test: SequenceDataset { get throws { try dataset(texts.test) } }
 

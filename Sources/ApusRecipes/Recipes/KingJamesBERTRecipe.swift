@@ -12,7 +12,7 @@ struct KingJamesBERTRecipe: SupervisedRecipe {
   static let layers = RecipeOption("layers", default: 4, .between(1, 48), "Layers of the encoder.")
   static let heads = RecipeOption("heads", default: 4, .between(1, 64), "Heads of attention.")
   static let length = RecipeOption(
-    "length", default: 128, .between(8, 4096), "Tokens that are read at once.")
+    "length", default: 34, .between(8, 4096), "Tokens that are read at once.")
   static let masked = RecipeOption(
     "masked", default: 0.15, .share, "Share of a row's tokens that are to be told.")
   static let export = RecipeOption<String?>(
@@ -30,11 +30,11 @@ struct KingJamesBERTRecipe: SupervisedRecipe {
     chosen anew in each epoch; eight of ten are masked, one becomes a random token, one stays. The byte-level vocabulary is \
     learnt from the text too. The last twentieth of the verses is held out, with masks that stay. Beside the model stand \
     the most frequent token, and a table of what stood between two neighbours, which it is shown unmasked. --export \
-    writes a folder for transformers, and for king-james-cloze. The text is king-james-gpt's.
+    writes a folder for transformers, and with --length 192 for king-james-cloze. The text is king-james-gpt's.
     """
   let options: [any OptionDeclaration] = [
-    CommonOption.epochs.with(default: 6), CommonOption.batch.with(default: 8),
-    CommonOption.learningRate.with(default: 1e-3), CommonOption.seed, CommonOption.data,
+    CommonOption.epochs.with(default: 12), CommonOption.batch.with(default: 32),
+    CommonOption.learningRate.with(default: 5e-4), CommonOption.seed, CommonOption.data,
     vocabulary, width, layers, heads, length, masked, export,
   ]
   let metric = RecipeMetric("masked accuracy", isFraction: true, goal: .larger)

@@ -29,7 +29,7 @@ struct KingJamesClozeRecipe: SupervisedRecipe {
     James Bible and stands in the three verses before, among other names. An encoder gets a head that marks where the answer \
     starts and ends. Each tenth block of fifty verses is held out: exact match and F1 as SQuAD has them, beside the \
     passage's most frequent name and its last. The encoder is sentiment-bert's by default (see there for the package); --model \
-    or APUS_MINILM name another folder, such as what king-james-bert --export writes. The text is king-james-gpt's.
+    or APUS_MINILM name another folder, such as what king-james-bert --length 192 --export writes. The text is king-james-gpt's.
     """
   let options: [any OptionDeclaration] = [
     CommonOption.epochs.with(default: 2), CommonOption.batch.with(default: 16),

@@ -61,6 +61,7 @@ struct PackageSummariesRecipe: TextPairRecipe {
     _ model: EncoderDecoderTransformer, _ data: RecipeData, _ run: RecipeRun
   ) throws -> [RecipeOutcome.Figure] {
     let pairs = try NumberedPairs<Self>(texts(run.options), run.options)
+    try pairs.save(run)
     let every = run.isQuick ? 40 : 1
     let test = stride(from: 0, to: pairs.texts.test.count, by: every).map { pairs.texts.test[$0] }
     let sources = test.map(\.source)

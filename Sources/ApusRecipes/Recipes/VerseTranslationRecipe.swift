@@ -40,6 +40,7 @@ struct VerseTranslationRecipe: TextPairRecipe {
     _ model: EncoderDecoderTransformer, _ data: RecipeData, _ run: RecipeRun
   ) throws -> [RecipeOutcome.Figure] {
     let pairs = try NumberedPairs<Self>(texts(run.options), run.options)
+    try pairs.save(run)
     let every = run.isQuick ? 40 : 1
     func some(_ pairs: [TextPair]) -> [TextPair] {
       stride(from: 0, to: pairs.count, by: every).map { pairs[$0] }
