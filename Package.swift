@@ -73,7 +73,8 @@ let package = Package(
       dependencies: [
         "ApusGraph", "ApusRuntime", .target(name: "CMPI", condition: .when(traits: ["MPI"])),
       ]),
-    .target(name: "ApusRecipes", dependencies: ["Apus", "ApusLanguage", "ApusText"]),
+    .target(
+      name: "ApusRecipes", dependencies: ["Apus", "ApusImages", "ApusLanguage", "ApusText"]),
     .target(
       name: "ApusBenchmarks",
       dependencies: ["Apus", "ApusLanguage", "ApusRecipes", "ApusText", "CKernels"],

@@ -16,7 +16,7 @@ struct PredictCommand: ParsableCommand {
     discussion: """
       Reads the folder that 'apus train run.yaml' wrote, and examples: a table with the columns of the training \
       data (.csv), an archive with the array of the inputs (.npz), an array (.npy), the images of an IDX file, or \
-      a picture (.png, .jpg, .ppm, .pgm) of the model's size. \
+      a picture (.png, .jpg, .ppm, .pgm), of the model's size unless it learnt from an image_folder. \
       A line an example goes to standard output, or to a file.
       """)
 

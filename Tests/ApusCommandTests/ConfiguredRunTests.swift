@@ -316,7 +316,9 @@ private func withTable<R>(
       let words = try apus("train", file, "--gradient-check")
       #expect(words.lines.count == 5 && words.lines[1].hasPrefix(check["worst"]!.string!))
       #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/run"))
-      #expect(try apus("train", "king-james-gpt", "--gradient-check").status == 1)
+      // Of a text that is not there.
+      let lost = try apus("train", "king-james-gpt", "--data", folder.path, "--gradient-check")
+      #expect(lost.status == 1 && lost.errors.contains("ot.bzz"), "\(lost.errors)")
     }
   }
 

@@ -102,7 +102,7 @@ struct AugmentationConfiguration: Sendable {
   /// The images of a set, transformed.
   ///
   /// - Throws: `shapeMismatch` where they become others than the model learns to read; what the transforms throw.
-  func applied(to images: LabeledImages) throws -> any Dataset {
+  func applied(to images: some Dataset) throws -> any Dataset {
     do {
       let result = try images.transformed(transforms)
       guard result.fields == images.fields else {

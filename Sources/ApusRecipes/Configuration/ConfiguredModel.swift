@@ -54,6 +54,8 @@ package struct ModelSignature: Sendable {
   package var columns: [String]?
   /// How bytes of pixels become floats: `unit` for /255, `normalized` as Fashion-MNIST's.
   package var pixels: String?
+  /// How pictures of another size come to the model's, as `ImageFolder.Fit`; nil where they have to have it.
+  package var fit: String?
   /// Whether inputs are scaled within the model.
   package var isScaled = false
   var scale: InputScale? { didSet { isScaled = scale != nil } }
@@ -89,10 +91,11 @@ package struct ModelSignature: Sendable {
       ("format", "apus.model.1"),
       (
         "input",
-        .object([
-          ("name", .string(inputName)), ("shape", numbers(input)), ("columns", texts(columns)),
-          ("pixels", pixels.map { .string($0) } ?? .null), ("scaled", .bool(isScaled)),
-        ])
+        .object(
+          [
+            ("name", .string(inputName)), ("shape", numbers(input)), ("columns", texts(columns)),
+            ("pixels", pixels.map { .string($0) } ?? .null), ("scaled", .bool(isScaled)),
+          ] + (fit.map { [("fit", .string($0))] } ?? []))
       ),
       (
         "output",
@@ -122,6 +125,7 @@ package struct ModelSignature: Sendable {
       input: shape, inputName: name, target: target, classes: output["classes"]?.integer,
       classNames: output["class_names"]?.elements?.compactMap(\.string),
       columns: input["columns"]?.elements?.compactMap(\.string), pixels: input["pixels"]?.string)
+    fit = input["fit"]?.string
     if input["scaled"]?.bool == true {
       scale = InputScale(width: shape[shape.count - 1])
     }

@@ -1,15 +1,17 @@
 // Data as a configuration says it: a data set by name, or files.
 
 import Apus
+import ApusImages
 
 /// What a model learns from, and is judged by.
 ///
 ///     data: fashion_mnist
 ///     data: { name: cifar10, folder: cifar-10-batches-bin, augment: [random_horizontal_flip] }
+///     data: { name: image_folder, train: pets, height: 64 }
 ///     data: { name: csv, train: wine.csv, target: quality, standardize: true, batch: 32 }
 ///     data: { name: npz, train: digits.npz, inputs: images, targets: labels }
 struct DataConfiguration: Sendable {
-  static let names = imageSets + ["csv", "npz"]
+  static let names = imageSets + ["image_folder", "csv", "npz"]
   private static let imageSets = ["fashion_mnist", "cifar10", "cifar100"]
 
   let name: String
@@ -25,6 +27,7 @@ struct DataConfiguration: Sendable {
   private var classes: Int?
   private var isNormalized = false
   private var isCoarse = false
+  private var imageFolder: ImageFolderConfiguration?
   private var augmentation: AugmentationConfiguration?
   private var isStandardized = false
   /// The part of the training data that is held out; 0 for none.
@@ -67,6 +70,8 @@ struct DataConfiguration: Sendable {
       targets = [try reader.value("targets", "y")]
       classes = try reader.optional("classes", .between(2, 4096))
       isStandardized = try reader.value("standardize", false)
+    case "image_folder":
+      imageFolder = try ImageFolderConfiguration(reader)
     case "cifar10":
       folder = try reader.required("folder") as String
     case "cifar100":
@@ -76,12 +81,12 @@ struct DataConfiguration: Sendable {
       folder = try reader.optional("folder")
       isNormalized = try reader.value("normalize", false)
     }
-    let isOfImages = Self.imageSets.contains(name)
-    if isOfImages, let node = reader.ask("augment") {
+    let isSet = Self.imageSets.contains(name)
+    if isSet || imageFolder != nil, let node = reader.ask("augment") {
       augmentation = try AugmentationConfiguration(node, reader.path(of: "augment"))
       reader.note("augment", augmentation!.resolved)
     }
-    let hasTest = isOfImages || test != nil
+    let hasTest = isSet || test != nil || imageFolder?.hasTest == true
     held = try reader.value(
       "validation", hasTest ? 0.0 : 0.1,
       OptionRange(description: "a number from 0 up to 1, which is not one") { $0 >= 0 && $0 < 1 })
@@ -98,8 +103,8 @@ struct DataConfiguration: Sendable {
     }
   }
 
-  /// Whether it is a set of images with a class each, and test images of its own.
-  var isOfImages: Bool { Self.imageSets.contains(name) }
+  /// Whether it is a set of images with a class each.
+  var isOfImages: Bool { Self.imageSets.contains(name) || imageFolder != nil }
 
   /// Reads it all.
   ///
@@ -118,19 +123,16 @@ struct DataConfiguration: Sendable {
           "of \(training.count) examples \(count) would be held out", at: place,
           expected: "at least one to learn from, and one to judge by")
       }
-      let order = try Batches(training.dataset, size: 1, shuffle: .seed(splitSeed)).order(epoch: 0)
-      data.validation = try training.rows(Array(order.prefix(count))).dataset.batched(
-        evaluationBatch, shuffle: nil)
-      learning = try training.rows(Array(order.dropFirst(count)))
+      let held: Examples
+      (held, learning) = try training.split(count, seed: splitSeed)
+      data.validation = try held.dataset.batched(evaluationBatch, shuffle: nil)
       data.test = try test?.dataset.batched(evaluationBatch, shuffle: nil)
     } else {
       data.validation = try test?.dataset.batched(evaluationBatch, shuffle: nil)
     }
     if isStandardized { data.signature.scale = try learning.scale() }
     var learnt = try learning.dataset
-    if let augmentation, case .images(let images) = learning {
-      learnt = try augmentation.applied(to: images)
-    }
+    if let augmentation { learnt = try augmentation.applied(to: learnt) }
     data.training = try learnt.batched(batch, shuffle: shuffle ? .whenTraining : .never)
     return data
   }
@@ -167,6 +169,11 @@ struct DataConfiguration: Sendable {
         input: train.fields[0].type.shape.dimensions, inputName: "images", target: "labels",
         classes: train.classCount, classNames: names, pixels: pixels)
       return (.images(train), .images(test), signature)
+    }
+    if let imageFolder {
+      let (train, test) = try imageFolder.folders()
+      func all(_ images: ImageFolder) -> Examples { .pictures(images, images.labels) }
+      return (all(train), test.map(all), imageFolder.signature(train))
     }
     switch name {
     case "cifar10":
@@ -308,11 +315,14 @@ private struct NoBatches: BatchSource {
 private enum Examples {
   case images(LabeledImages)
   case arrays(ArrayExamples)
+  /// Those of files, which are read as batches are made, and the class of each.
+  case pictures(any Dataset, [Int])
 
   var count: Int {
     switch self {
     case .images(let images): images.count
     case .arrays(let arrays): arrays.x.shape[0]
+    case .pictures(let pictures, _): pictures.count
     }
   }
 
@@ -320,12 +330,24 @@ private enum Examples {
     get throws {
       switch self {
       case .images(let images): images
+      case .pictures(let pictures, _): pictures
       case .arrays(let arrays): try ArrayDataset(["x": arrays.x, "y": arrays.y])
       }
     }
   }
 
-  func rows(_ numbers: [Int]) throws -> Examples {
+  /// So many examples, drawn at random, and the others. Of files each class has its share in both.
+  func split(_ count: Int, seed: UInt64) throws -> (held: Examples, rest: Examples) {
+    if case .pictures(let pictures, let labels) = self {
+      let share = Double(count) / Double(self.count)
+      let parts = try pictures.split([share, 1 - share], stratifiedBy: labels, seed: seed)
+      return (.pictures(parts[0], []), .pictures(parts[1], []))
+    }
+    let order = try Batches(dataset, size: 1, shuffle: .seed(seed)).order(epoch: 0)
+    return (try rows(Array(order.prefix(count))), try rows(Array(order.dropFirst(count))))
+  }
+
+  private func rows(_ numbers: [Int]) throws -> Examples {
     switch self {
     case .images(let images):
       .images(
@@ -334,6 +356,7 @@ private enum Examples {
           classCount: images.classCount, scale: images.scale))
     case .arrays(let arrays):
       .arrays(ArrayExamples(x: try arrays.x.rows(at: numbers), y: try arrays.y.rows(at: numbers)))
+    case .pictures: self
     }
   }
 

@@ -48,7 +48,8 @@ extension ConfiguredRun {
 
   /// What the model says of a picture.
   ///
-  /// - `picture`: bytes `[height, width, channels]`, of the size and the channels that the model takes.
+  /// - `picture`: bytes `[height, width, channels]` of the channels that the model takes, and of its size unless it has
+  ///   learnt from pictures of several.
   /// - `path`: of its file, for errors.
   /// - `weights`, `hasAll`: as for ``predictions(of:weights:hasAll:compile:)``.
   /// - Throws: as that.
@@ -57,7 +58,7 @@ extension ConfiguredRun {
     compile: CompileOptions
   ) throws -> RunPredictions {
     try predictions(weights, hasAll, compile) {
-      try $0.shaped(picture.reshaped(Shape([1] + picture.shape.dimensions)), path)
+      try $0.shaped($0.fitted(picture), path)
     }
   }
 
@@ -183,6 +184,17 @@ extension ModelSignature {
           + file.names.prefix(6).joined(separator: ", "))
     }
     return try file.array(name)
+  }
+
+  /// A picture as one example, of the model's size where it has learnt from such.
+  fileprivate func fitted(_ picture: NDArray) throws -> NDArray {
+    let shape = Shape([1] + picture.shape.dimensions)
+    guard let fit, picture.shape.rank == 3, input.count == 3, picture.shape[2] == input[2],
+      picture.shape.count > 0
+    else { return try picture.reshaped(shape) }
+    let image = ImageValues(bytes: picture)
+      .fitted(input[0], input[1], isCropped: fit == "cropped")
+    return try NDArray(checking: image.values, shape: Shape([1] + input))
   }
 
   /// Bytes are pixels, as the run's data has them; a last axis of one channel may be left out.
