@@ -122,7 +122,8 @@ let package = Package(
     .testTarget(
       name: "ApusTrainingTests", dependencies: ["Apus", "ApusTraining", "TestSupport"],
       exclude: ["Reference"]),
-    .testTarget(name: "ApusRecipesTests", dependencies: ["Apus", "ApusRecipes"]),
+    .testTarget(
+      name: "ApusRecipesTests", dependencies: ["Apus", "ApusRecipes", "TestSupport"]),
     .testTarget(
       name: "ApusBenchmarksTests", dependencies: ["ApusBenchmarks", "ApusRecipes", "CKernels"]),
     .testTarget(
@@ -138,7 +139,8 @@ let package = Package(
     .testTarget(
       name: "FuzzTests",
       dependencies: [
-        "Apus", "ApusData", "ApusImages", "ApusLanguage", "ApusPasses", "ApusText", "TestSupport",
+        "Apus", "ApusData", "ApusImages", "ApusLanguage", "ApusPasses", "ApusRecipes", "ApusText",
+        "TestSupport",
       ]),
   ],
   swiftLanguageModes: [.v6]

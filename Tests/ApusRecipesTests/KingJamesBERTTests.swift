@@ -4,6 +4,7 @@ import Apus
 import ApusLanguage
 import ApusText
 import Foundation
+import TestSupport
 import Testing
 
 @testable import ApusRecipes

@@ -3,6 +3,7 @@
 import Apus
 import ApusText
 import Foundation
+import TestSupport
 import Testing
 
 @testable import ApusRecipes
