@@ -49,7 +49,7 @@ struct TrainCommand: ParsableCommand {
 
   @Flag(
     help:
-      "A short look: epochs of 50 steps at most, judged by 10 batches; one, where --epochs says nothing."
+      "A short look: epochs of 50 steps and 10 batches to judge at most; one, where --epochs says nothing."
   )
   var quick = false
 

@@ -51,10 +51,11 @@ struct FirstBatches: BatchSource {
 }
 
 extension RecipeData {
-  /// For a short look: so much of both as takes seconds.
+  /// For a short look: so many steps of training, and a fifth as many batches to be judged by.
   func beginning(_ steps: Int) -> RecipeData {
-    RecipeData(
-      training: FirstBatches(training, steps), validation: FirstBatches(validation, 10),
-      test: test.map { FirstBatches($0, 10) })
+    let judged = max(steps / 5, 1)
+    return RecipeData(
+      training: FirstBatches(training, steps), validation: FirstBatches(validation, judged),
+      test: test.map { FirstBatches($0, judged) })
   }
 }
