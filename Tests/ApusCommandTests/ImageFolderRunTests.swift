@@ -70,6 +70,11 @@ import Testing
         parsing: String(contentsOfFile: place + "/model.json", encoding: .utf8))
       #expect(model["input"]?["shape"] == [8, 10, 3] && model["input"]?["fit"] == "cropped")
       #expect(model["output"]?["class_names"] == ["left", "right"])
+      try model.text.replacing("cropped", with: "cut")
+        .write(toFile: place + "/model.json", atomically: true, encoding: .utf8)
+      let damaged = try apus("predict", place, folder.appending(path: "left.ppm").path)
+      #expect(
+        damaged.status == 1 && damaged.errors.contains("fitted by 'cut'"), "\(damaged.errors)")
     }
   }
 

@@ -1,6 +1,7 @@
 // The model that a configuration describes, and what others need to know to use it.
 
 import Apus
+import ApusImages
 
 /// Layers one after the other, and before them the scale of the inputs where that was measured.
 ///
@@ -54,8 +55,8 @@ package struct ModelSignature: Sendable {
   package var columns: [String]?
   /// How bytes of pixels become floats: `unit` for /255, `normalized` as Fashion-MNIST's.
   package var pixels: String?
-  /// How pictures of another size come to the model's, as `ImageFolder.Fit`; nil where they have to have it.
-  package var fit: String?
+  /// How pictures of another size come to the model's; nil where they have to have it.
+  package var fit: ImageFolder.Fit?
   /// Whether inputs are scaled within the model.
   package var isScaled = false
   var scale: InputScale? { didSet { isScaled = scale != nil } }
@@ -95,7 +96,7 @@ package struct ModelSignature: Sendable {
           [
             ("name", .string(inputName)), ("shape", numbers(input)), ("columns", texts(columns)),
             ("pixels", pixels.map { .string($0) } ?? .null), ("scaled", .bool(isScaled)),
-          ] + (fit.map { [("fit", .string($0))] } ?? []))
+          ] + (fit.map { [("fit", .string($0.rawValue))] } ?? []))
       ),
       (
         "output",
@@ -125,7 +126,12 @@ package struct ModelSignature: Sendable {
       input: shape, inputName: name, target: target, classes: output["classes"]?.integer,
       classNames: output["class_names"]?.elements?.compactMap(\.string),
       columns: input["columns"]?.elements?.compactMap(\.string), pixels: input["pixels"]?.string)
-    fit = input["fit"]?.string
+    if let name = input["fit"]?.string {
+      guard let known = ImageFolder.Fit(rawValue: name) else {
+        throw damaged("pictures are fitted by '\(name)'")
+      }
+      fit = known
+    }
     if input["scaled"]?.bool == true {
       scale = InputScale(width: shape[shape.count - 1])
     }

@@ -338,25 +338,27 @@ private enum Examples {
 
   /// So many examples, drawn at random, and the others. Of files each class has its share in both.
   func split(_ count: Int, seed: UInt64) throws -> (held: Examples, rest: Examples) {
-    if case .pictures(let pictures, let labels) = self {
+    func parts(_ rows: ([Int]) throws -> Examples) throws -> (held: Examples, rest: Examples) {
+      let order = try Batches(dataset, size: 1, shuffle: .seed(seed)).order(epoch: 0)
+      return (try rows(Array(order.prefix(count))), try rows(Array(order.dropFirst(count))))
+    }
+    switch self {
+    case .images(let images):
+      return try parts { numbers in
+        .images(
+          try LabeledImages(
+            pixels: images.pixels.rows(at: numbers), labels: images.labels.rows(at: numbers),
+            classCount: images.classCount, scale: images.scale))
+      }
+    case .arrays(let arrays):
+      return try parts { numbers in
+        .arrays(
+          ArrayExamples(x: try arrays.x.rows(at: numbers), y: try arrays.y.rows(at: numbers)))
+      }
+    case .pictures(let pictures, let labels):
       let share = Double(count) / Double(self.count)
       let parts = try pictures.split([share, 1 - share], stratifiedBy: labels, seed: seed)
       return (.pictures(parts[0], []), .pictures(parts[1], []))
-    }
-    let order = try Batches(dataset, size: 1, shuffle: .seed(seed)).order(epoch: 0)
-    return (try rows(Array(order.prefix(count))), try rows(Array(order.dropFirst(count))))
-  }
-
-  private func rows(_ numbers: [Int]) throws -> Examples {
-    switch self {
-    case .images(let images):
-      .images(
-        try LabeledImages(
-          pixels: images.pixels.rows(at: numbers), labels: images.labels.rows(at: numbers),
-          classCount: images.classCount, scale: images.scale))
-    case .arrays(let arrays):
-      .arrays(ArrayExamples(x: try arrays.x.rows(at: numbers), y: try arrays.y.rows(at: numbers)))
-    case .pictures: self
     }
   }
 

@@ -53,7 +53,7 @@ struct ImageFolderConfiguration: Sendable {
     var signature = ModelSignature(
       input: images.fields[0].type.shape.dimensions, inputName: "images", target: "labels",
       classes: images.classNames.count, classNames: images.classNames, pixels: "unit")
-    signature.fit = fit.rawValue
+    signature.fit = fit
     return signature
   }
 }

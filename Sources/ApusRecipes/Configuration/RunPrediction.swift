@@ -193,7 +193,7 @@ extension ModelSignature {
       picture.shape.count > 0
     else { return try picture.reshaped(shape) }
     let image = ImageValues(bytes: picture)
-      .fitted(input[0], input[1], isCropped: fit == "cropped")
+      .fitted(input[0], input[1], isCropped: fit == .cropped)
     return try NDArray(checking: image.values, shape: Shape([1] + input))
   }
 

@@ -70,7 +70,7 @@ struct OverFittingRecipe: SupervisedRecipe {
 
   func train(_ run: RecipeRun) throws -> RecipeOutcome {
     let data = try data(run.options)
-    let learnt = run.isQuick ? data.beginning(50).training : data.training
+    let learnt = run.isQuick ? data.beginning(quickSteps).training : data.training
     let names = ["plain loss", metric.name, "loss with L2"]
     // Loss on what is learnt, without dropout and penalty, as it is on what is held out.
     var evaluation: EvaluationStep<OverFitters>?
